@@ -1,0 +1,77 @@
+# syntax=docker/dockerfile:1
+#
+#   docker build --target serve -t hdnet:serve .
+#   docker run -p 8000:8000 -e MLFLOW_TRACKING_URI=http://HOST:5000 hdnet:serve
+#
+#   docker build --target train -t hdnet:train .
+#   docker run -v "$PWD":/work --user "$(id -u):$(id -g)" hdnet:train dvc repro
+#
+# TORCH_INDEX chooses PyTorch's build: the CPU one as it stands, https://download.pytorch.org/whl/cu130 for CUDA 13.
+
+ARG PYTHON_IMAGE=python:3.12-slim
+
+FROM ${PYTHON_IMAGE} AS base
+ENV PATH=/opt/venv/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    HOME=/home/hdnet \
+    MLFLOW_DISABLE_TELEMETRY=true \
+    DVC_NO_ANALYTICS=1
+RUN groupadd --gid 10001 hdnet \
+    && useradd --uid 10001 --gid 10001 --create-home --no-log-init hdnet
+
+FROM base AS build
+ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
+ENV PIP_CONSTRAINT=/src/constraints.txt \
+    PIP_EXTRA_INDEX_URL=${TORCH_INDEX} \
+    PIP_DISABLE_PIP_VERSION_CHECK=1
+WORKDIR /src
+COPY pyproject.toml constraints.txt README.md LICENSE ./
+# Empty packages stand in for the code, so that a change of code does not install the dependencies anew.
+RUN python -m venv /opt/venv \
+    && mkdir hdnet pipelines serving \
+    && touch hdnet/__init__.py pipelines/__init__.py serving/__init__.py
+
+# Versions come from constraints.txt.
+FROM build AS build-serve
+# hadolint ignore=DL3013
+RUN --mount=type=cache,target=/root/.cache/pip pip install ".[serve]"
+COPY hdnet hdnet
+COPY pipelines pipelines
+COPY serving serving
+RUN pip install --no-cache-dir --no-deps --force-reinstall . && python -m compileall -q /opt/venv
+
+FROM build AS build-train
+# hadolint ignore=DL3013
+RUN --mount=type=cache,target=/root/.cache/pip pip install ".[pipeline,tune,serve]"
+
+FROM base AS train
+# DVC and the lineage tags of the runs ask git; a mounted checkout belongs to somebody else.
+# hadolint ignore=DL3008
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends git \
+    && rm -rf /var/lib/apt/lists/* \
+    && git config --system --add safe.directory '*'
+COPY --from=build-train /opt/venv /opt/venv
+WORKDIR /work
+COPY . .
+# Editable: a checkout that is mounted over /work is the code that runs. Without one there is no git to ask.
+RUN pip install --no-cache-dir --no-deps --editable . \
+    && mkdir -p .dvc \
+    && printf '[core]\n    no_scm = true\n' > .dvc/config.local \
+    && chown -R hdnet:hdnet /work \
+    && chmod 0777 /home/hdnet
+USER 10001:10001
+CMD ["dvc", "repro"]
+
+FROM base AS serve
+COPY --from=build-serve /opt/venv /opt/venv
+ENV HDNET_HOST=0.0.0.0 \
+    HDNET_PORT=8000 \
+    MLFLOW_ALLOW_PICKLE_DESERIALIZATION=false \
+    MLFLOW_ALLOW_MODEL_CODE_EXECUTION=false
+WORKDIR /home/hdnet
+USER 10001:10001
+EXPOSE 8000
+HEALTHCHECK --interval=30s --timeout=5s --start-period=20s \
+    CMD ["python", "-c", "import os, urllib.request as r; r.urlopen('http://127.0.0.1:' + os.environ['HDNET_PORT'] + '/health/live', timeout=4)"]
+CMD ["python", "-m", "serving"]

@@ -1,0 +1,71 @@
+# Everything a developer or CI does is one of these. `make demo` and `make test` each work on a fresh clone.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+# Which torch: `cpu`, or `cuda` for the build that the package index offers by default on Linux.
+# Left alone it is `cuda` where an NVIDIA driver answers and `cpu` elsewhere.
+TORCH ?= $(if $(shell command -v nvidia-smi 2>/dev/null),cuda,cpu)
+TORCH_VERSION := $(shell sed -n 's/^torch==//p' constraints.txt)
+TORCH_CPU_INDEX ?= https://download.pytorch.org/whl/cpu
+STAMP := $(VENV)/.installed-$(TORCH)
+export PATH := $(abspath $(BIN)):$(PATH)
+export DVC_NO_ANALYTICS := 1
+export MLFLOW_DISABLE_TELEMETRY := true
+
+.PHONY: help env demo summary test test-fast lint format serve mlflow-ui clean
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | column -t -s:
+
+env: $(STAMP) ## make the virtual environment with pinned versions
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "error: Python 3.11 or newer is needed, $(PYTHON) is %d.%d; set PYTHON=python3.x" % sys.version_info[:2])'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1' || { echo "error: pip could not be updated; is the package index reachable?"; exit 1; }
+ifeq ($(TORCH),cpu)
+	@# The CPU build comes from the configured index if that has it, else from PyTorch's own.
+	$(BIN)/pip install --quiet 'torch==$(TORCH_VERSION)+cpu' 2>/dev/null || \
+	  $(BIN)/pip install --quiet 'torch==$(TORCH_VERSION)+cpu' --index-url $(TORCH_CPU_INDEX) --extra-index-url https://pypi.org/simple
+else
+	$(BIN)/pip install --quiet 'torch==$(TORCH_VERSION)'
+endif
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable . --group dev
+	@rm -f $(VENV)/.installed-*
+	@touch $@
+
+demo: env ## the whole pipeline on synthetic people: data, training, evaluation, registered model
+	dvc repro
+	@$(MAKE) --no-print-directory summary
+
+summary: ## the evaluation table and what to do next
+	@echo; cat reports/evaluate/table.md; echo
+	@echo "Registered: $$(tr -d '\n' < reports/register/version.json)"
+	@echo "Next:"
+	@echo "  make mlflow-ui    runs, curves, pictures, the registered model: http://127.0.0.1:5000"
+	@echo "  make serve        POST /depth: http://127.0.0.1:8000"
+	@echo "  curl -F image=@photo.png -F mask=@mask.png -F densepose=@iuv.png -H 'Accept: model/gltf-binary' -o person.glb http://127.0.0.1:8000/depth"
+
+test: env ## lint, types and the whole test suite
+	@$(MAKE) --no-print-directory lint
+	pytest
+
+test-fast: env ## the tests that take seconds
+	pytest -m 'not slow'
+
+lint: env ## ruff and mypy
+	ruff check .
+	ruff format --check .
+	mypy
+
+format: env ## let ruff rewrite the code
+	ruff check --fix .
+	ruff format .
+
+serve: env ## the HTTP service
+	hdnet serve
+
+mlflow-ui: env ## MLflow's web page over the local database
+	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow ui --workers 1 --backend-store-uri $${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db}
+
+clean: ## remove what the pipeline and the tests made, keep the environment
+	rm -rf data models reports checkpoints .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,196 @@
+"""The square that the network sees: cut out of a picture of any size, and mapped back to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage, sparse
+
+from hdnet.errors import InputError, ModelError
+
+NETWORK_SIZE = 256
+MIN_MASK_PIXELS = 64
+
+
+@dataclass(frozen=True)
+class Crop:
+    """A square of a picture, resized; in crop pixel x lies picture pixel ``left + zoom * x``.
+
+    Attributes:
+        left: Picture x of the crop's pixel 0; may lie outside the picture.
+        top: Picture y of the crop's pixel 0.
+        zoom: Picture pixels per crop pixel.
+    """
+
+    left: float
+    top: float
+    zoom: float
+
+    @classmethod
+    def around(cls, mask: np.ndarray, margin: float = 0.1) -> Crop:
+        """The square around the mask's bounding box, with ``margin`` of the box's longer side free all round.
+
+        People fill 0.8 of the height of the training pictures, which is what a margin of 0.1 gives.
+        """
+        (top, bottom), (left, right) = bounds(mask)
+        side = max(bottom - top, right - left) * (1 + 2 * margin)
+        zoom = side / NETWORK_SIZE
+        # Pixel edges lie half a pixel before pixel centres, in both pictures.
+        return cls((left + right - side + zoom - 1) / 2, (top + bottom - side + zoom - 1) / 2, zoom)
+
+    @classmethod
+    def whole(cls, height: int, width: int) -> Crop:
+        """The whole of a square picture.
+
+        Raises:
+            InputError: If it is not square.
+        """
+        if height != width:
+            raise InputError(f"picture is {width} x {height} pixels, expected a square one where nothing is cropped")
+        zoom = width / NETWORK_SIZE
+        return cls((zoom - 1) / 2, (zoom - 1) / 2, zoom)
+
+    def places(self, columns: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Crop coordinates (x, y) of picture columns and rows."""
+        return (columns - self.left) / self.zoom, (rows - self.top) / self.zoom
+
+    def pixels(self) -> tuple[np.ndarray, np.ndarray]:
+        """Picture coordinates (x, y) of the crop's columns and rows."""
+        pixels = np.arange(NETWORK_SIZE)
+        return self.left + self.zoom * pixels, self.top + self.zoom * pixels
+
+
+def network_inputs(image: np.ndarray, mask: np.ndarray, iuv: np.ndarray, square: Crop) -> tuple[np.ndarray, np.ndarray]:
+    """Cuts out and resizes what the network reads.
+
+    Colours are set on white and resized by an antialiased bilinear filter; a mask pixel counts where the mask
+    covers more than half of it; I, U, V are taken from the nearest pixel and never mixed. The square may
+    reach beyond the picture, where it is white and empty.
+
+    Returns:
+        (7, S, S) float32 R, G, B, I, U, V, mask as :meth:`HDNet.forward` takes it, and the mask as (S, S)
+        bool.
+
+    Raises:
+        InputError: If less than 64 pixels of the mask are left at the network's resolution.
+    """
+    (top, bottom), (left, right) = bounds(mask)
+    box = (slice(top, bottom), slice(left, right))
+    # Outside the box all is white, so only the box is resized, as its distance from white.
+    x, y = square.pixels()
+    by_x = _resize_matrix(x - left, right - left, square.zoom, _triangle)
+    by_y = _resize_matrix(y - top, bottom - top, square.zoom, _triangle)
+    darkness = np.where(mask[box][..., None], 255 - image[box], np.uint8(0))
+    colours = 255 - np.stack([_resize(darkness[..., i], by_y, by_x) for i in range(3)])
+    by_x = _resize_matrix(x - left, right - left, square.zoom, _box)
+    by_y = _resize_matrix(y - top, bottom - top, square.zoom, _box)
+    inside = _resize(mask[box], by_y, by_x) > 0.5
+    if inside.sum() < MIN_MASK_PIXELS:
+        raise InputError(
+            f"mask is too thin or scattered: {int(inside.sum())} pixels of it are left at "
+            f"{NETWORK_SIZE} x {NETWORK_SIZE}, expected a person's silhouette, at least {MIN_MASK_PIXELS}"
+        )
+    channels = [np.where(inside, colours, 255), _nearest(iuv, x, y).transpose(2, 0, 1), inside[None]]
+    return np.concatenate(channels).astype(np.float32), inside
+
+
+def map_back(
+    depth_m: np.ndarray, normals: np.ndarray, inside: np.ndarray, x: np.ndarray, y: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Resizes the network's maps to a grid of picture pixels.
+
+    Pixels outside the network's mask take the nearest value inside before the maps are interpolated, so that
+    no background gets mixed in and thin parts that the network's resolution lost have a value.
+
+    Args:
+        depth_m: (S, S) depth; outside ``inside`` it may be anything.
+        normals: (S, S, 3) unit vectors, likewise.
+        inside: (S, S) bool.
+        x: (W,) columns of the grid in crop pixels, equally spaced.
+        y: (H,) rows of the grid in crop pixels, of the same spacing.
+
+    Returns:
+        (H, W) float32 depth and (H, W, 3) float32 unit normals.
+
+    Raises:
+        ModelError: If the model gives no normal at all.
+    """
+    has_normal = inside & (np.linalg.norm(normals, axis=2) > 0.5)
+    if not has_normal.any():
+        raise ModelError("the model gives no surface normal, only zero vectors: is it trained?")
+    spacing = float(x[1] - x[0]) if len(x) > 1 else float(y[1] - y[0]) if len(y) > 1 else 1.0
+    by_x = _resize_matrix(x, inside.shape[1], spacing, _triangle, clamp=True)
+    by_y = _resize_matrix(y, inside.shape[0], spacing, _triangle, clamp=True)
+    depth_hw = _resize(_extended(depth_m, inside), by_y, by_x)
+    filled = _extended(normals, has_normal)
+    normals_hw3 = np.stack([_resize(filled[..., i], by_y, by_x) for i in range(3)], axis=2)
+    length = np.linalg.norm(normals_hw3, axis=2, keepdims=True)
+    cancelled = length[..., 0] < 1e-3
+    normals_hw3 /= np.where(length < 1e-3, 1, length)
+    if cancelled.any():  # opposite normals have no mean, but the nearest one has a direction
+        normals_hw3[cancelled] = _nearest(filled, x, y)[cancelled]
+    return depth_hw, normals_hw3
+
+
+def bounds(mask: np.ndarray) -> tuple[tuple[int, int], tuple[int, int]]:
+    """(first, last + 1) row and column of a mask that is not empty."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    return (int(rows[0]), int(rows[-1]) + 1), (int(columns[0]), int(columns[-1]) + 1)
+
+
+def _triangle(distance: np.ndarray, width: float) -> np.ndarray:
+    """Bilinear interpolation, widened where the picture shrinks so that every source pixel counts."""
+    weight: np.ndarray = 1 - np.abs(distance) / max(width, 1.0)
+    return weight.clip(0)
+
+
+def _box(distance: np.ndarray, width: float) -> np.ndarray:
+    """How much of a source pixel lies under a target pixel of the given width."""
+    overlap: np.ndarray = (width + 1) / 2 - np.abs(distance)
+    return overlap.clip(0, min(width, 1.0))
+
+
+def _resize_matrix(
+    positions: np.ndarray,
+    source_size: int,
+    spacing: float,
+    kernel: Callable[[np.ndarray, float], np.ndarray],
+    clamp: bool = False,
+) -> sparse.csr_array:
+    """(targets, source_size) weights of a row of pixels for targets at ``positions``, ``spacing`` apart.
+
+    Source pixels beyond the end count as 0, or with ``clamp`` as the last one.
+    """
+    reach = int(np.ceil(max(spacing, 1.0))) + 1
+    source = np.floor(positions).astype(np.int64)[:, None] + np.arange(-reach, reach + 2)
+    weights = kernel(source - positions[:, None], spacing)
+    weights /= weights.sum(axis=1, keepdims=True)
+    target = np.broadcast_to(np.arange(len(positions))[:, None], source.shape)
+    if clamp:
+        source = source.clip(0, source_size - 1)
+    kept = (source >= 0) & (source < source_size) & (weights > 0)
+    shape = (len(positions), source_size)
+    return sparse.csr_array((weights[kept].astype(np.float32), (target[kept], source[kept])), shape=shape)
+
+
+def _resize(plane: np.ndarray, by_y: sparse.csr_array, by_x: sparse.csr_array) -> np.ndarray:
+    """(H, W) of any kind to float32 of (targets of by_y, targets of by_x)."""
+    resized: np.ndarray = (by_x @ (by_y @ plane.astype(np.float32)).T).T
+    return resized
+
+
+def _nearest(picture: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """The pixels of (H, W, C) nearest to columns x and rows y, 0 beyond the picture."""
+    column, row = np.floor(x + 0.5).astype(np.int64), np.floor(y + 0.5).astype(np.int64)
+    height, width = picture.shape[:2]
+    within = ((row >= 0) & (row < height))[:, None] & ((column >= 0) & (column < width))
+    found = picture[row.clip(0, height - 1)[:, None], column.clip(0, width - 1)]
+    return np.where(within[..., None], found, np.zeros((), picture.dtype))
+
+
+def _extended(values: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """The values, with the nearest valid one wherever there is none."""
+    row, column = ndimage.distance_transform_edt(~valid, return_distances=False, return_indices=True)
+    return values[row, column].astype(np.float32)  # type: ignore[no-any-return]

@@ -1,0 +1,1 @@
+"""Training data: folder layouts, validation, correspondences, packed arrays, datasets, synthetic people."""

@@ -1,0 +1,29 @@
+"""The errors that a user is meant to read.
+
+Each carries one line: what was found, what was expected, what to do. The command line prints that line and
+exits with status 1, a DVC stage does the same, the service turns it into problem+json.
+"""
+
+
+class HDNetError(Exception):
+    """Base of every error that is a user's or an operator's to fix; its text is one complete line."""
+
+
+class DataError(HDNetError):
+    """A data file or folder breaks a convention. The text names the file."""
+
+
+class ParamsError(HDNetError):
+    """params.yaml (or a flag) holds an unknown key or a value out of range."""
+
+
+class ModelError(HDNetError):
+    """A checkpoint or registered model is missing, damaged, or of the wrong kind."""
+
+
+class InputError(HDNetError):
+    """A picture, mask or IUV map given for inference cannot be used."""
+
+
+class TrainingError(HDNetError):
+    """Training cannot start or go on."""

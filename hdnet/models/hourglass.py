@@ -1,0 +1,193 @@
+"""The hourglass network of both estimators.
+
+One stack of 17 blocks (3 x 3 convolution, normalisation, ReLU) and a 1 x 1 convolution, four poolings deep::
+
+    c0 c1 c2 | c3 | c4 | c5 | c6 c7 c8 | (up, c5) c9 c10 | (up, c4) c11 c12 | (up, c3) c13 c14 | (up, c2) c15 c16 | head
+
+Widths at ``width=64``, the original's: 64 64 64 | 128 | 256 | 512 | 1024 1024 512 | 512 256 | 256 128 | 128 64 | 64 64.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from hdnet.errors import ModelError
+
+InputScale = Literal["raw", "unit"]
+
+NORM_EPS = 1e-3
+STRIDE = 16  # four 2 x 2 poolings
+# Output width of c0 .. c16 in units of `width`.
+_WIDTHS = (1, 1, 1, 2, 4, 8, 16, 16, 8, 8, 4, 4, 2, 2, 1, 1, 1)
+# Blocks in front of which the picture is halved, and those that take an upsampled input joined with a skip.
+_POOL_BEFORE = frozenset({3, 4, 5, 6})
+_SKIP_INTO = {9: 5, 11: 4, 13: 3, 15: 2}
+
+
+@dataclass(frozen=True)
+class HourglassConfig:
+    """What rebuilds a network; stored in every checkpoint.
+
+    Attributes:
+        in_channels: Channels of the input.
+        out_channels: Channels of the output.
+        width: Channels of the first block, 64 in the original.
+        input_scale: "raw" feeds colours and IUV as 0..255 beside normals in -1..1, as the original does (quirk 10);
+            "unit" divides the 0..255 channels by 127.5 and subtracts 1, so that a short training hears the normals.
+        initial_output: What the untrained network adds to its output. The original starts depth at 0 although every
+            target's median is 4 m; a short training should not spend its steps on that offset.
+    """
+
+    in_channels: int
+    out_channels: int
+    width: int = 64
+    input_scale: InputScale = "raw"
+    initial_output: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.width < 1:
+            raise ModelError(f"network width must be at least 1, found {self.width}")
+        if self.input_scale not in ("raw", "unit"):
+            raise ModelError(f"input_scale must be 'raw' or 'unit', found {self.input_scale!r}")
+
+    def to_dict(self) -> dict[str, int | float | str]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+
+class Block(nn.Module):
+    """3 x 3 convolution, normalisation by the image's own statistics, ReLU.
+
+    The normalisation is the original's batch norm at batch 1: mean and variance of the image's own pixels, a learned
+    shift, no scale, eps 1e-3, no running averages, in training and in inference (quirks 1 to 3). The original used
+    the statistics of the whole batch when it trained with batch 8; here one image's result never depends on what else
+    is in its batch. The convolution keeps its bias although the normalisation removes it, because checkpoints of the
+    original hold one.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(in_channels, out_channels, 3, padding=1)
+        self.shift = nn.Parameter(torch.zeros(out_channels))
+
+    def forward(self, x_bchw: Tensor) -> Tensor:
+        """(B, in, H, W) to (B, out, H, W)."""
+        x, ones = self.conv(x_bchw), torch.ones_like(self.shift)
+        if x.shape[0] == 1 and not torch.compiler.is_compiling():
+            # The same numbers as below; unlike instance_norm it keeps channels_last, twice as fast on a CPU.
+            return F.relu_(F.batch_norm(x, None, None, ones, self.shift, training=True, eps=NORM_EPS))
+        return F.relu_(F.instance_norm(x, weight=ones, bias=self.shift, eps=NORM_EPS))
+
+
+def upsample_legacy(x_bchw: Tensor) -> Tensor:
+    """Doubles height and width as TensorFlow 1 does by default: [0, 1] becomes [0, .5, 1, 1] (quirk 9).
+
+    Even outputs are the inputs, odd ones the mean of two neighbours, the last one repeated. That is align_corners on
+    an input that was extended by its last row and column.
+    """
+    height, width = x_bchw.shape[-2:]
+    extended = F.pad(x_bchw, (0, 1, 0, 1), mode="replicate")
+    size = (2 * height + 1, 2 * width + 1)
+    return F.interpolate(extended, size=size, mode="bilinear", align_corners=True)[..., : 2 * height, : 2 * width]
+
+
+class Hourglass(nn.Module):
+    """The network; see :class:`HourglassConfig` for the arguments."""
+
+    input_gain: Tensor
+    input_offset: Tensor
+
+    def __init__(self, config: HourglassConfig, scaled_channels: tuple[int, ...]) -> None:
+        super().__init__()
+        self.config = config
+        widths = [config.width * factor for factor in _WIDTHS]
+        blocks, previous = [], config.in_channels
+        for index, out_channels in enumerate(widths):
+            joined = previous + (widths[_SKIP_INTO[index]] if index in _SKIP_INTO else 0)
+            blocks.append(Block(joined, out_channels))
+            previous = out_channels
+        self.blocks = nn.ModuleList(blocks)
+        self.head = nn.Conv2d(previous, config.out_channels, 1)
+        gain, offset = torch.ones(config.in_channels), torch.zeros(config.in_channels)
+        if config.input_scale == "unit":
+            gain[list(scaled_channels)], offset[list(scaled_channels)] = 1 / 127.5, -1.0
+        self.register_buffer("input_gain", gain[:, None, None], persistent=False)
+        self.register_buffer("input_offset", offset[:, None, None], persistent=False)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """The original's initialisation: variance scaling, factor 2, fan-in, normal truncated at 2 sigma (quirk 8)."""
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                fan_in = module.in_channels * module.kernel_size[0] * module.kernel_size[1]
+                sigma = math.sqrt(1.3 * 2 / fan_in)  # 1.3 makes up for the variance that truncation takes
+                nn.init.trunc_normal_(module.weight, std=sigma, a=-2 * sigma, b=2 * sigma)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+            elif isinstance(module, Block):
+                nn.init.zeros_(module.shift)
+        if self.config.initial_output and self.head.bias is not None:
+            nn.init.constant_(self.head.bias, self.config.initial_output)
+
+    def forward(self, x_bchw: Tensor) -> Tensor:
+        """Strict: exactly (B, in_channels, H, W) with H and W multiples of 16; 256 x 256 is what weights are made for.
+
+        Raises:
+            ValueError: On any other shape.
+        """
+        channels = self.config.in_channels
+        if x_bchw.ndim != 4 or x_bchw.shape[1] != channels or x_bchw.shape[2] % STRIDE or x_bchw.shape[3] % STRIDE:
+            raise ValueError(
+                f"expected (B, {channels}, H, W) with H and W multiples of {STRIDE}, such as 256, got "
+                f"{tuple(x_bchw.shape)}"
+            )
+        x = x_bchw if self.config.input_scale == "raw" else x_bchw * self.input_gain + self.input_offset
+        if x.shape[0] > 1 and x.device.type == "cpu" and not torch.compiler.is_compiling():
+            # A CPU gains nothing from a batch, and images do not depend on each other: see Block.forward.
+            return torch.cat([self._stack(x[index : index + 1]) for index in range(len(x))])
+        return self._stack(x)
+
+    def _stack(self, x: Tensor) -> Tensor:
+        skips: dict[int, Tensor] = {}
+        for index, block in enumerate(self.blocks):
+            if index in _POOL_BEFORE:
+                x = F.max_pool2d(x, 2)
+            elif index in _SKIP_INTO:
+                x = torch.cat([upsample_legacy(x), skips.pop(_SKIP_INTO[index])], dim=1)
+            x = block(x)
+            if index in _SKIP_INTO.values():
+                skips[index] = x
+        # In float32 also under autocast: bfloat16 cannot tell 4.00 m from 4.01 m.
+        with torch.autocast(x.device.type, enabled=False):
+            return self.head(x.to(self.head.weight.dtype))  # type: ignore[no-any-return]
+
+
+class NormalEstimator(Hourglass):
+    """Surface normals from a picture of a person on white: (B, 3, 256, 256) RGB 0..255 to (B, 3, 256, 256).
+
+    The output is raw: not of unit length, not masked.
+    """
+
+    def __init__(self, width: int = 64, input_scale: InputScale = "raw") -> None:
+        super().__init__(HourglassConfig(3, 3, width, input_scale), scaled_channels=(0, 1, 2))
+
+
+class DepthEstimator(Hourglass):
+    """Depth from picture, normals and DensePose: (B, 9, 256, 256) to (B, 1, 256, 256).
+
+    Input channels in the reference's order: R, G, B (0..255), normal x, y, z (-1..1), V, U, I (0..255; I = 0..24).
+    The output is z in metres, not masked.
+    """
+
+    def __init__(self, width: int = 64, input_scale: InputScale = "raw", initial_depth_m: float = 0.0) -> None:
+        config = HourglassConfig(9, 1, width, input_scale, initial_depth_m)
+        super().__init__(config, scaled_channels=(0, 1, 2, 6, 7))
+        if input_scale == "unit":
+            # Part numbers end at 24: spread them like the other channels.
+            self.input_gain[8], self.input_offset[8] = 1 / 12.0, -1.0

@@ -1,0 +1,129 @@
+"""Model files: safetensors with everything needed to rebuild the model in their header.
+
+No pickle anywhere: a model file cannot run code. The header's one entry ``hdnet`` is JSON:
+format version, kind ("normal", "depth" or "hdnet"), configuration of each network, camera, provenance.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any, TypeVar
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from hdnet.errors import ModelError
+from hdnet.geometry import Camera
+from hdnet.models.hdnet import HDNet
+from hdnet.models.hourglass import DepthEstimator, HourglassConfig, NormalEstimator
+
+FORMAT_VERSION = 1
+HDNET_FILE = "hdnet.safetensors"
+
+EstimatorT = TypeVar("EstimatorT", NormalEstimator, DepthEstimator)
+ModuleT = TypeVar("ModuleT", NormalEstimator, DepthEstimator, HDNet)
+
+
+def save_estimator(path: Path, model: NormalEstimator | DepthEstimator, provenance: dict[str, str]) -> None:
+    """Writes one network, atomically: a reader sees the old file or the new one, never half."""
+    kind = "normal" if isinstance(model, NormalEstimator) else "depth"
+    _save(path, model.state_dict(), {"kind": kind, "networks": {kind: model.config.to_dict()}}, provenance)
+
+
+def load_estimator(path: Path, kind: type[EstimatorT]) -> EstimatorT:
+    """Reads one network of the given class, in evaluation mode, on the CPU.
+
+    Raises:
+        ModelError: If the file is missing, damaged, of another kind, or its weights do not fit its configuration.
+    """
+    wanted = "normal" if kind is NormalEstimator else "depth"
+    header = read_header(path)
+    if header["kind"] != wanted:
+        raise ModelError(f"{path}: holds a {header['kind']!r} model, expected {wanted!r}")
+    return _fill(_build(header["networks"][wanted], kind, path), load_file(path), path)
+
+
+def save_hdnet(path: Path, model: HDNet, provenance: dict[str, str]) -> None:
+    """Writes the complete model, atomically."""
+    networks = {"normal": model.normal_estimator.config.to_dict(), "depth": model.depth_estimator.config.to_dict()}
+    header = {"kind": "hdnet", "networks": networks, "camera": model.camera.to_dict()}
+    _save(path, model.state_dict(), header, provenance)
+
+
+def load_hdnet(path: Path) -> HDNet:
+    """Reads the complete model, in evaluation mode, on the CPU.
+
+    Raises:
+        ModelError: If the file is missing, damaged, of another kind, or its weights do not fit its configuration.
+    """
+    header = read_header(path)
+    if header["kind"] != "hdnet":
+        raise ModelError(f"{path}: holds a {header['kind']!r} network alone, expected a complete 'hdnet' model")
+    networks = header["networks"]
+    model = HDNet(
+        _build(networks["normal"], NormalEstimator, path),
+        _build(networks["depth"], DepthEstimator, path),
+        Camera.from_dict(header["camera"]),
+    )
+    return _fill(model, load_file(path), path)
+
+
+def read_header(path: Path) -> dict[str, Any]:
+    """Kind, configuration, camera and provenance of a model file, without reading the weights.
+
+    Raises:
+        ModelError: If the file is missing or is not one of ours.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ModelError(f"{path}: no such model file; train one with `hdnet train` or name another source")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise ModelError(f"{path}: not a readable safetensors file ({error})") from error
+    if "hdnet" not in metadata:
+        raise ModelError(f"{path}: a safetensors file, but without the 'hdnet' header that our models carry")
+    header: dict[str, Any] = json.loads(metadata["hdnet"])
+    if header.get("format") != FORMAT_VERSION:
+        raise ModelError(f"{path}: model format {header.get('format')!r}, this version reads {FORMAT_VERSION}")
+    return header
+
+
+def _save(path: Path, state: dict[str, Tensor], header: dict[str, Any], provenance: dict[str, str]) -> None:
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps({"format": FORMAT_VERSION, **header, "provenance": provenance}, sort_keys=True)
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(handle)
+    try:
+        save_file(tensors, temporary, metadata={"hdnet": text})
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _build(values: dict[str, Any], kind: type[EstimatorT], path: Path) -> EstimatorT:
+    try:
+        config = HourglassConfig(**values)
+    except TypeError as error:
+        raise ModelError(f"{path}: network configuration {values} is not understood ({error})") from error
+    if kind is NormalEstimator:
+        return NormalEstimator(config.width, config.input_scale)  # type: ignore[return-value]
+    return DepthEstimator(config.width, config.input_scale, config.initial_output)  # type: ignore[return-value]
+
+
+def _fill(model: ModuleT, state: dict[str, Tensor], path: Path) -> ModuleT:
+    try:
+        model.load_state_dict(state, strict=True)
+    except RuntimeError as error:
+        first = str(error).splitlines()[-1].strip()
+        raise ModelError(f"{path}: weights do not fit the network of the header: {first}") from error
+    return model.eval()

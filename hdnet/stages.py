@@ -1,0 +1,186 @@
+"""The pipeline's stages as functions of a workspace and params.yaml; ``pipelines/`` and the command line call them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+
+from hdnet import visualize
+from hdnet.data.acquire import acquire_folder, acquire_synthetic
+from hdnet.data.correspondence import match_folder
+from hdnet.data.datasets import LabelledDataset
+from hdnet.data.files import atomic_folder, read_json_object, sha256_of, write_json
+from hdnet.data.layout import TangFolder, TikTokFolder
+from hdnet.data.packed import PackedLabelled, pack_tang, pack_tiktok
+from hdnet.data.validate import validate_tang, validate_tiktok
+from hdnet.evaluation import evaluate as evaluate_model
+from hdnet.evaluation import predict_sample
+from hdnet.models import HDNet
+from hdnet.models.weights import load_hdnet, read_header
+from hdnet.params import Params
+from hdnet.training import stages as training
+from hdnet.training.pseudo_normals import predict_normals as predict_pseudo_normals
+from hdnet.training.stages import METRICS_FILE, OpenRun, opened
+from hdnet.workspace import Workspace
+
+
+# Below this many samples a pool of processes, each of which imports torch, costs more than it saves.
+_WORTH_A_POOL = 1000
+
+
+def jobs(params: Params, samples: int = _WORTH_A_POOL) -> int:
+    """Processes to use for so many samples: as set, or one a core; 1 where a pool would not pay."""
+    if samples < _WORTH_A_POOL:
+        return 1
+    return params.runtime.jobs or os.cpu_count() or 1
+
+
+def acquire(work: Workspace, params: Params) -> None:
+    """Synthetic people, or the user's folder, into ``data/raw``, with a contact sheet for the plots."""
+    if params.data.source == "synthetic":
+        sheet = acquire_synthetic(work.raw, params.data, params.seed, jobs(params))
+    else:
+        sheet = acquire_folder(work.raw, params.data.folder)
+    report = work.report("acquire")
+    report.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(sheet).save(report / "contact_sheet.png")
+
+
+def validate(work: Workspace, params: Params) -> None:
+    """Checks all raw data against the conventions; writes the findings before it fails on the first error."""
+    processes = _jobs_for_raw(work, params)
+    reports = {
+        "labelled": validate_tang(work.raw_labelled, processes, progress=True),
+        "heldout": validate_tang(work.raw_heldout, processes, progress=True),
+        "frames": validate_tiktok(work.raw_frames, processes, progress=True),
+    }
+    folder = work.report("validate")
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / "findings.json", {name: report.to_dict() for name, report in reports.items()})
+    for report in reports.values():
+        report.raise_if_errors()
+    counts = {name: {"samples": report.samples, "warnings": len(report.warnings)} for name, report in reports.items()}
+    write_json(folder / METRICS_FILE, counts)
+
+
+def pack(work: Workspace, params: Params) -> None:
+    """Text and pictures, parsed once, into memory-mapped arrays."""
+    processes = _jobs_for_raw(work, params)
+    with atomic_folder(work.packed) as temporary:
+        pack_tang(work.raw_labelled, temporary / work.labelled.name, progress=True, jobs=processes)
+        pack_tang(work.raw_heldout, temporary / work.heldout.name, progress=True, jobs=processes)
+        pack_tiktok(work.raw_frames, temporary / work.frames.name, progress=True, jobs=processes)
+
+
+def _jobs_for_raw(work: Workspace, params: Params) -> int:
+    return jobs(params, len(TangFolder(work.raw_labelled).names()) + len(TikTokFolder(work.raw_frames).names()))
+
+
+def train_normal(work: Workspace, params: Params, open_run: OpenRun | None) -> None:
+    """The normal estimator on labelled people."""
+    report = work.report("train_normal")
+    training.train_normal(work.labelled, work.normal_model, report, work.checkpoints, params, open_run)
+
+
+def predict_normals(work: Workspace, params: Params) -> None:  # noqa: ARG001 - all stages are called alike
+    """Normals of the unlabelled frames."""
+    predict_pseudo_normals(work.frames, work.normal_model, work.pseudo_normals)
+
+
+def correspond(work: Workspace, params: Params) -> None:
+    """Matches between unlabelled frames."""
+    settings = params.correspond
+    frames = TikTokFolder(work.raw_frames)
+    counts = match_folder(
+        frames,
+        work.correspondences,
+        settings.partners,
+        settings.max_distance,
+        settings.min_matches,
+        settings.min_parts,
+        jobs=jobs(params, len(frames.names())),
+        progress=True,
+    )
+    folder = work.report("correspond")
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / METRICS_FILE, counts)
+
+
+def train_depth(work: Workspace, params: Params, open_run: OpenRun | None) -> None:
+    """The depth estimator on labelled people."""
+    report = work.report("train_depth")
+    training.train_depth(work.labelled, work.depth_model, report, work.checkpoints, params, open_run)
+
+
+def train_hdnet(work: Workspace, params: Params, open_run: OpenRun | None) -> None:
+    """The joint training; writes the complete model."""
+    training.train_hdnet(
+        work.labelled,
+        work.frames,
+        work.pseudo_normals,
+        work.correspondences,
+        work.normal_model,
+        work.depth_model,
+        work.hdnet_model,
+        work.report("train_hdnet"),
+        work.checkpoints,
+        params,
+        open_run,
+    )
+
+
+def evaluate(work: Workspace, params: Params, open_run: OpenRun | None) -> None:  # noqa: ARG001 - called alike
+    """The complete model and both baselines on held-out people: JSON, Markdown table, contact sheet."""
+    heldout = PackedLabelled(work.heldout)
+    folder = work.report("evaluate")
+    folder.mkdir(parents=True, exist_ok=True)
+    tags = {"data.heldout": training.digest(heldout), "model_sha256": sha256_of(work.hdnet_model)}
+    with opened(open_run, "evaluate", {}, tags, None) as tracker:
+        result = evaluate_model(load_hdnet(work.hdnet_model), LabelledDataset(heldout))
+        metrics = result.metrics()
+        write_json(folder / METRICS_FILE, metrics)
+        (folder / "table.md").write_text(result.to_markdown())
+        (folder / "samples.json").write_text(result.to_json())
+        Image.fromarray(_evaluation_sheet(work, result.worst)).save(folder / "contact_sheet.png")
+        if tracker is not None:
+            tracker.log_metrics(metrics, 0)
+            for path in sorted(folder.iterdir()):
+                tracker.log_file(path)
+
+
+def _evaluation_sheet(work: Workspace, worst_first: Sequence[int]) -> np.ndarray:
+    """Rows "image | true depth and normals | predicted depth and normals" of the best, middle and worst people."""
+    model, samples = load_hdnet(work.hdnet_model), LabelledDataset(PackedLabelled(work.heldout))
+    last = len(worst_first) - 1
+    chosen = [worst_first[place] for place in (last, last // 2, 0)]
+    return visualize.contact_sheet([_evaluation_row(model, samples[index]) for index in chosen])
+
+
+def _evaluation_row(model: HDNet, sample: dict[str, Tensor]) -> list[np.ndarray]:
+    image = sample["image"].permute(1, 2, 0).numpy().astype(np.uint8)
+    mask = sample["mask"][0].numpy()
+    true_normals = sample["normals"].permute(1, 2, 0).numpy()
+    depth_m, normals = predict_sample(model, sample)
+    row = [image]
+    for depth, directions in ((sample["depth"][0].numpy(), true_normals), (depth_m, normals)):
+        row += [visualize.depth_picture(depth, mask), visualize.normal_picture(directions, mask)]
+    return row
+
+
+def register(work: Workspace, params: Params) -> None:
+    """The evaluated model becomes a version of the registry and gets the alias."""
+    from hdnet import registry  # takes seconds, and only this stage cannot do without MLflow
+
+    metrics = read_json_object(work.report("evaluate") / METRICS_FILE)
+    tags = {"model_sha256": sha256_of(work.hdnet_model)}
+    tags |= {f"training.{key}": str(value) for key, value in read_header(work.hdnet_model)["provenance"].items()}
+    target = params.register_
+    with registry.run("register", {"register": target.model_dump()}, tags):
+        identity = registry.register(work.hdnet_model, target.name, target.alias, metrics, tags)
+    folder = work.report("register")
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / "version.json", identity.to_dict())

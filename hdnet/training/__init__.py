@@ -1,0 +1,1 @@
+"""Three training stages on one engine."""

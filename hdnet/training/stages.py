@@ -1,0 +1,227 @@
+"""The training stages from packed data to a model file. ``pipelines/`` and the command line call these."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from hdnet.data.datasets import LabelledDataset, PairDataset, collate
+from hdnet.data.files import sha256_of
+from hdnet.data.packed import INDEX_FILE, PackedFrames, PackedLabelled, PseudoNormals
+from hdnet.geometry import Camera
+from hdnet.models import DepthEstimator, HDNet, NormalEstimator
+from hdnet.models.weights import load_estimator, save_estimator, save_hdnet
+from hdnet.params import OptimiserParams, Params
+from hdnet.training.checkpoint import CheckpointFolder, fingerprint
+from hdnet.training.engine import Engine, Runtime, Schedule
+from hdnet.training.tasks import DepthTask, DepthWeights, HDNetTask, NormalTask, PairWeights, Stream, Task
+from hdnet.training.tracking import FileTracker, Tracker, Trackers
+
+# Opens a run in an experiment tracker: (stage, parameters, tags, folder that remembers the run) -> tracker.
+OpenRun = Callable[[str, dict[str, Any], dict[str, str], Path | None], AbstractContextManager[Tracker]]
+
+METRICS_FILE = "metrics.json"
+
+
+def train_normal(
+    labelled: Path, out: Path, report: Path, checkpoints: Path, params: Params, open_run: OpenRun | None = None
+) -> dict[str, float]:
+    """Stage `train_normal`: writes the normal estimator to ``out`` and curves, pictures and metrics to ``report``.
+
+    Args:
+        labelled: Packed labelled people.
+        out: Model file to write.
+        report: Folder for ``curves.csv``, ``panels/`` and ``metrics.json``.
+        checkpoints: Root of the working checkpoints; an interrupted run is found and continued there.
+        params: The whole params.yaml.
+        open_run: Opens the experiment tracker's run; None for files alone.
+
+    Returns:
+        The last loss terms, as in ``metrics.json``.
+    """
+    torch.manual_seed(params.seed)
+    packed = PackedLabelled(labelled)
+    settings = params.train_normal
+    model = NormalEstimator(params.model.width, params.model.input_scale)
+    task = NormalTask(model, _labelled_stream(packed, settings))
+    data = {"labelled": digest(packed)}
+    with _training(task, settings, report, checkpoints, params, data, open_run) as (metrics, provenance):
+        save_estimator(out, model, provenance)
+    return metrics
+
+
+def train_depth(
+    labelled: Path, out: Path, report: Path, checkpoints: Path, params: Params, open_run: OpenRun | None = None
+) -> dict[str, float]:
+    """Stage `train_depth`: the depth estimator on labelled people; arguments as :func:`train_normal`."""
+    torch.manual_seed(params.seed)
+    packed = PackedLabelled(labelled)
+    settings = params.train_depth
+    model = DepthEstimator(params.model.width, params.model.input_scale, params.model.initial_depth_m)
+    weights = DepthWeights(**settings.weights.model_dump())
+    task = DepthTask(model, _labelled_stream(packed, settings), weights, settings.rule)
+    data = {"labelled": digest(packed)}
+    with _training(task, settings, report, checkpoints, params, data, open_run) as (metrics, provenance):
+        save_estimator(out, model, provenance)
+    return metrics
+
+
+def train_hdnet(
+    labelled: Path,
+    frames: Path,
+    pseudo_normals: Path,
+    correspondences: Path,
+    normal_model: Path,
+    depth_model: Path,
+    out: Path,
+    report: Path,
+    checkpoints: Path,
+    params: Params,
+    open_run: OpenRun | None = None,
+) -> dict[str, float]:
+    """Stage `train_hdnet`: the joint, semi-supervised training; writes the complete model.
+
+    Args:
+        labelled: Packed labelled people.
+        frames: Packed unlabelled frames.
+        pseudo_normals: Their normals as stage `predict_normals` wrote them.
+        correspondences: Folder in the reference's format as stage `correspond` wrote it.
+        normal_model: Normal estimator; becomes part of the result as it is.
+        depth_model: Pre-trained depth estimator to start from (if ``warm_start``).
+        out: Model file to write.
+        report: Folder for curves, pictures and metrics.
+        checkpoints: Root of the working checkpoints.
+        params: The whole params.yaml.
+        open_run: Opens the experiment tracker's run; None for files alone.
+
+    Returns:
+        The last loss terms.
+    """
+    torch.manual_seed(params.seed)
+    packed, packed_frames = PackedLabelled(labelled), PackedFrames(frames)
+    settings = params.train_hdnet
+    if settings.warm_start:
+        model = load_estimator(depth_model, DepthEstimator)
+    else:
+        model = DepthEstimator(params.model.width, params.model.input_scale, params.model.initial_depth_m)
+    pairs = PairDataset(packed_frames, PseudoNormals(pseudo_normals), correspondences)
+    weights = settings.weights
+    task = HDNetTask(
+        model,
+        _labelled_stream(packed, settings),
+        Stream(pairs, settings.pairs_per_step, collate),
+        DepthWeights(weights.depth, weights.scale_invariant, weights.normal),
+        PairWeights(weights.unlabelled_normal, weights.warp),
+        settings.rule,
+    )
+    data = {
+        "labelled": digest(packed),
+        "frames": digest(packed_frames),
+        "pairs": digest_arrays(pairs.pairs, pairs.rows),
+        "start": sha256_of(depth_model) if settings.warm_start else "none",
+    }
+    with _training(task, settings, report, checkpoints, params, data, open_run) as (metrics, provenance):
+        camera = typical_camera(packed)
+        complete = HDNet(load_estimator(normal_model, NormalEstimator), model, camera)
+        save_hdnet(out, complete, {**provenance, "trained_focal_px": f"{camera.pixel_intrinsics()[0]:.1f}"})
+    return metrics
+
+
+def _labelled_stream(packed: PackedLabelled, settings: OptimiserParams) -> Stream:
+    return Stream(LabelledDataset(packed), settings.batch_size, collate)
+
+
+@contextmanager
+def _training(
+    task: Task,
+    settings: OptimiserParams,
+    report: Path,
+    checkpoints: Path,
+    params: Params,
+    data: dict[str, str],
+    open_run: OpenRun | None,
+) -> Iterator[tuple[dict[str, float], dict[str, str]]]:
+    """Trains, yields (metrics, provenance) for the model file, then publishes the report and drops the checkpoints."""
+    configuration = {"stage": task.name, "seed": params.seed, "model": params.model.model_dump(), "data": data}
+    configuration["settings"] = settings.model_dump()
+    folder = CheckpointFolder(
+        checkpoints / task.name / fingerprint(configuration), keep=params.runtime.keep_checkpoints
+    )
+    local = FileTracker(folder.folder / "report")
+    tags = {f"data.{name}": digest for name, digest in data.items()}
+    run_params = {"seed": params.seed, "model": params.model.model_dump(), task.name: settings.model_dump()}
+    with opened(open_run, task.name, run_params, tags, folder.folder) as remote:
+        engine = Engine(
+            task,
+            _schedule(settings, params.seed),
+            _runtime(params),
+            folder,
+            Trackers([local] if remote is None else [local, remote]),
+        )
+        metrics = engine.run()
+        task.model.to("cpu").eval()
+        yield metrics, {"stage": task.name, "steps": str(settings.steps), **tags}
+    _publish(local.folder, report, metrics)
+    folder.remove()
+
+
+@contextmanager
+def opened(
+    open_run: OpenRun | None, stage: str, run_params: dict[str, Any], tags: dict[str, str], folder: Path | None
+) -> Iterator[Tracker | None]:
+    """The experiment tracker's run, or None where there is no tracker."""
+    if open_run is None:
+        yield None
+        return
+    with open_run(stage, run_params, tags, folder) as tracker:
+        yield tracker
+
+
+def _publish(source: Path, report: Path, metrics: dict[str, float]) -> None:
+    if report.exists():
+        shutil.rmtree(report)
+    shutil.copytree(source, report)
+    (report / METRICS_FILE).write_text(json.dumps(metrics, indent=2) + "\n")
+
+
+def _schedule(settings: OptimiserParams, seed: int) -> Schedule:
+    return Schedule(
+        settings.steps,
+        settings.learning_rate,
+        settings.adam_eps,
+        settings.tf_epsilon,
+        settings.schedule,
+        settings.grad_clip,
+        seed,
+    )
+
+
+def _runtime(params: Params) -> Runtime:
+    runtime = params.runtime
+    return Runtime(runtime.device, runtime.precision, runtime.log_every, runtime.panel_every, runtime.checkpoint_every)
+
+
+def digest(packed: PackedLabelled | PackedFrames) -> str:
+    """Name of the packed content: the hash of its index, which holds the hash of every file."""
+    return sha256_of(packed.folder / INDEX_FILE)
+
+
+def digest_arrays(*arrays: np.ndarray) -> str:
+    """Hash of arrays in memory."""
+    content = hashlib.sha256()
+    for array in arrays:
+        content.update(np.ascontiguousarray(array).tobytes())
+    return content.hexdigest()
+
+
+def typical_camera(packed: PackedLabelled) -> Camera:
+    """The camera that a model of this data assumes: the median of every number over all samples."""
+    return Camera(*np.median(packed.arrays["camera"], axis=0).tolist())

@@ -1,0 +1,219 @@
+"""What the three stages learn: model, data and loss of each. How they learn is the engine's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from hdnet import losses, visualize
+from hdnet.geometry import NormalRule, depth_to_normals
+from hdnet.models import DepthEstimator, NormalEstimator
+from hdnet.models.hdnet import depth_inputs, unit_normals
+
+Batch = dict[str, Any]
+Terms = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Stream:
+    """One source of samples: every step takes ``batch_size`` of them."""
+
+    dataset: Dataset[dict[str, Any]]
+    batch_size: int
+    collate: Callable[[list[dict[str, Any]]], Batch]
+
+
+class Task(Protocol):
+    """A stage, as the engine sees it."""
+
+    name: str
+    streams: dict[str, Stream]
+
+    @property
+    def model(self) -> NormalEstimator | DepthEstimator:
+        """The network to train."""
+        ...
+
+    def loss(self, model: nn.Module, batch: dict[str, Batch]) -> tuple[Tensor, Terms]:
+        """The scalar to minimise, and its terms unweighted, for a batch of every stream."""
+        ...
+
+    def panels(self, model: nn.Module, batch: dict[str, Batch]) -> dict[str, np.ndarray]:
+        """Pictures "image | depth | normals" of the first item of each stream, (H, W, 3) uint8."""
+        ...
+
+
+class NormalTask:
+    """Stage `train_normal`: normals from pictures of labelled people."""
+
+    name = "train_normal"
+
+    def __init__(self, model: NormalEstimator, labelled: Stream) -> None:
+        self.model = model
+        self.streams = {"labelled": labelled}
+
+    def loss(self, model: nn.Module, batch: dict[str, Batch]) -> tuple[Tensor, Terms]:
+        """Normal angle."""
+        people = batch["labelled"]
+        angle = losses.normal_angle(model(people["image"]), people["normals"], people["mask"])
+        return angle, {"normal_rad": angle}
+
+    def panels(self, model: nn.Module, batch: dict[str, Batch]) -> dict[str, np.ndarray]:
+        """Picture, true normals, predicted normals."""
+        first = _first(batch["labelled"])
+        predicted = unit_normals(model(first["image"]).float(), first["mask"])
+        mask = _mask_picture(first)
+        columns = [_image_picture(first)]
+        columns += [visualize.normal_picture(_hwc(normals), mask) for normals in (first["normals"], predicted)]
+        return {"labelled_image_true_predicted": np.hstack(columns)}
+
+
+@dataclass(frozen=True)
+class DepthWeights:
+    """Weights of the labelled loss: 2, 1, 1 in the original."""
+
+    depth: float
+    scale_invariant: float
+    normal: float
+
+
+class DepthTask:
+    """Stage `train_depth`: depth from pictures, *true* normals and IUV of labelled people, as the original does."""
+
+    name = "train_depth"
+
+    def __init__(self, model: DepthEstimator, labelled: Stream, weights: DepthWeights, rule: NormalRule) -> None:
+        self.model = model
+        self.streams = {"labelled": labelled}
+        self.weights = weights
+        self.rule: NormalRule = rule
+
+    def loss(self, model: nn.Module, batch: dict[str, Batch]) -> tuple[Tensor, Terms]:
+        """Weighted depth error, scale-invariant error, and angle between the depth's own normals and the true ones."""
+        people = batch["labelled"]
+        terms = labelled_terms(model(_depth_inputs(people)), people, self.rule)
+        return labelled_loss(terms, self.weights), terms
+
+    def panels(self, model: nn.Module, batch: dict[str, Batch]) -> dict[str, np.ndarray]:
+        """Picture, depth, normals of the depth."""
+        return {"labelled": depth_panel(model, _first(batch["labelled"]))}
+
+
+@dataclass(frozen=True)
+class PairWeights:
+    """Weights of the unlabelled loss: 1, 5 in the original."""
+
+    normal: float
+    warp: float
+
+
+class HDNetTask:
+    """Stage `train_hdnet`: labelled people as in stage `train_depth`, plus pairs of unlabelled frames."""
+
+    name = "train_hdnet"
+
+    def __init__(
+        self,
+        model: DepthEstimator,
+        labelled: Stream,
+        pairs: Stream,
+        weights: DepthWeights,
+        pair_weights: PairWeights,
+        rule: NormalRule,
+    ) -> None:
+        self.model = model
+        self.streams = {"labelled": labelled, "pairs": pairs}
+        self.weights = weights
+        self.pair_weights = pair_weights
+        self.rule: NormalRule = rule
+
+    def loss(self, model: nn.Module, batch: dict[str, Batch]) -> tuple[Tensor, Terms]:
+        """Labelled loss + normal angles of both frames against their pseudo-normals + warp agreement of the pair."""
+        people, pairs = batch["labelled"], batch["pairs"]
+        frame_i, frame_j = pairs["i"], pairs["j"]
+        inputs = torch.cat([_depth_inputs(one) for one in (people, frame_i, frame_j)])
+        sizes = [len(one["image"]) for one in (people, frame_i, frame_j)]
+        depth, depth_i, depth_j = model(inputs).split(sizes)
+        terms = labelled_terms(depth, people, self.rule)
+        total = labelled_loss(terms, self.weights)
+        angle = _normal_term(depth_i, frame_i, self.rule) + _normal_term(depth_j, frame_j, self.rule)
+        warp_m, warp_px = losses.warp(
+            depth_i,
+            depth_j,
+            pairs["rows"],
+            frame_i["camera"],
+            allow_reflection=self.rule == "original",
+            camera_j=frame_j["camera"],
+        )
+        total = total + self.pair_weights.normal * angle + self.pair_weights.warp * warp_m
+        return total, {**terms, "unlabelled_normal_rad": angle, "warp_m": warp_m, "warp_px": warp_px}
+
+    def panels(self, model: nn.Module, batch: dict[str, Batch]) -> dict[str, np.ndarray]:
+        """Picture, depth, normals of the depth, for both data sets."""
+        return {
+            "labelled": depth_panel(model, _first(batch["labelled"])),
+            "unlabelled": depth_panel(model, _first(batch["pairs"]["i"])),
+        }
+
+
+def labelled_terms(depth: Tensor, people: Batch, rule: Literal["exact", "original"]) -> Terms:
+    """The three terms on labelled people, unweighted."""
+    return {
+        "depth_m2": losses.depth_mse(depth, people["depth"], people["mask"]),
+        "scale_invariant_m2": losses.scale_invariant(depth, people["depth"], people["mask"], rule),
+        "normal_rad": _normal_term(depth, people, rule),
+    }
+
+
+def labelled_loss(terms: Terms, weights: DepthWeights) -> Tensor:
+    """Their weighted sum."""
+    return (
+        weights.depth * terms["depth_m2"]
+        + weights.scale_invariant * terms["scale_invariant_m2"]
+        + weights.normal * terms["normal_rad"]
+    )
+
+
+def _normal_term(depth: Tensor, people: Batch, rule: NormalRule) -> Tensor:
+    normals = depth_to_normals(depth, people["mask"], people["camera"], rule)
+    mask = people["mask"]
+    if rule == "exact":  # a pixel without neighbours has no normal to judge
+        mask = mask & (normals.detach().abs().sum(1, keepdim=True) > 0)
+    return losses.normal_angle(normals, people["normals"], mask)
+
+
+def _depth_inputs(people: Batch) -> Tensor:
+    return depth_inputs(people["image"], people["normals"], people["vui"])
+
+
+def depth_panel(model: nn.Module, first: Batch) -> np.ndarray:
+    """Picture, depth and normals of the depth, side by side, of a batch of one."""
+    depth = model(_depth_inputs(first)).float()
+    normals = depth_to_normals(depth, first["mask"], first["camera"])
+    mask = _mask_picture(first)
+    depth_picture = visualize.depth_picture(depth[0, 0].cpu().numpy(), mask)
+    return np.hstack([_image_picture(first), depth_picture, visualize.normal_picture(_hwc(normals), mask)])
+
+
+def _first(batch: Batch) -> Batch:
+    return {key: value[:1] for key, value in batch.items() if isinstance(value, Tensor)}
+
+
+def _hwc(map_bchw: Tensor) -> np.ndarray:
+    picture: np.ndarray = map_bchw[0].permute(1, 2, 0).float().cpu().numpy()
+    return picture
+
+
+def _image_picture(first: Batch) -> np.ndarray:
+    return _hwc(first["image"]).round().astype(np.uint8)
+
+
+def _mask_picture(first: Batch) -> np.ndarray:
+    mask: np.ndarray = first["mask"][0, 0].cpu().numpy().astype(bool)
+    return mask

@@ -1,0 +1,7 @@
+"""Stage `correspond`: matches between unlabelled frames."""
+
+from hdnet import stages
+from pipelines import stage
+
+if __name__ == "__main__":
+    stage.run(stages.correspond)

@@ -1,0 +1,7 @@
+"""Stage `train_normal`, tracked in MLflow."""
+
+from hdnet import registry, stages
+from pipelines import stage
+
+if __name__ == "__main__":
+    stage.run(lambda work, params: stages.train_normal(work, params, registry.run))

@@ -1,0 +1,56 @@
+import pytest
+
+from hdnet.data.files import atomic_folder, read_json_object, write_json
+from hdnet.errors import DataError
+
+
+def test_folder_appears_only_when_complete(tmp_path):
+    with atomic_folder(tmp_path / "deep/out") as folder:
+        (folder / "a").write_text("new")
+        assert not (tmp_path / "deep/out").exists()
+    assert (tmp_path / "deep/out/a").read_text() == "new"
+    assert len(list((tmp_path / "deep").iterdir())) == 1
+
+
+def test_failure_leaves_the_old_folder_and_no_traces(tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "a").write_text("old")
+    with pytest.raises(ZeroDivisionError), atomic_folder(out) as folder:
+        (folder / "a").write_text(f"new{1 / 0}")
+    assert (out / "a").read_text() == "old"
+    assert list(tmp_path.iterdir()) == [out]
+
+
+def test_success_replaces_the_old_folder(tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "old").touch()
+    with atomic_folder(out) as folder:
+        (folder / "new").touch()
+    assert [file.name for file in out.iterdir()] == ["new"]
+    assert list(tmp_path.iterdir()) == [out]
+
+
+def test_remains_of_a_killed_run_are_cleared_away(tmp_path):
+    for name in (".out.partial", ".out.old"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "half").touch()
+    with atomic_folder(tmp_path / "out") as folder:
+        (folder / "new").touch()
+    assert [str(file.relative_to(tmp_path)) for file in tmp_path.rglob("*")] == ["out", "out/new"]
+
+
+def test_full_disk_is_one_clear_error(tmp_path):
+    with (
+        pytest.raises(DataError, match=r"out: cannot be written .*No space left"),
+        atomic_folder(tmp_path / "out"),
+    ):
+        raise OSError(28, "No space left on device")
+    assert not list(tmp_path.iterdir())
+
+
+def test_json_round_trip_leaves_no_temporary_file(tmp_path):
+    write_json(tmp_path / "a.json", {"x": [1, 2]})
+    assert read_json_object(tmp_path / "a.json") == {"x": [1, 2]}
+    assert [file.name for file in tmp_path.iterdir()] == ["a.json"]

@@ -1,0 +1,128 @@
+"""A made-up model and registry, and pictures to send."""
+
+from __future__ import annotations
+
+import io
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from hdnet.errors import ModelError
+from hdnet.geometry import Camera
+from hdnet.inference import Prediction
+from hdnet.models import DepthEstimator, HDNet, NormalEstimator
+from hdnet.models.identity import ModelIdentity
+from hdnet.models.weights import save_hdnet
+
+URI = "models:/hdnet@champion"
+Parts = dict[str, tuple[str, bytes, str]]
+
+
+def png(pixels: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def person(height: int = 60, width: int = 40) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(image, mask, iuv) of an ellipse, with a gradient as its clothes."""
+    y, x = np.mgrid[:height, :width]
+    mask = ((x - width / 2) / (0.3 * width)) ** 2 + ((y - height / 2) / (0.4 * height)) ** 2 < 1
+    image = np.stack([x * 4 % 256, y * 4 % 256, x + y], axis=-1).astype(np.uint8)
+    iuv = np.where(mask[..., None], np.stack([1 + y // 3 % 24, x % 256, y % 256], axis=-1), 0).astype(np.uint8)
+    return image, mask, iuv
+
+
+def upload(image: bytes | None = None, mask: bytes | None = None, densepose: bytes | None = None) -> Parts:
+    """The form of the parts given."""
+    parts = {"image": image, "mask": mask, "densepose": densepose}
+    return {name: (f"{name}.png", data, "image/png") for name, data in parts.items() if data is not None}
+
+
+def good_upload(height: int = 60, width: int = 40) -> Parts:
+    image, mask, iuv = person(height, width)
+    return upload(png(image), png(mask.astype(np.uint8) * 255), png(iuv[..., ::-1]))
+
+
+@dataclass
+class FakePredictor:
+    """Depth and normals by formula, after waiting for ``gate``."""
+
+    identity: ModelIdentity | None = None
+    offset_m: float = 4.0
+    gate: threading.Event | None = None
+    delay_s: float = 0.0
+    error: Exception | None = None
+    finite: bool = True
+    threads: set[str] = field(default_factory=set)
+    overlapping: int = 0
+    running: int = 0
+
+    def infer(self, image: np.ndarray, mask: np.ndarray, iuv: np.ndarray) -> Prediction:
+        is_check = image.shape == (96, 64, 3)
+        if not is_check:
+            self.threads.add(threading.current_thread().name)
+            self.running += 1
+            self.overlapping = max(self.overlapping, self.running)
+            if self.gate is not None:
+                assert self.gate.wait(10)
+            time.sleep(self.delay_s)
+            self.running -= 1
+            if self.error is not None:
+                raise self.error
+        depth_m = np.where(mask, self.offset_m + image[..., 0] / 1000.0, 0).astype(np.float32)
+        if not self.finite:
+            depth_m[mask] = np.nan
+        angle = iuv[..., 0] / 24.0
+        normals = np.stack([np.sin(angle), np.zeros_like(angle), -np.cos(angle)], axis=-1) * mask[..., None]
+        camera = Camera.centred(314.0, image.shape[0])
+        return Prediction(depth_m, normals.astype(np.float32), mask, image, camera, self.identity)
+
+
+class FakeRegistry:
+    """An alias that points to versions of fake predictors, or to none."""
+
+    def __init__(self) -> None:
+        self.versions: dict[str, FakePredictor] = {}
+        self.champion: str | None = None
+        self.down: Exception | None = None
+        self.loads = 0
+
+    def add(self, version: str, **options: object) -> FakePredictor:
+        identity = ModelIdentity("hdnet", version, "champion", f"run{version}")
+        self.versions[version] = FakePredictor(identity, **options)  # type: ignore[arg-type]
+        return self.versions[version]
+
+    def resolve(self, uri: str) -> ModelIdentity:
+        assert uri == URI
+        if self.down is not None:
+            raise self.down
+        if self.champion is None:
+            raise ModelError(f"{uri}: the registry has no such alias")
+        return ModelIdentity("hdnet", self.champion, "champion", f"run{self.champion}")
+
+    def load(self, uri: str) -> FakePredictor:
+        self.loads += 1
+        return self.versions[self.resolve(uri).version]
+
+
+def wait_until(condition: Callable[[], bool], timeout_s: float = 10.0) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "the condition did not come true in time"
+        time.sleep(0.005)
+
+
+def save_tiny_model(path: Path, depth_m: float = 4.0) -> None:
+    """A real model file: untrained networks of width 2 whose depths lie around ``depth_m``."""
+    torch.manual_seed(0)
+    depth_estimator = DepthEstimator(2, "unit", initial_depth_m=depth_m)
+    with torch.no_grad():
+        depth_estimator.head.weight.mul_(0.01)  # untrained output scatters by metres
+    save_hdnet(path, HDNet(NormalEstimator(2, "unit"), depth_estimator, Camera.centred()), {})

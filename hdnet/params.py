@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from hdnet.errors import ParamsError
 
 Positive = Annotated[int, Field(ge=1)]
+InputNormals = Literal["true", "predicted"]
 Weight = Annotated[float, Field(ge=0)]
 
 
@@ -92,10 +93,18 @@ class NormalStageParams(OptimiserParams):
 
 
 class DepthStageParams(OptimiserParams):
-    """Stage `train_depth`."""
+    """Stage `train_depth`.
+
+    Attributes:
+        weights: Loss weights.
+        rule: Corrected rules, or the original's with its flaws.
+        input_normals: Normals that the depth estimator sees of labelled people: the true ones, as in the original, or
+            our normal estimator's, which is what it gets to see when it is used.
+    """
 
     weights: LabelledWeights
     rule: Literal["exact", "original"]
+    input_normals: InputNormals
 
 
 class HDNetStageParams(OptimiserParams):
@@ -105,12 +114,14 @@ class HDNetStageParams(OptimiserParams):
         pairs_per_step: Pairs of unlabelled frames a step (1 in the original).
         weights: Loss weights.
         rule: Corrected rules, or the original's with its flaws.
+        input_normals: As in :class:`DepthStageParams`.
         warm_start: Start from the depth estimator of stage `train_depth`.
     """
 
     pairs_per_step: Positive
     weights: JointWeights
     rule: Literal["exact", "original"]
+    input_normals: InputNormals
     warm_start: bool
 
 

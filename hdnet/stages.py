@@ -15,7 +15,7 @@ from hdnet.data.correspondence import match_folder
 from hdnet.data.datasets import LabelledDataset
 from hdnet.data.files import atomic_folder, read_json_object, sha256_of, write_json
 from hdnet.data.layout import TangFolder, TikTokFolder
-from hdnet.data.packed import PackedLabelled, pack_tang, pack_tiktok
+from hdnet.data.packed import PackedFrames, PackedLabelled, pack_tang, pack_tiktok
 from hdnet.data.validate import validate_tang, validate_tiktok
 from hdnet.evaluation import evaluate as evaluate_model
 from hdnet.evaluation import predict_sample
@@ -26,7 +26,6 @@ from hdnet.training import stages as training
 from hdnet.training.pseudo_normals import predict_normals as predict_pseudo_normals
 from hdnet.training.stages import METRICS_FILE, OpenRun, opened
 from hdnet.workspace import Workspace
-
 
 # Below this many samples a pool of processes, each of which imports torch, costs more than it saves.
 _WORTH_A_POOL = 1000
@@ -87,8 +86,9 @@ def train_normal(work: Workspace, params: Params, open_run: OpenRun | None) -> N
 
 
 def predict_normals(work: Workspace, params: Params) -> None:  # noqa: ARG001 - all stages are called alike
-    """Normals of the unlabelled frames."""
-    predict_pseudo_normals(work.frames, work.normal_model, work.pseudo_normals)
+    """Our own estimator's normals of the labelled people and the unlabelled frames."""
+    predict_pseudo_normals(PackedLabelled(work.labelled), work.normal_model, work.labelled_normals)
+    predict_pseudo_normals(PackedFrames(work.frames), work.normal_model, work.frame_normals)
 
 
 def correspond(work: Workspace, params: Params) -> None:
@@ -113,15 +113,17 @@ def correspond(work: Workspace, params: Params) -> None:
 def train_depth(work: Workspace, params: Params, open_run: OpenRun | None) -> None:
     """The depth estimator on labelled people."""
     report = work.report("train_depth")
-    training.train_depth(work.labelled, work.depth_model, report, work.checkpoints, params, open_run)
+    labelled = (work.labelled, work.labelled_normals)
+    training.train_depth(*labelled, work.depth_model, report, work.checkpoints, params, open_run)
 
 
 def train_hdnet(work: Workspace, params: Params, open_run: OpenRun | None) -> None:
     """The joint training; writes the complete model."""
     training.train_hdnet(
         work.labelled,
+        work.labelled_normals,
         work.frames,
-        work.pseudo_normals,
+        work.frame_normals,
         work.correspondences,
         work.normal_model,
         work.depth_model,

@@ -53,9 +53,14 @@ class Workspace:
         return self.packed / "frames"
 
     @property
-    def pseudo_normals(self) -> Path:
+    def labelled_normals(self) -> Path:
+        """Predicted normals of the labelled people."""
+        return self.root / "data/pseudo_normals/labelled"
+
+    @property
+    def frame_normals(self) -> Path:
         """Predicted normals of the unlabelled frames."""
-        return self.root / "data/pseudo_normals"
+        return self.root / "data/pseudo_normals/frames"
 
     @property
     def correspondences(self) -> Path:

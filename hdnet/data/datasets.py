@@ -24,22 +24,33 @@ class LabelledDataset(Dataset[Item]):
 
     An item holds "image" (3, H, W) RGB, float32 0..255, white outside the mask; "vui" (3, H, W) float32 0..255 in the
     networks' order V, U, I; "mask" (1, H, W) bool; "depth" (1, H, W) float32, metres; "normals" (3, H, W) float32,
-    unit or 0; "camera" (7,) float32.
+    unit or 0; "camera" (7,) float32; and "input_normals" like "normals" if others were given for input.
 
     Args:
         packed: The packed samples.
+        input_normals: Predicted normals of the same samples, for a depth estimator that shall learn from what it will
+            see; without them it learns from the true ones, as the original does.
+
+    Raises:
+        DataError: Normals of other samples.
     """
 
-    def __init__(self, packed: PackedLabelled) -> None:
+    def __init__(self, packed: PackedLabelled, input_normals: PseudoNormals | None = None) -> None:
+        if input_normals is not None:
+            input_normals.check_names(packed)
         self.packed = packed
+        self.input_normals = input_normals
 
     def __len__(self) -> int:
         return len(self.packed)
 
     def __getitem__(self, k: int) -> Item:
         arrays = self.packed.arrays
+        given = self.input_normals
+        extra = {} if given is None else {"input_normals": _unit_normals(given.arrays["normals"][k])}
         return {
             **_picture_tensors(self.packed, k),
+            **extra,
             "depth": torch.from_numpy(arrays["depth_m"][k].copy())[None],
             "normals": _unit_normals(arrays["normals"][k]),
         }
@@ -61,7 +72,7 @@ class PairDataset(Dataset[Item]):
     """
 
     def __init__(self, frames: PackedFrames, pseudo_normals: PseudoNormals, correspondences_folder: Path) -> None:
-        pseudo_normals.check_frames(frames)
+        pseudo_normals.check_names(frames)
         self.frames, self.pseudo_normals = frames, pseudo_normals
         number = {name: k for k, name in enumerate(frames.names)}
         pairs, rows = [], []

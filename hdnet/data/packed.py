@@ -183,8 +183,8 @@ class PseudoNormals(_Packed):
 
     kind, fields = "pseudo_normals", ("normals",)
 
-    def check_frames(self, frames: PackedFrames) -> None:
-        """Raise a DataError unless these are normals of exactly those frames."""
+    def check_names(self, frames: PackedFrames | PackedLabelled) -> None:
+        """Raise a DataError unless these are normals of exactly those pictures."""
         if self.names != frames.names or self.size != frames.size:
             raise DataError(
                 f"{self.folder}: normals of {len(self)} frames of size {self.size}, but {frames.folder} has "

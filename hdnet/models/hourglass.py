@@ -136,16 +136,17 @@ class Hourglass(nn.Module):
             nn.init.constant_(self.head.bias, self.config.initial_output)
 
     def forward(self, x_bchw: Tensor) -> Tensor:
-        """Strict: exactly (B, in_channels, H, W) with H and W multiples of 16; 256 x 256 is what weights are made for.
+        """Strict: exactly (B, in_channels, H, W), H and W multiples of 16 from 32 on; made for 256.
 
         Raises:
             ValueError: On any other shape.
         """
-        channels = self.config.in_channels
-        if x_bchw.ndim != 4 or x_bchw.shape[1] != channels or x_bchw.shape[2] % STRIDE or x_bchw.shape[3] % STRIDE:
+        channels, size = self.config.in_channels, x_bchw.shape[2:]
+        fits = len(size) == 2 and all(side % STRIDE == 0 and side >= 2 * STRIDE for side in size)
+        if x_bchw.ndim != 4 or x_bchw.shape[1] != channels or not fits:
             raise ValueError(
-                f"expected (B, {channels}, H, W) with H and W multiples of {STRIDE}, such as 256, got "
-                f"{tuple(x_bchw.shape)}"
+                f"expected (B, {channels}, H, W) with H and W multiples of {STRIDE} from {2 * STRIDE} on, such as 256, "
+                f"got {tuple(x_bchw.shape)}"
             )
         x = x_bchw if self.config.input_scale == "raw" else x_bchw * self.input_gain + self.input_offset
         if x.shape[0] > 1 and x.device.type == "cpu" and not torch.compiler.is_compiling():

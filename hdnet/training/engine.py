@@ -165,7 +165,6 @@ class Engine:
         bar.set_postfix({name: f"{value:.3g}" for name, value in values.items()})
         return values
 
-    @torch.no_grad()
     def _log_panels(self, model: nn.Module, batch: dict[str, Any], step: int) -> None:
         for key, picture in self.task.panels(model, batch).items():
             self.tracker.log_image(key, picture, step)

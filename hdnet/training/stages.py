@@ -19,7 +19,7 @@ from hdnet.data.packed import INDEX_FILE, PackedFrames, PackedLabelled, PseudoNo
 from hdnet.geometry import Camera
 from hdnet.models import DepthEstimator, HDNet, NormalEstimator
 from hdnet.models.weights import load_estimator, save_estimator, save_hdnet
-from hdnet.params import OptimiserParams, Params
+from hdnet.params import InputNormals, OptimiserParams, Params
 from hdnet.training.checkpoint import CheckpointFolder, fingerprint
 from hdnet.training.engine import Engine, Runtime, Schedule
 from hdnet.training.tasks import DepthTask, DepthWeights, HDNetTask, NormalTask, PairWeights, Stream, Task
@@ -51,7 +51,7 @@ def train_normal(
     packed = PackedLabelled(labelled)
     settings = params.train_normal
     model = NormalEstimator(params.model.width, params.model.input_scale)
-    task = NormalTask(model, _labelled_stream(packed, settings))
+    task = NormalTask(model, Stream(LabelledDataset(packed), settings.batch_size, collate))
     data = {"labelled": digest(packed)}
     with _training(task, settings, report, checkpoints, params, data, open_run) as (metrics, provenance):
         save_estimator(out, model, provenance)
@@ -59,16 +59,27 @@ def train_normal(
 
 
 def train_depth(
-    labelled: Path, out: Path, report: Path, checkpoints: Path, params: Params, open_run: OpenRun | None = None
+    labelled: Path,
+    labelled_normals: Path,
+    out: Path,
+    report: Path,
+    checkpoints: Path,
+    params: Params,
+    open_run: OpenRun | None = None,
 ) -> dict[str, float]:
-    """Stage `train_depth`: the depth estimator on labelled people; arguments as :func:`train_normal`."""
+    """Stage `train_depth`: the depth estimator on labelled people.
+
+    Arguments as :func:`train_normal`, and ``labelled_normals``: predicted normals of those people as stage
+    `predict_normals` wrote them, read only if ``input_normals`` says so.
+    """
     torch.manual_seed(params.seed)
     packed = PackedLabelled(labelled)
     settings = params.train_depth
     model = DepthEstimator(params.model.width, params.model.input_scale, params.model.initial_depth_m)
     weights = DepthWeights(**settings.weights.model_dump())
-    task = DepthTask(model, _labelled_stream(packed, settings), weights, settings.rule)
-    data = {"labelled": digest(packed)}
+    people = _people(packed, settings.input_normals, labelled_normals)
+    task = DepthTask(model, Stream(people, settings.batch_size, collate), weights, settings.rule)
+    data = {"labelled": digest(packed), **_input_digest(people)}
     with _training(task, settings, report, checkpoints, params, data, open_run) as (metrics, provenance):
         save_estimator(out, model, provenance)
     return metrics
@@ -76,8 +87,9 @@ def train_depth(
 
 def train_hdnet(
     labelled: Path,
+    labelled_normals: Path,
     frames: Path,
-    pseudo_normals: Path,
+    frame_normals: Path,
     correspondences: Path,
     normal_model: Path,
     depth_model: Path,
@@ -91,8 +103,9 @@ def train_hdnet(
 
     Args:
         labelled: Packed labelled people.
+        labelled_normals: Their predicted normals, read only if ``input_normals`` says so.
         frames: Packed unlabelled frames.
-        pseudo_normals: Their normals as stage `predict_normals` wrote them.
+        frame_normals: Their predicted normals.
         correspondences: Folder in the reference's format as stage `correspond` wrote it.
         normal_model: Normal estimator; becomes part of the result as it is.
         depth_model: Pre-trained depth estimator to start from (if ``warm_start``).
@@ -112,11 +125,12 @@ def train_hdnet(
         model = load_estimator(depth_model, DepthEstimator)
     else:
         model = DepthEstimator(params.model.width, params.model.input_scale, params.model.initial_depth_m)
-    pairs = PairDataset(packed_frames, PseudoNormals(pseudo_normals), correspondences)
+    pairs = PairDataset(packed_frames, PseudoNormals(frame_normals), correspondences)
+    people = _people(packed, settings.input_normals, labelled_normals)
     weights = settings.weights
     task = HDNetTask(
         model,
-        _labelled_stream(packed, settings),
+        Stream(people, settings.batch_size, collate),
         Stream(pairs, settings.pairs_per_step, collate),
         DepthWeights(weights.depth, weights.scale_invariant, weights.normal),
         PairWeights(weights.unlabelled_normal, weights.warp),
@@ -125,7 +139,9 @@ def train_hdnet(
     data = {
         "labelled": digest(packed),
         "frames": digest(packed_frames),
+        "frame_normals": digest(pairs.pseudo_normals),
         "pairs": digest_arrays(pairs.pairs, pairs.rows),
+        **_input_digest(people),
         "start": sha256_of(depth_model) if settings.warm_start else "none",
     }
     with _training(task, settings, report, checkpoints, params, data, open_run) as (metrics, provenance):
@@ -135,8 +151,12 @@ def train_hdnet(
     return metrics
 
 
-def _labelled_stream(packed: PackedLabelled, settings: OptimiserParams) -> Stream:
-    return Stream(LabelledDataset(packed), settings.batch_size, collate)
+def _people(packed: PackedLabelled, input_normals: InputNormals, predicted: Path) -> LabelledDataset:
+    return LabelledDataset(packed, PseudoNormals(predicted) if input_normals == "predicted" else None)
+
+
+def _input_digest(people: LabelledDataset) -> dict[str, str]:
+    return {} if people.input_normals is None else {"input_normals": digest(people.input_normals)}
 
 
 @contextmanager
@@ -209,7 +229,7 @@ def _runtime(params: Params) -> Runtime:
     return Runtime(runtime.device, runtime.precision, runtime.log_every, runtime.panel_every, runtime.checkpoint_every)
 
 
-def digest(packed: PackedLabelled | PackedFrames) -> str:
+def digest(packed: PackedLabelled | PackedFrames | PseudoNormals) -> str:
     """Name of the packed content: the hash of its index, which holds the hash of every file."""
     return sha256_of(packed.folder / INDEX_FILE)
 

@@ -64,6 +64,7 @@ class NormalTask:
         angle = losses.normal_angle(model(people["image"]), people["normals"], people["mask"])
         return angle, {"normal_rad": angle}
 
+    @torch.no_grad()
     def panels(self, model: nn.Module, batch: dict[str, Batch]) -> dict[str, np.ndarray]:
         """Picture, true normals, predicted normals."""
         first = _first(batch["labelled"])
@@ -84,7 +85,10 @@ class DepthWeights:
 
 
 class DepthTask:
-    """Stage `train_depth`: depth from pictures, *true* normals and IUV of labelled people, as the original does."""
+    """Stage `train_depth`: depth from pictures, normals and IUV of labelled people.
+
+    The normals that go in are the true ones, as in the original, unless the data set carries "input_normals".
+    """
 
     name = "train_depth"
 
@@ -100,6 +104,7 @@ class DepthTask:
         terms = labelled_terms(model(_depth_inputs(people)), people, self.rule)
         return labelled_loss(terms, self.weights), terms
 
+    @torch.no_grad()
     def panels(self, model: nn.Module, batch: dict[str, Batch]) -> dict[str, np.ndarray]:
         """Picture, depth, normals of the depth."""
         return {"labelled": depth_panel(model, _first(batch["labelled"]))}
@@ -154,6 +159,7 @@ class HDNetTask:
         total = total + self.pair_weights.normal * angle + self.pair_weights.warp * warp_m
         return total, {**terms, "unlabelled_normal_rad": angle, "warp_m": warp_m, "warp_px": warp_px}
 
+    @torch.no_grad()
     def panels(self, model: nn.Module, batch: dict[str, Batch]) -> dict[str, np.ndarray]:
         """Picture, depth, normals of the depth, for both data sets."""
         return {
@@ -189,7 +195,8 @@ def _normal_term(depth: Tensor, people: Batch, rule: NormalRule) -> Tensor:
 
 
 def _depth_inputs(people: Batch) -> Tensor:
-    return depth_inputs(people["image"], people["normals"], people["vui"])
+    normals = people["input_normals" if "input_normals" in people else "normals"]
+    return depth_inputs(people["image"], normals, people["vui"])
 
 
 def depth_panel(model: nn.Module, first: Batch) -> np.ndarray:

@@ -134,10 +134,10 @@ def test_pseudo_normals_round_trip_and_belong_to_their_frames(tiktok, tmp_path):
     write_pseudo_normals(tmp_path / "normals", frames.names, iter(normals))
     pseudo = PseudoNormals(tmp_path / "normals")
     np.testing.assert_allclose(pseudo.arrays["normals"], normals, rtol=1e-3)
-    pseudo.check_frames(frames)
+    pseudo.check_names(frames)
     write_pseudo_normals(tmp_path / "normals", [*frames.names[:6], "0000099"], iter(normals))
     with pytest.raises(DataError, match="other names"):
-        PseudoNormals(tmp_path / "normals").check_frames(frames)
+        PseudoNormals(tmp_path / "normals").check_names(frames)
 
 
 @pytest.mark.parametrize(

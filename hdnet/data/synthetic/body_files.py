@@ -35,7 +35,6 @@ MESHES = {
     "eyes": ("helper-l-eye", "helper-r-eye"),
     "tights": ("helper-tights",),
     "skirt": ("helper-skirt",),
-    "hair": ("helper-hair",),
 }
 _POSED_BONES = (
     *("root", "spine", "neck", "head", "clavicle", "shoulder", "upperarm", "lowerarm", "wrist", "metacarpal"),

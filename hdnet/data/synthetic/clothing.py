@@ -102,12 +102,16 @@ def make_folds(rng: np.random.Generator, cut: Cut, amount: float) -> Folds:
             ]
         )
         width, length = 0.75 * wavelength, rng.uniform(1.2, 2.6) * wavelength
-        near = np.array(piece.tree.query_ball_point(points[spot], 2.2 * max(width, length)))
+        near = np.array(piece.tree.query_ball_point(points[spot], 2 * max(width, length)))
         near = near[normals[near] @ normal > 0.1]
         u, v, w = ((points[near] - points[spot]) @ np.stack([across, crease, normal], axis=1)).T
         # Creases are rarely straight.
         u = u + rng.normal(0, 1.2) * v * v / max(length, 1e-3) * 0.4
-        envelope = np.exp(-((u / width) ** 2 + (v / length) ** 2 + (w / 0.06) ** 2) / 2)
+        # Close to a Gaussian of these widths, and zero at twice their size.
+        far = (u / (2 * width)) ** 2 + (v / (2 * length)) ** 2 + (w / 0.12) ** 2
+        inside = far < 1
+        near, u, far = near[inside], u[inside], far[inside]
+        envelope = (1 - far) ** 2
         wave = np.cos(2 * np.pi * u / wavelength + rng.normal(0, 0.5))
         # Ridges are narrower than the valleys between them.
         ridge = np.where(wave > 0, wave, 0.55 * wave)

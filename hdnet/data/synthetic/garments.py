@@ -28,7 +28,7 @@ from hdnet.data.synthetic.surface import (
     submesh,
 )
 
-Kind = Literal["top", "trousers", "skirt", "hair", "long hair", "shoe.L", "shoe.R"]
+Kind = Literal["top", "trousers", "skirt", "hair", "shoe.L", "shoe.R"]
 CANONICAL_SHAPE = Phenotype(0.5, 0.8, 0.5, 0.5, 0.5, 0.5, (1 / 3, 1 / 3, 1 / 3))
 # Skin nearer than this to a garment's edge stays visible (under hems and in sleeves).
 HIDE_MARGIN_M = 0.035
@@ -43,7 +43,7 @@ class Cut:
     """Which piece: its kind and where it ends.
 
     Attributes:
-        kind: "top", "trousers", "skirt", "hair", "long hair", "shoe.L" or "shoe.R".
+        kind: "top", "trousers", "skirt", "hair", "shoe.L" or "shoe.R".
         length: Where sleeves or legs end: 0 at the shoulder or hip, 1 at elbow or knee, 2 at wrist or ankle;
             for a skirt metres below the hip joint; unused for hair and shoes.
         hem_m: Height of a top's hem over the hip joint in metres, on the canonical body.
@@ -150,8 +150,6 @@ def _source(cut: Cut, body: CanonicalBody, skin: IntArray) -> tuple[IntArray, Fi
         return tights, field, 1
     if cut.kind == "skirt":
         return model.triangles["skirt"], lambda points, _: points[:, 2] - (hip - cut.length), 1
-    if cut.kind == "long hair":
-        return model.triangles["hair"], lambda points, _: np.ones(len(points)), 1
     if cut.kind == "hair":
         head = body.joints["head"]
 

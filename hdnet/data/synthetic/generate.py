@@ -21,8 +21,8 @@ from hdnet.data.synthetic.body import body_model
 from hdnet.data.synthetic.light import draw_background, draw_light
 from hdnet.data.synthetic.looks import draw_looks
 from hdnet.data.synthetic.motion import Pose, draw_motion, draw_still
-from hdnet.data.synthetic.person import draw_person, pose_person
-from hdnet.data.synthetic.scene import PICTURE_SIZE, Frame, draw_view, render_frame
+from hdnet.data.synthetic.person import PosedPerson, draw_person, pose_person
+from hdnet.data.synthetic.scene import MIN_MASK_SHARE, PICTURE_SIZE, Frame, View, draw_view, render_frame
 from hdnet.errors import DataError, HDNetError
 from hdnet.geometry import Camera
 
@@ -31,6 +31,7 @@ Progress = Callable[[int, int], None]
 """Called with (done, total) after each picture or sequence."""
 T = TypeVar("T")
 
+_ATTEMPTS = 8
 _KINDS = {"still": 0, "sequence": 1}
 _STREAMS = ("person", "clothes", "pose", "light", "camera", "noise")
 
@@ -110,7 +111,7 @@ def generate_sequences(
 def make_still(spec: SyntheticSpec, index: int) -> LabelledSample:
     """One labelled picture."""
     stage = _Stage(spec, "still", index)
-    frame = stage.render([draw_still(stage.rng["pose"])])[0]
+    frame = stage.render(lambda rng: [draw_still(rng)])[0]
     return LabelledSample(
         name=f"{index:07d}",
         image=frame.image,
@@ -126,7 +127,7 @@ def make_still(spec: SyntheticSpec, index: int) -> LabelledSample:
 def make_sequence(spec: SyntheticSpec, index: int) -> list[UnlabelledFrame]:
     """All frames of one sequence: one person, outfit, light, background and camera."""
     stage = _Stage(spec, "sequence", index)
-    frames = stage.render(draw_motion(stage.rng["pose"], spec.frames_per_sequence))
+    frames = stage.render(lambda rng: draw_motion(rng, spec.frames_per_sequence))
     first = index * spec.frames_per_sequence
     return [
         UnlabelledFrame(
@@ -155,21 +156,23 @@ class _Stage:
         focal_px = float(self.rng["camera"].uniform(*spec.focal_px))
         self.camera = Camera.reference() if spec.camera == "reference" else Camera.centred(round(focal_px, 3))
 
-    def render(self, poses: list[Pose]) -> list[Frame]:
-        people = [(pose_person(self.person, pose), pose.yaw_deg) for pose in poses]
-        view = draw_view(self.rng["camera"], self.camera, people)
-        return [
-            render_frame(
-                view,
-                posed,
-                yaw,
-                self.looks,
-                self.light,
-                self.background,
-                int(self.rng["noise"].integers(2**63)),
-            )
-            for posed, yaw in people
-        ]
+    def render(self, draw_poses: Callable[[np.random.Generator], list[Pose]]) -> list[Frame]:
+        """Frames of drawn poses, drawn again where a frame shows too little of the person.
+
+        Raises:
+            DataError: No frame large enough after a few draws.
+        """
+        for _ in range(_ATTEMPTS):
+            people = [(pose_person(self.person, p), p.yaw_deg) for p in draw_poses(self.rng["pose"])]
+            view = draw_view(self.rng["camera"], self.camera, people)
+            frames = [self._frame(view, posed, yaw) for posed, yaw in people]
+            if min(frame.mask.mean() for frame in frames) >= MIN_MASK_SHARE:
+                return frames
+        raise DataError(f"the person covers less than {MIN_MASK_SHARE:.0%} of the picture in {_ATTEMPTS} draws")
+
+    def _frame(self, view: View, posed: PosedPerson, yaw_deg: float) -> Frame:
+        noise_seed = int(self.rng["noise"].integers(2**63))
+        return render_frame(view, posed, yaw_deg, self.looks, self.light, self.background, noise_seed)
 
 
 def in_order(

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 import numpy as np
 
+from hdnet.data.synthetic.body import body_model
 from hdnet.data.synthetic.garments import canonical
 from hdnet.data.synthetic.person import BOTTOM, EYES, HAIR, SHOES, SKIN, TOP
 from hdnet.data.synthetic.surface import FloatArray, IntArray, normalized
@@ -126,9 +128,8 @@ def _eyes(looks: Looks, points: FloatArray) -> FloatArray:
     return np.where(distance < 0.0028, 0.01, np.where(distance < 0.0062, looks.iris, 0.7))
 
 
+@cache
 def _eye_centre() -> FloatArray:
-    from hdnet.data.synthetic.body import body_model
-
     body, _ = canonical()
     eyes = body.vertices[np.unique(body_model().triangles["eyes"])]
     return np.asarray(eyes[eyes[:, 0] > 0].mean(0))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
 from hdnet.data.synthetic.body import SKIN_VERTICES, Phenotype, body_model
 from hdnet.data.synthetic.clothing import Garment, fit, make_folds
-from hdnet.data.synthetic.garments import LEG, Cut, canonical, limb_position, pattern
+from hdnet.data.synthetic.garments import ARM, LEG, Cut, canonical, limb_position, pattern
 from hdnet.data.synthetic.motion import Pose, fold_drivers, rotations
 from hdnet.data.synthetic.surface import FloatArray, IntArray, Surface
 
@@ -92,20 +93,15 @@ def pose_person(person: Person, pose: Pose) -> PosedPerson:
     return PosedPerson(points, np.concatenate(normals), person)
 
 
+@cache
 def _skin_surface() -> Surface:
-    if "skin" not in _SURFACES:
-        _SURFACES["skin"] = Surface(body_model().triangles["skin"], SKIN_VERTICES)
-    return _SURFACES["skin"]
+    return Surface(body_model().triangles["skin"], SKIN_VERTICES)
 
 
+@cache
 def _eye_surface() -> Surface:
-    if "eyes" not in _SURFACES:
-        used, faces = np.unique(body_model().triangles["eyes"], return_inverse=True)
-        _SURFACES["eyes"] = Surface(faces.reshape(-1, 3), len(used))
-    return _SURFACES["eyes"]
-
-
-_SURFACES: dict[str, Surface] = {}
+    used, faces = np.unique(body_model().triangles["eyes"], return_inverse=True)
+    return Surface(faces.reshape(-1, 3), len(used))
 
 
 def _assemble(garments: tuple[Garment, ...]) -> tuple[IntArray, IntArray, FloatArray]:
@@ -138,7 +134,8 @@ def _draw_outfit(rng: np.random.Generator, gender: float) -> tuple[Garment, ...]
     else:
         legs = float(rng.choice([0.5, 0.8, 1.8, 1.95, 1.95, 1.95]))
         garments.append(_trousers(rng, Cut("trousers", legs)))
-    garments.append(_hair(rng, gender))
+    if rng.random() < 1 - 0.1 * (gender < 0.5):
+        garments.append(_hair(rng, gender))
     for side in ("shoe.L", "shoe.R"):
         garments.append(_plain(rng, Cut(side), ease=0.012, floor=0.004, smoothing=3, folds=0.0, label=SHOES))
     return tuple(garments)
@@ -152,7 +149,7 @@ def _top(rng: np.random.Generator, cut: Cut, fabric: float) -> Garment:
     flare = rng.uniform(0.0, 0.018)
     low = np.clip((hip + 0.35 - points[:, 2]) / 0.35, 0, 1)
     collar = np.clip((np.linalg.norm(points - body.joints["neck01"], axis=1) - 0.07) / 0.13, 0, 1)
-    sleeve_low = np.clip(limb_position(body, points, ARM_JOINTS), 0, 2) / 2
+    sleeve_low = np.clip(limb_position(body, points, ARM), 0, 2) / 2
     sleeve = loose * 0.45 + rng.uniform(0, 0.012) * sleeve_low
     arm = pattern(cut).surface.smooth(arm, 4)
     ease = collar * ((1 - arm) * (loose + flare * low) + arm * sleeve)
@@ -162,9 +159,6 @@ def _top(rng: np.random.Generator, cut: Cut, fabric: float) -> Garment:
     ease = np.maximum(ease, floor + 0.002)
     folds = make_folds(rng, cut, fabric * (0.55 + 18 * loose))
     return Garment(cut, ease, floor, int(rng.integers(4, 10)), folds, TOP)
-
-
-ARM_JOINTS = ("upperarm01", "lowerarm01", "wrist")
 
 
 def _trousers(rng: np.random.Generator, cut: Cut) -> Garment:
@@ -189,9 +183,11 @@ def _skirt(rng: np.random.Generator, cut: Cut) -> Garment:
 
 def _hair(rng: np.random.Generator, gender: float) -> Garment:
     cut = Cut("hair")
-    thickness = rng.uniform(0.006, 0.022) if gender < 0.5 else rng.uniform(0.012, 0.03)
+    thickness = rng.uniform(0.005, 0.022) if gender < 0.5 else rng.uniform(0.012, 0.032)
+    if rng.random() < 0.15:
+        thickness *= 2.2
     ease = thickness * np.clip(pattern(cut).edge_m / 0.03, 0.12, 1)
-    return Garment(cut, ease, np.full(len(ease), 0.001), 2, make_folds(rng, cut, 0.6), HAIR)
+    return Garment(cut, ease, np.full(len(ease), 0.001), 2, make_folds(rng, cut, rng.uniform(0.3, 1.2)), HAIR)
 
 
 def _plain(

@@ -71,6 +71,14 @@ def test_cache_is_made_where_told_and_read_back_the_same(tmp_path: Path, monkeyp
     assert np.array_equal(fresh.shape(PEOPLE[0]), expected)
 
 
+def test_a_cache_that_cannot_be_written_is_one_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "taken").write_text("a file, not a folder")
+    monkeypatch.setenv("HDNET_CACHE_DIR", str(tmp_path / "taken"))
+    monkeypatch.setattr(body_module, "read_body", lambda _: {"template": np.zeros(3)})
+    with pytest.raises(DataError, match="HDNET_CACHE_DIR"):
+        body_module.body_model.__wrapped__()
+
+
 def test_a_damaged_cache_is_one_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HDNET_CACHE_DIR", str(tmp_path))
     cache_path().write_bytes(b"PK\x03\x04 not a body")

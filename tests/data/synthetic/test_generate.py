@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from scipy.ndimage import label
 
 from hdnet.data.samples import LabelledSample, UnlabelledFrame
 from hdnet.data.synthetic import (
@@ -71,6 +72,8 @@ def test_the_person_is_whole_and_large_enough(stills: list[LabelledSample]) -> N
         assert min(rows.min(), columns.min()) >= 1
         assert max(rows.max(), columns.max()) <= 254
         assert 100 <= np.ptp(rows) + 1 <= 230
+        sizes = np.bincount(label(sample.mask)[0].ravel())[1:]
+        assert sizes.max() > 0.97 * sample.mask.sum()
         body = (sample.iuv[..., 0] > 0).sum() / sample.mask.sum()
         assert 0.6 < body <= 1
 
@@ -200,6 +203,18 @@ def test_a_failing_sample_is_one_error_that_names_it(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(generate, "draw_person", broken)
     with pytest.raises(DataError, match=r"synthetic sample 0 of seed 9 .*no such bone"):
         list(generate_stills(1, 9))
+
+
+def test_frames_that_show_too_little_are_drawn_again_and_then_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    share = next(iter(generate_stills(1, 6))).mask.mean()
+    monkeypatch.setattr(generate, "MIN_MASK_SHARE", share + 0.001)
+    assert next(iter(generate_stills(1, 6))).mask.mean() > share
+    monkeypatch.setattr(generate, "MIN_MASK_SHARE", 0.9)
+    monkeypatch.setattr(generate, "_ATTEMPTS", 2)
+    with pytest.raises(DataError, match="covers less than 90%"):
+        list(generate_stills(1, 6))
 
 
 def test_contact_sheet_shows_the_first_samples(stills: list[LabelledSample]) -> None:

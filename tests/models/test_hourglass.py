@@ -1,0 +1,96 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from hdnet.errors import ModelError
+from hdnet.models import DepthEstimator, NormalEstimator
+from hdnet.models.hourglass import Block, HourglassConfig, upsample_legacy
+
+
+@pytest.mark.parametrize(
+    ("kind", "channels", "count"), [(NormalEstimator, 3, 28_360_579), (DepthEstimator, 9, 28_363_905)]
+)
+def test_width_64_has_the_originals_parameters(kind, channels, count):
+    with torch.device("meta"):
+        model = kind(width=64)
+    assert sum(parameter.numel() for parameter in model.parameters()) == count
+    assert model.config.in_channels == channels
+
+
+def test_output_shapes_and_the_order_of_widths():
+    assert NormalEstimator(width=2)(torch.rand(2, 3, 32, 48)).shape == (2, 3, 32, 48)
+    assert DepthEstimator(width=2)(torch.rand(1, 9, 32, 32)).shape == (1, 1, 32, 32)
+    widths = [block.conv.out_channels for block in NormalEstimator(width=1).blocks]
+    assert widths == [1, 1, 1, 2, 4, 8, 16, 16, 8, 8, 4, 4, 2, 2, 1, 1, 1]
+
+
+@pytest.mark.parametrize("shape", [(1, 4, 32, 32), (3, 32, 32), (1, 3, 32, 40), (1, 3, 100, 32), (1, 3, 16, 16)])
+def test_other_shapes_are_refused(shape):
+    with pytest.raises(ValueError, match="multiples of 16"):
+        NormalEstimator(width=1)(torch.zeros(shape))
+
+
+def test_upsampling_is_tensorflow_1s():
+    x = torch.tensor([[0.0, 1.0], [4.0, 8.0]])[None, None]
+    expected = [[0, 0.5, 1, 1], [2, 3.25, 4.5, 4.5], [4, 6, 8, 8], [4, 6, 8, 8]]
+    np.testing.assert_allclose(upsample_legacy(x)[0, 0], expected)
+    assert upsample_legacy(torch.tensor([[[[0.0, 1.0]]]]))[0, 0, 0].tolist() == [0, 0.5, 1, 1]
+
+
+def test_block_agrees_with_numpy():
+    block = Block(2, 3).double()
+    torch.nn.init.normal_(block.shift)
+    x = torch.randn(2, 2, 5, 6, dtype=torch.float64)
+    conv = torch.nn.functional.conv2d(x, block.conv.weight, block.conv.bias, padding=1).detach().numpy()
+    mean, variance = conv.mean((2, 3), keepdims=True), conv.var((2, 3), keepdims=True)
+    expected = np.maximum((conv - mean) / np.sqrt(variance + 1e-3) + block.shift.detach().numpy()[:, None, None], 0)
+    np.testing.assert_allclose(block(x).detach(), expected, atol=1e-12)
+    np.testing.assert_allclose(block(x[1:]).detach(), expected[1:], atol=1e-12)
+
+
+def test_an_image_does_not_depend_on_its_batch():
+    model = DepthEstimator(width=2).double()
+    x = torch.rand(3, 9, 32, 32, dtype=torch.float64)
+    alone, together = model(x[1:2]), model(torch.cat([x[1:2], 100 * x[:1], x[2:]]))
+    torch.testing.assert_close(alone[0], together[0])
+    # The path that batches on other devices and in exports gives the same.
+    torch.testing.assert_close(model._stack(x), model(x))
+
+
+def test_training_and_evaluation_mode_are_one():
+    model, x = NormalEstimator(width=2), torch.rand(1, 3, 32, 32)
+    torch.testing.assert_close(model.train()(x), model.eval()(x), rtol=0, atol=0)
+
+
+def test_initialisation_is_variance_scaling_truncated_at_two_sigma():
+    torch.manual_seed(0)
+    weights = NormalEstimator(width=16).blocks[6].conv.weight
+    expected = math.sqrt(2 / (weights.shape[1] * 9))
+    assert weights.std().item() == pytest.approx(expected, rel=0.02)
+    assert weights.abs().max() <= 2 * math.sqrt(1.3) * expected
+
+
+def test_untrained_depth_starts_where_it_is_told():
+    torch.manual_seed(0)
+    depth = DepthEstimator(width=2, initial_depth_m=4.0)
+    with torch.no_grad():
+        depth.head.weight.zero_()
+    assert depth(torch.rand(1, 9, 32, 32)).detach().unique().tolist() == [4.0]
+
+
+def test_unit_scale_brings_all_channels_to_minus_one_to_one():
+    model = DepthEstimator(width=1, input_scale="unit")
+    top = torch.tensor([255.0, 255, 255, 1, 1, 1, 255, 255, 24])[:, None, None]
+    zero = torch.zeros(9, 1, 1)
+    torch.testing.assert_close(top * model.input_gain + model.input_offset, torch.ones(9, 1, 1))
+    low = (zero * model.input_gain + model.input_offset).flatten().tolist()
+    assert low == [-1, -1, -1, 0, 0, 0, -1, -1, -1]
+
+
+def test_bad_configurations_are_refused():
+    with pytest.raises(ModelError, match="width"):
+        HourglassConfig(3, 3, width=0)
+    with pytest.raises(ModelError, match="input_scale"):
+        NormalEstimator(width=1, input_scale="half")

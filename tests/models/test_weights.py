@@ -1,0 +1,102 @@
+import json
+import pickle
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from hdnet.errors import ModelError
+from hdnet.geometry import Camera
+from hdnet.models import DepthEstimator, HDNet, NormalEstimator
+from hdnet.models.hdnet import depth_inputs, unit_normals
+from hdnet.models.weights import load_estimator, load_hdnet, read_header, save_estimator, save_hdnet
+
+
+@pytest.fixture
+def model():
+    torch.manual_seed(0)
+    return HDNet(NormalEstimator(2, "unit"), DepthEstimator(3, "unit", 4.0), Camera.centred(333.0))
+
+
+def test_a_complete_model_survives_its_file(model, tmp_path):
+    path = tmp_path / "folder" / "hdnet.safetensors"
+    save_hdnet(path, model, {"stage": "train_hdnet"})
+    loaded = load_hdnet(path)
+    inputs = torch.rand(1, 7, 32, 32) * 24
+    torch.testing.assert_close(loaded(inputs), model(inputs), rtol=0, atol=0)
+    assert loaded.camera == model.camera
+    assert not loaded.training
+    assert read_header(path)["provenance"] == {"stage": "train_hdnet"}
+    assert [item.name for item in path.parent.iterdir()] == [path.name]
+
+
+def test_one_network_survives_its_file_and_is_told_from_the_other(model, tmp_path):
+    path = tmp_path / "normal.safetensors"
+    save_estimator(path, model.normal_estimator, {})
+    loaded = load_estimator(path, NormalEstimator)
+    picture = torch.rand(1, 3, 32, 32) * 255
+    torch.testing.assert_close(loaded(picture), model.normal_estimator(picture), rtol=0, atol=0)
+    with pytest.raises(ModelError, match="holds a 'normal' model, expected 'depth'"):
+        load_estimator(path, DepthEstimator)
+    with pytest.raises(ModelError, match="expected a complete 'hdnet' model"):
+        load_hdnet(path)
+
+
+def test_missing_foreign_and_damaged_files_are_refused(model, tmp_path):
+    with pytest.raises(ModelError, match="no such model file"):
+        load_hdnet(tmp_path / "none.safetensors")
+    text = tmp_path / "text.safetensors"
+    text.write_text("not a model")
+    with pytest.raises(ModelError, match="not a readable safetensors file"):
+        load_hdnet(text)
+    foreign = tmp_path / "foreign.safetensors"
+    save_file({"x": torch.ones(1)}, foreign)
+    with pytest.raises(ModelError, match="without the 'hdnet' header"):
+        load_hdnet(foreign)
+    whole = tmp_path / "whole.safetensors"
+    save_hdnet(whole, model, {})
+    cut = tmp_path / "cut.safetensors"
+    cut.write_bytes(whole.read_bytes()[:-100])
+    with pytest.raises(ModelError, match=r"cut\.safetensors"):
+        load_hdnet(cut)
+
+
+def test_a_pickle_is_never_opened(tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return (tmp_path.joinpath("ran").touch, ())
+
+    path = tmp_path / "evil.safetensors"
+    path.write_bytes(pickle.dumps(Evil()))
+    with pytest.raises(ModelError):
+        load_hdnet(path)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_weights_that_do_not_fit_the_header_are_named(model, tmp_path):
+    path = tmp_path / "model.safetensors"
+    state = model.normal_estimator.state_dict()
+    del state["head.bias"]
+    header = {"format": 1, "kind": "normal", "networks": {"normal": model.normal_estimator.config.to_dict()}}
+    save_file(state, path, metadata={"hdnet": json.dumps({**header, "provenance": {}})})
+    with pytest.raises(ModelError, match=r"head\.bias"):
+        load_estimator(path, NormalEstimator)
+
+
+def test_the_whole_chain_is_the_two_networks_in_turn(model):
+    inputs = torch.rand(2, 7, 32, 32) * 20
+    inputs[:, 6] = (inputs[:, 6] > 10).float()
+    image, iuv, mask = inputs[:, :3], inputs[:, 3:6], inputs[:, 6:]
+    normals = unit_normals(model.normal_estimator(image), mask)
+    depth = model.depth_estimator(depth_inputs(image, normals, iuv[:, [2, 1, 0]]))
+    torch.testing.assert_close(model(inputs), torch.cat([depth, normals], 1))
+    # A net this narrow leaves some pixels without any feature; their normal stays 0.
+    has_normal = model.normal_estimator(image).abs().sum(1) > 0
+    assert has_normal.float().mean() > 0.5
+    torch.testing.assert_close(model(inputs)[:, 1:].norm(dim=1), mask[:, 0] * has_normal)
+    with pytest.raises(ValueError, match=r"\(B, 7, H, W\)"):
+        model(inputs[:, :6])
+
+
+def test_zero_normals_stay_zero():
+    assert unit_normals(torch.zeros(1, 3, 2, 2), torch.ones(1, 1, 2, 2)).abs().max() == 0

@@ -1,0 +1,50 @@
+from pathlib import Path
+
+import pytest
+import yaml
+
+from hdnet.errors import ParamsError
+from hdnet.params import load_params
+
+SHIPPED = Path(__file__).parents[1] / "params.yaml"
+
+
+def changed(tmp_path, change):
+    values = yaml.safe_load(SHIPPED.read_text())
+    change(values)
+    path = tmp_path / "params.yaml"
+    path.write_text(yaml.safe_dump(values))
+    return path
+
+
+def test_the_shipped_file_is_valid_and_frozen():
+    params = load_params(SHIPPED)
+    assert params.register_.alias == "champion"
+    with pytest.raises(Exception, match="frozen"):
+        params.seed = 3
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (lambda v: v["train_hdnet"]["weights"].update(wrap=5), r"train_hdnet\.weights\.wrap"),
+        (lambda v: v["train_hdnet"]["weights"].update(warp=-1), r"train_hdnet\.weights\.warp"),
+        (lambda v: v["model"].update(width=0), r"model\.width"),
+        (lambda v: v["train_depth"].pop("steps"), r"train_depth\.steps"),
+        (lambda v: v["data"].update(camera="fisheye"), r"data\.camera"),
+        (lambda v: v.update(extra=1), "extra"),
+    ],
+)
+def test_a_wrong_key_is_named_in_one_line(tmp_path, change, named):
+    with pytest.raises(ParamsError, match=named) as caught:
+        load_params(changed(tmp_path, change))
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_and_unreadable_files_are_refused(tmp_path):
+    with pytest.raises(ParamsError, match="no such file"):
+        load_params(tmp_path / "params.yaml")
+    broken = tmp_path / "broken.yaml"
+    broken.write_text("a: [1,")
+    with pytest.raises(ParamsError, match="not valid YAML"):
+        load_params(broken)

@@ -1,0 +1,78 @@
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from hdnet.errors import TrainingError
+from hdnet.training.checkpoint import CheckpointFolder, fingerprint
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return CheckpointFolder(tmp_path / "run", keep=2)
+
+
+def test_the_newest_is_loaded_and_old_ones_go(folder):
+    for step in (5, 10, 15):
+        folder.save(step, {"model": {"w": torch.full((2,), float(step))}, "last": {"loss": 0.5}})
+    assert [path.name for path in folder.paths()] == ["step_000000010.pt", "step_000000015.pt"]
+    state = folder.load_latest()
+    assert state["step"] == 15
+    assert state["model"]["w"].tolist() == [15, 15]
+
+
+def test_no_checkpoint_is_none(folder):
+    assert folder.load_latest() is None
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "foreign"])
+def test_a_damaged_one_is_set_aside_and_the_one_before_is_used(folder, caplog, damage):
+    folder.save(1, {"model": {}})
+    newest = folder.save(2, {"model": {}})
+    whole = newest.read_bytes()
+    newest.write_bytes({"cut": whole[: len(whole) // 2], "empty": b"", "foreign": b"x" * 100}[damage])
+    assert folder.load_latest()["step"] == 1
+    assert "is damaged" in caplog.text
+    assert newest.with_suffix(".damaged").exists()
+
+
+def test_half_written_files_do_not_count(folder):
+    folder.save(3, {"model": {}})
+    (folder.folder / "step_000000009.tmp").write_bytes(b"half")
+    assert folder.load_latest()["step"] == 3
+
+
+def test_pickled_code_is_not_run(folder, tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return (tmp_path.joinpath("ran").touch, ())
+
+    torch.save(Evil(), folder.folder / "step_000000001.pt")
+    assert folder.load_latest() is None
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_second_process_is_refused_by_name(folder):
+    script = (
+        "import sys; from pathlib import Path; from hdnet.training.checkpoint import CheckpointFolder\n"
+        "with CheckpointFolder(Path(sys.argv[1]), 1).lock(): pass"
+    )
+    command = [sys.executable, "-c", script, str(folder.folder)]
+    with folder.lock():
+        second = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert "is already training into" in second.stderr
+    assert subprocess.run(command, check=False).returncode == 0
+
+
+def test_lock_is_free_after_an_error(folder):
+    with pytest.raises(ZeroDivisionError), folder.lock():
+        raise ZeroDivisionError
+    with folder.lock():
+        pass
+    assert issubclass(TrainingError, Exception)
+
+
+def test_fingerprint_sees_every_value_and_no_order():
+    assert fingerprint({"a": 1, "b": {"c": 2}}) == fingerprint({"b": {"c": 2}, "a": 1})
+    assert fingerprint({"a": 1}) != fingerprint({"a": 2})

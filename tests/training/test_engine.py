@@ -1,0 +1,176 @@
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from hdnet.data.datasets import LabelledDataset, collate
+from hdnet.data.packed import PackedLabelled
+from hdnet.errors import TrainingError
+from hdnet.models import NormalEstimator
+from hdnet.training.checkpoint import CheckpointFolder
+from hdnet.training.engine import Engine, Runtime, Schedule, faster_cpu_precision
+from hdnet.training.tasks import NormalTask, Stream
+from hdnet.training.tracking import FileTracker
+
+
+class Stop(Exception):
+    pass
+
+
+class StoppingTracker(FileTracker):
+    """Breaks the run off the hard way after a step, as a crash would."""
+
+    stop_at: int | None = None
+
+    def log_metrics(self, values, step):
+        super().log_metrics(values, step)
+        if step == self.stop_at:
+            raise Stop
+
+
+@pytest.fixture
+def make_engine(trained_data, tmp_path):
+    def make(name="run", steps=6, seed=1, **changes):
+        torch.manual_seed(0)
+        stream = Stream(LabelledDataset(PackedLabelled(trained_data.labelled)), 2, collate)
+        task = NormalTask(changes.pop("model", None) or NormalEstimator(2, "unit"), stream)
+        schedule = Schedule(**{
+            "steps": steps, "learning_rate": 1e-3, "adam_eps": 1e-8, "tf_epsilon": False, "schedule": "cosine",
+            "grad_clip": 1.0, "seed": seed, **changes,
+        })  # fmt: skip
+        runtime = Runtime("cpu", "32", log_every=1, panel_every=3, checkpoint_every=2)
+        return Engine(
+            task, schedule, runtime, CheckpointFolder(tmp_path / name, 2), StoppingTracker(tmp_path / f"{name}-report")
+        )
+
+    return make
+
+
+def curve(engine):
+    with engine.tracker.curves.open() as file:
+        return [(int(row["step"]), float(row["loss"])) for row in csv.DictReader(file)]
+
+
+def weights(engine):
+    return {name: tensor.clone() for name, tensor in engine.task.model.state_dict().items()}
+
+
+def test_loss_goes_down_and_everything_is_reported(make_engine):
+    engine = make_engine(steps=30, learning_rate=2e-2, model=NormalEstimator(4, "unit"))
+    engine.run()
+    losses = [loss for _, loss in curve(engine)]
+    assert np.mean(losses[-5:]) < 0.7 * np.mean(losses[:3])
+    assert (engine.tracker.folder / "panels/labelled_image_true_predicted.png").is_file()
+    assert [path.name for path in engine.checkpoints.paths()] == ["step_000000028.pt", "step_000000030.pt"]
+
+
+@pytest.mark.parametrize("stop_at", [3, 5])
+def test_stopped_and_resumed_equals_never_stopped(make_engine, stop_at):
+    whole = make_engine("whole")
+    whole.run()
+    broken = make_engine("broken")
+    broken.tracker.stop_at = stop_at
+    with pytest.raises(Stop):
+        broken.run()
+    resumed = make_engine("broken")
+    resumed.run()
+    assert curve(resumed) == curve(whole)
+    for name, tensor in weights(whole).items():
+        assert torch.equal(tensor, weights(resumed)[name]), name
+
+
+def test_a_damaged_newest_checkpoint_costs_only_its_steps(make_engine, caplog):
+    whole = make_engine("whole")
+    whole.run()
+    broken = make_engine("broken")
+    broken.tracker.stop_at = 5
+    with pytest.raises(Stop):
+        broken.run()
+    broken.checkpoints.paths()[-1].write_bytes(b"half a file")
+    resumed = make_engine("broken")
+    resumed.run()
+    assert "is damaged" in caplog.text
+    assert all(torch.equal(tensor, weights(resumed)[name]) for name, tensor in weights(whole).items())
+
+
+def test_another_seed_is_another_run(make_engine):
+    first, second = make_engine("a", seed=1), make_engine("b", seed=2)
+    first.run()
+    second.run()
+    assert curve(first) != curve(second)
+
+
+def test_a_finished_run_does_nothing_more(make_engine):
+    make_engine().run()
+    again = make_engine()
+    last = again.run()
+    assert last["loss"] == pytest.approx(curve(again)[-1][1], rel=1e-4)
+
+
+def test_a_loss_that_is_not_finite_stops_before_it_is_saved(make_engine):
+    engine = make_engine(learning_rate=1e30, grad_clip=None, schedule="constant")
+    with pytest.raises(TrainingError, match="not finite at step"):
+        engine.run()
+    state = engine.checkpoints.load_latest()
+    assert state is None or all(tensor.isfinite().all() for tensor in state["model"].values())
+
+
+def test_a_missing_device_is_named(make_engine, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    engine = make_engine()
+    engine.runtime = Runtime("cuda", "32")
+    with pytest.raises(TrainingError, match="device 'cuda'"):
+        engine.run()
+
+
+def test_precision_is_measured():
+    assert faster_cpu_precision(NormalEstimator(2), 32, 32) in ("32", "bf16")
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+import torch
+from hdnet.data.datasets import LabelledDataset, collate
+from hdnet.data.packed import PackedLabelled
+from hdnet.models import NormalEstimator
+from hdnet.training.checkpoint import CheckpointFolder
+from hdnet.training.engine import Engine, Runtime, Schedule
+from hdnet.training.tasks import NormalTask, Stream
+from hdnet.training.tracking import FileTracker
+torch.set_num_threads(1)
+torch.manual_seed(0)
+data, out, steps = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
+task = NormalTask(NormalEstimator(2, "unit"), Stream(LabelledDataset(PackedLabelled(data)), 2, collate))
+schedule = Schedule(steps, 1e-3, 1e-8, False, "constant", 1.0, 7)
+Engine(task, schedule, Runtime("cpu", "32", 5, 10**6, 1), CheckpointFolder(out / "run", 2), FileTracker(out)).run()
+torch.save(task.model.state_dict(), out / "final.pt")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_killed_process_is_continued_bit_by_bit(trained_data, tmp_path, number):
+    def start(out):
+        command = [sys.executable, "-c", SCRIPT, str(trained_data.labelled), str(out), "60"]
+        return subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, stderr=subprocess.DEVNULL)
+
+    assert start(tmp_path / "whole").wait() == 0
+    out = tmp_path / "killed"
+    process = start(out)
+    deadline = time.monotonic() + 120
+    while not list(out.glob("run/step_00000000[5-9].pt")) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(number)
+    assert process.wait() != 0
+    assert not (out / "final.pt").exists()
+    assert start(out).wait() == 0
+    whole, resumed = (torch.load(Path(folder) / "final.pt") for folder in (tmp_path / "whole", out))
+    assert all(torch.equal(tensor, resumed[name]) for name, tensor in whole.items())

@@ -1,0 +1,100 @@
+import json
+
+import pytest
+import torch
+
+from hdnet import stages
+from hdnet.errors import DataError, ModelError
+from hdnet.models import DepthEstimator
+from hdnet.models.weights import load_estimator, load_hdnet, read_header
+from hdnet.params import Params, parse_section
+from hdnet.training import stages as training
+from hdnet.workspace import Workspace
+
+
+def joint(work, out, params):
+    return training.train_hdnet(
+        work.labelled,
+        work.labelled_normals,
+        work.frames,
+        work.frame_normals,
+        work.correspondences,
+        work.normal_model,
+        work.depth_model,
+        out / "hdnet.safetensors",
+        out / "report",
+        out / "checkpoints",
+        params,
+    )
+
+
+def with_steps(params, **changes):
+    values = params.model_dump(by_alias=True)
+    values["train_hdnet"] |= changes
+    return parse_section(Params, values, "changed")
+
+
+def test_every_stage_leaves_model_report_and_no_checkpoints(trained_data, tiny_params, tmp_path):
+    metrics = joint(trained_data, tmp_path, tiny_params)
+    model = load_hdnet(tmp_path / "hdnet.safetensors")
+    assert model(torch.zeros(1, 7, 32, 32)).shape == (1, 4, 32, 32)
+    assert model.camera.pixel_intrinsics() == pytest.approx((40.0, 40.0, 15.5, 15.5))
+    assert read_header(tmp_path / "hdnet.safetensors")["provenance"]["stage"] == "train_hdnet"
+    assert json.loads((tmp_path / "report/metrics.json").read_text()) == metrics
+    assert (tmp_path / "report/curves.csv").is_file()
+    assert {path.name for path in (tmp_path / "report/panels").iterdir()} == {"labelled.png", "unlabelled.png"}
+    assert [path for path in (tmp_path / "checkpoints/train_hdnet").iterdir() if path.is_dir()] == []
+
+
+def test_warm_start_can_be_switched_off(trained_data, tiny_params, tmp_path):
+    # With next to no learning rate the result is where the stage began.
+    frozen = {"steps": 1, "learning_rate": 1e-12}
+    joint(trained_data, tmp_path / "warm", with_steps(tiny_params, **frozen))
+    joint(trained_data, tmp_path / "cold", with_steps(tiny_params, **frozen, warm_start=False))
+    start = load_estimator(trained_data.depth_model, DepthEstimator).head.weight
+    warm, cold = (
+        load_hdnet(tmp_path / kind / "hdnet.safetensors").depth_estimator.head.weight for kind in ("warm", "cold")
+    )
+    torch.testing.assert_close(warm, start, atol=1e-6, rtol=0)
+    assert (cold - start).abs().max() > 1e-3
+
+
+def test_an_interrupted_stage_goes_on_and_another_configuration_does_not_take_its_checkpoints(
+    trained_data, tiny_params, tmp_path, monkeypatch
+):
+    from hdnet.training.tracking import FileTracker
+
+    original = FileTracker.log_metrics
+
+    def crash(self, values, step):
+        original(self, values, step)
+        if step == 5:
+            raise RuntimeError("power cut")
+
+    monkeypatch.setattr(FileTracker, "log_metrics", crash)
+    with pytest.raises(RuntimeError, match="power cut"):
+        joint(trained_data, tmp_path, tiny_params)
+    monkeypatch.setattr(FileTracker, "log_metrics", original)
+    (left,) = (path for path in (tmp_path / "checkpoints/train_hdnet").iterdir() if path.is_dir())
+
+    other = values = tiny_params.model_dump(by_alias=True)
+    values["train_hdnet"]["weights"]["warp"] = 4.0
+    joint(trained_data, tmp_path, parse_section(Params, other, "other"))
+    assert left.is_dir()
+
+    joint(trained_data, tmp_path, tiny_params)
+    assert not left.exists()
+
+
+def test_missing_data_is_named(tiny_params, tmp_path):
+    with pytest.raises(DataError, match="labelled"):
+        stages.train_normal(Workspace(tmp_path), tiny_params, None)
+
+
+def test_missing_model_is_named(trained_data, tiny_params, tmp_path):
+    with pytest.raises(ModelError, match="no such model file"):
+        training.train_hdnet(
+            trained_data.labelled, trained_data.labelled_normals, trained_data.frames, trained_data.frame_normals,
+            trained_data.correspondences, trained_data.normal_model, tmp_path / "none.safetensors",
+            tmp_path / "x", tmp_path / "r", tmp_path / "c", tiny_params,
+        )  # fmt: skip

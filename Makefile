@@ -25,7 +25,7 @@ $(STAMP): pyproject.toml constraints.txt
 ifeq ($(TORCH),cpu)
 	@# The CPU build comes from the configured index if that has it, else from PyTorch's own.
 	$(BIN)/pip install --quiet 'torch==$(TORCH_VERSION)+cpu' 2>/dev/null || \
-	  $(BIN)/pip install --quiet 'torch==$(TORCH_VERSION)+cpu' --index-url $(TORCH_CPU_INDEX) --extra-index-url https://pypi.org/simple
+	  $(BIN)/pip install --quiet 'torch==$(TORCH_VERSION)+cpu' --extra-index-url $(TORCH_CPU_INDEX)
 else
 	$(BIN)/pip install --quiet 'torch==$(TORCH_VERSION)'
 endif

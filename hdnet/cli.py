@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +133,7 @@ def _say(text: str) -> None:
 
 
 def _synthesize(arguments: Arguments) -> None:
+    from hdnet.data.acquire import progress_bar
     from hdnet.data.synthetic import SyntheticSpec, synthesize
 
     spec = SyntheticSpec(
@@ -141,7 +143,9 @@ def _synthesize(arguments: Arguments) -> None:
         seed=arguments.seed,
         camera=arguments.camera,
     )
-    _say(json.dumps(synthesize(arguments.out, spec, jobs=arguments.jobs)))
+    with progress_bar("synthesize", spec.people + spec.sequences) as progress:
+        counts = synthesize(arguments.out, spec, arguments.jobs, progress)
+    _say(json.dumps(asdict(counts)))
 
 
 def _is_tang(folder: Path) -> bool:
@@ -232,7 +236,7 @@ def _predict(arguments: Arguments) -> None:
     if mask is None:
         raise InputError(f"{arguments.image}: has no alpha channel to tell the person apart; pass --mask")
     prediction = Predictor.load(arguments.model).infer(image, mask, read_iuv(arguments.densepose))
-    for path in save_prediction(prediction, arguments.out, arguments.image.stem).values():
+    for path in save_prediction(prediction, arguments.out).values():
         _say(str(path))
 
 

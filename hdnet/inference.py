@@ -235,15 +235,15 @@ def carry(
     return (depth_m * along).astype(np.float32), (normals @ rotation.T).astype(np.float32)
 
 
-def save_prediction(prediction: Prediction, out_dir: str | Path, stem: str) -> dict[str, Path]:
-    """Writes a prediction as files ``{stem}_depth.npy`` and so on.
+def save_prediction(prediction: Prediction, out_dir: str | Path) -> dict[str, Path]:
+    """Writes a prediction as files of a folder, which is made if need be.
 
     ``depth.npy`` float32 metres; ``depth.png`` 16-bit millimetres, 0 = background; ``normals.npy`` and
     ``normals.png``; ``mesh.obj`` (camera frame) and ``mesh.glb`` (y up); ``result.png`` = image | depth |
     normals; ``camera.json``.
 
     Returns:
-        File by its name without the stem, for example ``{"depth.npy": Path(...)}``.
+        File by its name, for example ``{"depth.npy": Path(...)}``.
 
     Raises:
         InputError: If the mask is too thin for a mesh, or the folder cannot be written.
@@ -262,7 +262,7 @@ def save_prediction(prediction: Prediction, out_dir: str | Path, stem: str) -> d
         "result.png": lambda path: path.write_bytes(result_png),
         "camera.json": lambda path: path.write_text(json.dumps(p.camera.to_dict(), indent=2) + "\n"),
     }
-    files = {name: Path(out_dir) / f"{stem}_{name}" for name in writers}
+    files = {name: Path(out_dir) / name for name in writers}
     try:
         Path(out_dir).mkdir(parents=True, exist_ok=True)
         for name, write in writers.items():

@@ -332,11 +332,11 @@ def test_saved_files_hold_the_prediction(tmp_path: Path) -> None:
     predictor = Predictor(Scene(Camera.centred(), np.array([0.0, 0, -1])))  # type: ignore[arg-type]
     found = predictor.infer(**photograph())
 
-    files = save_prediction(found, tmp_path / "new" / "folder", "dancer")
+    files = save_prediction(found, tmp_path / "new" / "folder")
 
     pictures = ["depth.png", "normals.png", "result.png"]
     names = ["depth.npy", "normals.npy", "mesh.obj", "mesh.glb", "camera.json", *pictures]
-    assert {name: path.name for name, path in files.items()} == {name: f"dancer_{name}" for name in names}
+    assert {name: path.name for name, path in files.items()} == {name: name for name in names}
     assert np.array_equal(np.load(files["depth.npy"]), found.depth_m)
     assert np.array_equal(np.load(files["normals.npy"]), found.normals)
     millimetres = np.asarray(Image.open(files["depth.png"]))
@@ -354,7 +354,7 @@ def test_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
 
     with pytest.raises(InputError, match="file: cannot be written"):
-        save_prediction(found, tmp_path / "file", "dancer")
+        save_prediction(found, tmp_path / "file")
 
 
 def test_millimetres_are_rounded_and_keep_the_mask() -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+from tqdm import tqdm
 
 from hdnet.data.files import atomic_folder
 from hdnet.data.layout import TangFolder
-from hdnet.data.synthetic import SyntheticSpec, contact_sheet, synthesize
+from hdnet.data.synthetic import Progress, SyntheticSpec, contact_sheet, synthesize
 from hdnet.errors import DataError
 from hdnet.params import DataParams
 
@@ -41,7 +44,8 @@ def acquire_synthetic(out: Path, data: DataParams, seed: int, jobs: int) -> np.n
             focal_px=data.focal_px,
             camera=data.camera,
         )
-        synthesize(temporary / "train", spec, jobs=jobs)
+        with progress_bar("acquire", spec.people + spec.sequences) as progress:
+            synthesize(temporary / "train", spec, jobs, progress)
         heldout = SyntheticSpec(
             people=data.heldout_people,
             sequences=0,
@@ -50,11 +54,23 @@ def acquire_synthetic(out: Path, data: DataParams, seed: int, jobs: int) -> np.n
             focal_px=data.focal_px,
             camera=data.camera,
         )
-        synthesize(temporary / "heldout", heldout, jobs=jobs)
+        with progress_bar("acquire heldout", heldout.people) as progress:
+            synthesize(temporary / "heldout", heldout, jobs, progress)
         for name in (TANG, TIKTOK):
             (temporary / "train" / name).rename(temporary / name)
         shutil.rmtree(temporary / "train")
     return raw_contact_sheet(out)
+
+
+@contextmanager
+def progress_bar(label: str, total: int) -> Iterator[Progress]:
+    """A bar with the time left, driven by (done, total) calls."""
+    with tqdm(total=total, desc=label, mininterval=0.5) as bar:
+
+        def advance(done: int, _: int) -> None:
+            bar.update(done - bar.n)
+
+        yield advance
 
 
 def acquire_folder(out: Path, source: Path | None) -> np.ndarray:

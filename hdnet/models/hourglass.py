@@ -40,8 +40,8 @@ class HourglassConfig:
         width: Channels of the first block, 64 in the original.
         input_scale: "raw" feeds colours and IUV as 0..255 beside normals in -1..1, as the original does (quirk 10);
             "unit" divides the 0..255 channels by 127.5 and subtracts 1, so that a short training hears the normals.
-        initial_output: What the untrained network adds to its output. The original starts depth at 0 although every
-            target's median is 4 m; a short training should not spend its steps on that offset.
+        initial_output: If not 0, what the untrained network gives everywhere. The original starts with noise of a metre
+            around 0 although every target's median is 4 m; a short training should not spend its steps on that.
     """
 
     in_channels: int
@@ -133,6 +133,7 @@ class Hourglass(nn.Module):
             elif isinstance(module, Block):
                 nn.init.zeros_(module.shift)
         if self.config.initial_output and self.head.bias is not None:
+            nn.init.zeros_(self.head.weight)
             nn.init.constant_(self.head.bias, self.config.initial_output)
 
     def forward(self, x_bchw: Tensor) -> Tensor:

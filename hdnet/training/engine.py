@@ -264,6 +264,8 @@ def _device_type(device: str) -> str:
 def _make_fabric(device: str, precision: Precision) -> Any:
     from lightning.fabric import Fabric  # takes seconds, and only training needs it
 
+    for name in ("lightning.fabric.utilities.rank_zero", "lightning.pytorch.utilities.rank_zero"):
+        logging.getLogger(name).setLevel(logging.WARNING)  # it announces the precision, which is the user's own choice
     fabric = Fabric(
         accelerator=_device_type(device), devices=1, precision="bf16-mixed" if precision == "bf16" else "32-true"
     )

@@ -55,7 +55,7 @@ def write_raw(work: Workspace) -> None:
             if field.name != "sequence"
         }
         tiktok.write(UnlabelledFrame(**values, sequence="ball"))
-    tiktok.write_meta({name: CAMERA for name in names}, {"ball": names})
+    tiktok.write_meta(dict.fromkeys(names, CAMERA), {"ball": names})
 
 
 def tiny_values() -> dict:

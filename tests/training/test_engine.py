@@ -20,7 +20,7 @@ from hdnet.training.tasks import NormalTask, Stream
 from hdnet.training.tracking import FileTracker
 
 
-class Stop(Exception):
+class PowerCutError(Exception):
     pass
 
 
@@ -32,7 +32,7 @@ class StoppingTracker(FileTracker):
     def log_metrics(self, values, step):
         super().log_metrics(values, step)
         if step == self.stop_at:
-            raise Stop
+            raise PowerCutError
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ def test_stopped_and_resumed_equals_never_stopped(make_engine, stop_at):
     whole.run()
     broken = make_engine("broken")
     broken.tracker.stop_at = stop_at
-    with pytest.raises(Stop):
+    with pytest.raises(PowerCutError):
         broken.run()
     resumed = make_engine("broken")
     resumed.run()
@@ -91,7 +91,7 @@ def test_a_damaged_newest_checkpoint_costs_only_its_steps(make_engine, caplog):
     whole.run()
     broken = make_engine("broken")
     broken.tracker.stop_at = 5
-    with pytest.raises(Stop):
+    with pytest.raises(PowerCutError):
         broken.run()
     broken.checkpoints.paths()[-1].write_bytes(b"half a file")
     resumed = make_engine("broken")

@@ -2,9 +2,10 @@
 
 from hdnet.data.synthetic.contact_sheet import contact_sheet
 from hdnet.data.synthetic.export import SynthesisCounts, synthesize
-from hdnet.data.synthetic.generate import SyntheticSpec, generate_sequences, generate_stills
+from hdnet.data.synthetic.generate import Progress, SyntheticSpec, generate_sequences, generate_stills
 
 __all__ = [
+    "Progress",
     "SynthesisCounts",
     "SyntheticSpec",
     "contact_sheet",

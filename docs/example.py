@@ -1,0 +1,41 @@
+"""Makes docs/example.png: a held-out person's picture, and the registered model's depth, normals and mesh of it.
+
+Run after `make demo`: python docs/example.py
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from hdnet import visualize
+from hdnet.data.layout import TangFolder
+from hdnet.inference import Predictor
+from hdnet.workspace import Workspace
+
+
+def main() -> None:
+    """Writes the picture for two held-out people."""
+    work = Workspace()
+    folder, predictor = TangFolder(work.raw_heldout), Predictor.load(work.hdnet_model)
+    rows = []
+    for name in folder.names()[:2]:
+        sample = folder.read(name)
+        result = predictor.infer(sample.image, sample.mask, sample.iuv, camera=sample.camera)
+        mesh = result.mesh()
+        rows.append(
+            [
+                sample.image,
+                visualize.depth_picture(result.depth_m, result.mask),
+                visualize.normal_picture(result.normals, result.mask),
+                visualize.mesh_picture(mesh, 256, yaw_deg=35),
+                visualize.mesh_picture(mesh, 256, yaw_deg=35, textured=True),
+            ]
+        )
+    Image.fromarray(np.asarray(visualize.contact_sheet(rows))).save(Path(__file__).with_name("example.png"))
+
+
+if __name__ == "__main__":
+    main()

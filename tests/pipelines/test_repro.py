@@ -1,0 +1,147 @@
+"""The whole product, small: `dvc repro` in a checkout of its own, the registered model, `POST /depth`."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
+
+
+def small_params() -> dict:
+    values = yaml.safe_load((ROOT / "params.yaml").read_text())
+    values["data"] |= {"people": 4, "heldout_people": 2, "sequences": 1, "frames_per_sequence": 3}
+    values["correspond"]["partners"] = 1
+    values["model"]["width"] = 2
+    for stage in ("train_normal", "train_depth", "train_hdnet"):
+        values[stage] |= {"steps": 4, "batch_size": 1}
+    values["train_hdnet"]["pairs_per_step"] = 1
+    values["runtime"] |= {"jobs": 1, "precision": "32", "log_every": 2, "checkpoint_every": 2}
+    return values
+
+
+class Checkout:
+    """A copy of the repository's code in a git repository of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        ignore = shutil.ignore_patterns("__pycache__", "tmp", "cache", "config.local", "*.db")
+        for name in ("hdnet", "pipelines", "serving", ".dvc"):
+            shutil.copytree(ROOT / name, folder / name, ignore=ignore)
+        for name in ("dvc.yaml", ".dvcignore", ".gitignore"):
+            shutil.copy(ROOT / name, folder / name)
+        self.write_params(small_params())
+        subprocess.run(["git", "init", "-q"], cwd=folder, check=True)
+
+    def write_params(self, values: dict) -> None:
+        (self.folder / "params.yaml").write_text(yaml.safe_dump(values))
+
+    def dvc(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+        environment.pop("MLFLOW_TRACKING_URI", None)
+        return subprocess.run(
+            ["dvc", *arguments], cwd=self.folder, env=environment, capture_output=True, text=True, check=False
+        )
+
+    def ran(self, done: subprocess.CompletedProcess[str]) -> list[str]:
+        return [line.split("'")[1] for line in done.stdout.splitlines() if line.startswith("Running stage")]
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
+    made = Checkout(tmp_path_factory.mktemp("checkout"))
+    done = made.dvc("repro")
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    assert len(made.ran(done)) == 10
+    return made
+
+
+def test_every_stage_leaves_its_report(checkout):
+    metrics = json.loads((checkout.folder / "reports/evaluate/metrics.json").read_text())
+    assert metrics["model/depth_mae_mm"] > 0
+    table = (checkout.folder / "reports/evaluate/table.md").read_text()
+    assert f"{metrics['model/depth_mae_mm']:.1f}" in table
+    for stage in ("train_normal", "train_depth", "train_hdnet"):
+        assert (checkout.folder / f"reports/{stage}/curves.csv").is_file()
+        assert list((checkout.folder / f"reports/{stage}/panels").glob("*.png"))
+    assert json.loads((checkout.folder / "reports/register/version.json").read_text())["version"] == "1"
+
+
+def test_a_second_repro_does_nothing(checkout):
+    done = checkout.dvc("repro")
+    assert done.returncode == 0
+    assert checkout.ran(done) == []
+
+
+def test_one_loss_weight_reruns_only_what_depends_on_it(checkout):
+    values = small_params()
+    values["train_hdnet"]["weights"]["warp"] = 4.0
+    checkout.write_params(values)
+    would = checkout.dvc("repro", "--dry")
+    checkout.write_params(small_params())
+    assert checkout.ran(would) == ["train_hdnet", "evaluate", "register"]
+
+
+def test_how_it_runs_reruns_nothing(checkout):
+    values = small_params()
+    values["runtime"] |= {"jobs": 2, "log_every": 7}
+    checkout.write_params(values)
+    would = checkout.dvc("repro", "--dry")
+    checkout.write_params(small_params())
+    assert checkout.ran(would) == []
+
+
+def test_the_registered_model_answers_post_depth(checkout, monkeypatch):
+    from fastapi.testclient import TestClient
+
+    from serving.app import create_app
+    from serving.settings import Settings
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{checkout.folder}/mlflow.db")
+    monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "true")  # the service turns both off for its process,
+    monkeypatch.setenv("MLFLOW_ALLOW_MODEL_CODE_EXECUTION", "true")  # and monkeypatch brings them back
+    monkeypatch.chdir(checkout.folder)
+    tang = checkout.folder / "data/raw/heldout/Tang_data"
+    files = {
+        "image": (tang / "color/0000000.png").read_bytes(),
+        "mask": (tang / "mask/0000000.png").read_bytes(),
+        "densepose": (tang / "densepose/0000000.png").read_bytes(),
+    }
+    with TestClient(create_app(Settings())) as client:
+        for _ in range(600):
+            if client.get("/health/ready").status_code == 200:
+                break
+            import time
+
+            time.sleep(0.1)
+        answer = client.post("/depth", files=files)
+        arrays = client.post("/depth", files=files, headers={"Accept": "application/x-npz"})
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["model"]["name"] == "hdnet"
+    assert answer.json()["model"]["version"] == "1"
+    import io
+
+    depth_m = np.load(io.BytesIO(arrays.content))["depth_m"]
+    assert depth_m.shape == (256, 256)
+    assert depth_m.max() > 0
+
+
+def test_a_missing_or_damaged_picture_stops_the_run_with_one_line(checkout):
+    picture = checkout.folder / "data/raw/Tang_data/color_WO_bg/0000002.png"
+    whole = picture.read_bytes()
+    for damage in (lambda: picture.write_text("not a picture"), picture.unlink):
+        damage()
+        done = checkout.dvc("repro", "--single-item", "--force", "validate")
+        assert done.returncode != 0
+        (line,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+        assert "0000002" in line
+    picture.write_bytes(whole)

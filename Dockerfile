@@ -4,7 +4,7 @@
 #   docker run -p 8000:8000 -e MLFLOW_TRACKING_URI=http://HOST:5000 hdnet:serve
 #
 #   docker build --target train -t hdnet:train .
-#   docker run -v "$PWD":/work --user "$(id -u):$(id -g)" hdnet:train dvc repro
+#   docker run -v "$PWD":/app --user "$(id -u):$(id -g)" hdnet:train dvc repro
 #
 # TORCH_INDEX chooses PyTorch's build: the CPU one as it stands, https://download.pytorch.org/whl/cu130 for CUDA 13.
 
@@ -52,13 +52,13 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/* \
     && git config --system --add safe.directory '*'
 COPY --from=build-train /opt/venv /opt/venv
-WORKDIR /work
+WORKDIR /app
 COPY . .
-# Editable: a checkout that is mounted over /work is the code that runs. Without one there is no git to ask.
+# Editable: a checkout that is mounted over /app is the code that runs. Without one there is no git to ask.
 RUN pip install --no-cache-dir --no-deps --editable . \
     && mkdir -p .dvc \
     && printf '[core]\n    no_scm = true\n' > .dvc/config.local \
-    && chown -R hdnet:hdnet /work \
+    && chown -R hdnet:hdnet /app \
     && chmod 0777 /home/hdnet
 USER 10001:10001
 CMD ["dvc", "repro"]

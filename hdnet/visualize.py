@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from hdnet.data.layout_png import normal_picture as normal_picture
 from hdnet.errors import DataError
 from hdnet.mesh import Mesh
 
@@ -52,21 +53,6 @@ def depth_picture(depth_m: np.ndarray, mask: np.ndarray) -> np.ndarray:
         share = (depth_m[usable] - nearest) / max(farthest - nearest, 1e-12)
         index[usable] = (share * 256).astype(np.int64).clip(0, 255)
     return np.where(inside[..., None], hot_table()[index], np.uint8(WHITE))
-
-
-def normal_picture(normals: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Normals as colours: R = (1 - nx) / 2, G = (1 - ny) / 2, B = -nz, white outside the mask.
-
-    The original's rule; B is clipped, where the original's wrapped around for normals that point away (quirk
-    52).
-
-    Args:
-        normals: (H, W, 3) unit vectors in the camera frame.
-        mask: (H, W) bool.
-    """
-    finite = np.nan_to_num(normals)
-    share = np.stack([(1 - finite[..., 0]) / 2, (1 - finite[..., 1]) / 2, -finite[..., 2]], axis=2)
-    return np.where(mask.astype(bool)[..., None], (share.clip(0, 1) * 255).astype(np.uint8), np.uint8(WHITE))
 
 
 def panel(image: np.ndarray, depth_m: np.ndarray, normals: np.ndarray, mask: np.ndarray) -> np.ndarray:

@@ -90,18 +90,20 @@ def iuv_to_png_rgb(iuv: np.ndarray) -> np.ndarray:
 
 
 def normal_picture(normals: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Colours of normals: R = (1 - nx) / 2, G = (1 - ny) / 2, B = -nz, clipped; white outside (quirk 52).
+    """Colours of normals: R = (1 - nx) / 2, G = (1 - ny) / 2, B = -nz, white outside the mask.
+
+    The original's rule; B is clipped, where the original's wrapped around for normals that point away (quirk 52).
 
     Args:
-        normals: (H, W, 3) unit vectors.
+        normals: (H, W, 3) unit vectors in the camera frame.
         mask: (H, W) bool.
 
     Returns:
         (H, W, 3) uint8.
     """
-    nx, ny, nz = np.moveaxis(np.asarray(normals, dtype=np.float32), -1, 0)
+    nx, ny, nz = np.moveaxis(np.nan_to_num(np.asarray(normals, dtype=np.float32)), -1, 0)
     colours = np.stack([(1 - nx) / 2, (1 - ny) / 2, -nz], axis=-1).clip(0, 1)
-    return np.where(mask[..., None], (colours * 255).astype(np.uint8), np.uint8(255))
+    return np.where(mask.astype(bool)[..., None], (colours * 255).astype(np.uint8), np.uint8(255))
 
 
 def _open(path: Path) -> Image.Image:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import os
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,6 +27,7 @@ from mlflow.models import ModelSignature
 from mlflow.types import Schema, TensorSpec
 
 from hdnet.errors import ModelError
+from hdnet.lineage import dvc_tags, git_tags
 from hdnet.models import HDNet, ModelIdentity
 from hdnet.models.weights import HDNET_FILE, load_hdnet
 
@@ -87,7 +87,7 @@ def run(
     Args:
         stage: Name of the stage and of the run.
         params: Nested parameters; keys are joined by dots.
-        tags: Lineage and the like; the git commit is added.
+        tags: Lineage and the like; the git commit and DVC's hashes are added.
         work_dir: If given, remembers the run there, and continues it when called again with the same folder.
     """
     connect()
@@ -99,7 +99,7 @@ def run(
         if remembered:
             remembered.parent.mkdir(parents=True, exist_ok=True)
             remembered.write_text(active.info.run_id)
-        mlflow.set_tags({"stage": stage, **git_tags(), **tags})
+        mlflow.set_tags({"stage": stage, **git_tags(), **dvc_tags(), **tags})
         mlflow.log_params(flatten(params))
         yield MLflowTracker(active.info.run_id)
 
@@ -119,22 +119,6 @@ def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     for key, value in values.items():
         flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
     return flat
-
-
-def git_tags() -> dict[str, str]:
-    """Commit of the working directory, if it is a git checkout, and whether files differ from it."""
-
-    def git(*arguments: str) -> str | None:
-        try:
-            done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=True, timeout=20)
-        except (OSError, subprocess.SubprocessError):
-            return None
-        return done.stdout.strip()
-
-    commit = git("rev-parse", "HEAD")
-    if commit is None:
-        return {}
-    return {"git_commit": commit, "git_dirty": str(bool(git("status", "--porcelain", "--untracked-files=no"))).lower()}
 
 
 def register(model_file: Path, name: str, alias: str, metrics: dict[str, float], tags: dict[str, str]) -> ModelIdentity:

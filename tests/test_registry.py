@@ -53,16 +53,6 @@ def test_a_run_carries_params_metrics_pictures_checkpoints_and_tags(tmp_path):
     assert any(item.path.endswith(".png") for item in client.list_artifacts(tracker.run_id, "images"))
 
 
-def test_the_git_commit_is_a_tag(tmp_path):
-    for command in (
-        ["init", "-q"],
-        ["-c", "user.name=a", "-c", "user.email=a@b", "commit", "-q", "--allow-empty", "-m", "x"],
-    ):
-        subprocess.run(["git", *command], cwd=tmp_path, check=True)
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert registry.git_tags() == {"git_commit": commit.stdout.strip(), "git_dirty": "false"}
-
-
 def test_an_interrupted_run_is_continued_in_the_same_mlflow_run(tmp_path):
     with pytest.raises(ZeroDivisionError), registry.run("s", {}, {}, tmp_path / "work") as first:
         raise ZeroDivisionError

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -76,6 +78,21 @@ def test_every_stage_leaves_its_report(checkout):
     assert json.loads((checkout.folder / "reports/register/version.json").read_text())["version"] == "1"
 
 
+def test_runs_carry_numbers_pictures_checkpoints_and_lineage(checkout):
+    import mlflow
+
+    client = mlflow.MlflowClient(f"sqlite:///{checkout.folder}/mlflow.db")
+    (experiment,) = client.search_experiments(filter_string="name = 'hdnet'")
+    runs = {run.info.run_name: run for run in client.search_runs([experiment.experiment_id])}
+    assert set(runs) == {"train_normal", "train_depth", "train_hdnet", "evaluate", "register"}
+    joint = runs["train_hdnet"]
+    assert joint.data.params["train_hdnet.weights.warp"] == "5.0"
+    assert {"dvc.data/packed", "dvc.data/correspondences", "data.pairs"} <= set(joint.data.tags)
+    assert [point.step for point in client.get_metric_history(joint.info.run_id, "warp_m")] == [1, 2, 4]
+    kept = {item.path for item in client.list_artifacts(joint.info.run_id)}
+    assert {"checkpoints", "images"} <= kept
+
+
 def test_a_second_repro_does_nothing(checkout):
     done = checkout.dvc("repro")
     assert done.returncode == 0
@@ -120,16 +137,12 @@ def test_the_registered_model_answers_post_depth(checkout, monkeypatch):
         for _ in range(600):
             if client.get("/health/ready").status_code == 200:
                 break
-            import time
-
             time.sleep(0.1)
         answer = client.post("/depth", files=files)
         arrays = client.post("/depth", files=files, headers={"Accept": "application/x-npz"})
     assert answer.status_code == 200, answer.text
     assert answer.json()["model"]["name"] == "hdnet"
     assert answer.json()["model"]["version"] == "1"
-    import io
-
     depth_m = np.load(io.BytesIO(arrays.content))["depth_m"]
     assert depth_m.shape == (256, 256)
     assert depth_m.max() > 0

@@ -22,6 +22,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "error: Python 3.11 or newer is needed, $(PYTHON) is %d.%d; set PYTHON=python3.x" % sys.version_info[:2])'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1' || { echo "error: pip could not be updated; is the package index reachable?"; exit 1; }
+	@if ls $(VENV)/.installed-* 2>/dev/null | grep -qv -- '-$(TORCH)$$'; then $(BIN)/pip uninstall --quiet --yes torch; fi
 ifeq ($(TORCH),cpu)
 	@# The CPU build comes from the configured index if that has it, else from PyTorch's own.
 	$(BIN)/pip install --quiet 'torch==$(TORCH_VERSION)+cpu' 2>/dev/null || \

@@ -134,7 +134,8 @@ class RuntimeParams(Section):
         jobs: Processes that make and check data; 0 for one a core.
         log_every: Steps between logged loss terms.
         panel_every: Steps between logged pictures.
-        checkpoint_every: Steps between checkpoints.
+        checkpoint_every: Steps between checkpoints on disk, from which an interrupted stage goes on.
+        weights_every: Steps between copies of the weights in the experiment tracker; the last ones always go there.
         keep_checkpoints: Newest checkpoints kept on disk.
     """
 
@@ -144,6 +145,7 @@ class RuntimeParams(Section):
     log_every: Positive
     panel_every: Positive
     checkpoint_every: Positive
+    weights_every: Positive
     keep_checkpoints: Positive
 
 

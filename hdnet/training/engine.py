@@ -59,6 +59,7 @@ class Runtime:
     log_every: int = 10
     panel_every: int = 100
     checkpoint_every: int = 100
+    weights_every: int = 500
 
 
 class Engine:
@@ -177,6 +178,8 @@ class Engine:
             "last": last,
         }
         self.checkpoints.save(step, state)
+        if step % self.runtime.weights_every and step != self.schedule.steps:
+            return
         weights = self.checkpoints.folder / f"{self.task.name}_step_{step:09d}.safetensors"
         save_estimator(weights, self.task.model, {"stage": self.task.name, "step": str(step)})
         self.tracker.log_checkpoint(weights, step)

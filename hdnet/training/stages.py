@@ -226,7 +226,14 @@ def _schedule(settings: OptimiserParams, seed: int) -> Schedule:
 
 def _runtime(params: Params) -> Runtime:
     runtime = params.runtime
-    return Runtime(runtime.device, runtime.precision, runtime.log_every, runtime.panel_every, runtime.checkpoint_every)
+    return Runtime(
+        runtime.device,
+        runtime.precision,
+        runtime.log_every,
+        runtime.panel_every,
+        runtime.checkpoint_every,
+        runtime.weights_every,
+    )
 
 
 def digest(packed: PackedLabelled | PackedFrames | PseudoNormals) -> str:

@@ -11,7 +11,8 @@ from hdnet.errors import HDNetError
 
 def run_command(command: Callable[[], object]) -> None:
     """Calls ``command``; an :class:`HDNetError` becomes "error: ..." and status 1, a requested stop status 130."""
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
+    # force: a library that was imported before may have set up the root already.
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", force=True)
     for name in ("lightning", "lightning.fabric", "alembic", "mlflow"):
         logging.getLogger(name).setLevel(logging.WARNING)
     try:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import signal
 import sys
 import time
@@ -233,7 +234,16 @@ def faster_cpu_precision(model: NormalEstimator | DepthEstimator, height: int, w
 
 
 class _StopFlag:
-    is_set = False
+    """Whether the run shall end: a signal asked for it, or ``dvc repro``, which started it, is gone."""
+
+    def __init__(self) -> None:
+        self.requested = False
+        # Only below DVC: a training that somebody left in the background must outlive the shell.
+        self.parent = os.getppid() if "DVC_STAGE" in os.environ else None
+
+    @property
+    def is_set(self) -> bool:
+        return self.requested or (self.parent is not None and os.getppid() != self.parent)
 
 
 @contextmanager
@@ -242,7 +252,7 @@ def _stop_requested() -> Iterator[_StopFlag]:
     flag = _StopFlag()
 
     def handle(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signature signal() asks for
-        flag.is_set = True
+        flag.requested = True
 
     try:
         previous = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}

@@ -174,3 +174,28 @@ def test_a_killed_process_is_continued_bit_by_bit(trained_data, tmp_path, number
     assert start(out).wait() == 0
     whole, resumed = (torch.load(Path(folder) / "final.pt") for folder in (tmp_path / "whole", out))
     assert all(torch.equal(tensor, resumed[name]) for name, tensor in whole.items())
+
+
+@pytest.mark.slow
+def test_below_dvc_a_run_ends_with_its_parent(trained_data, tmp_path):
+    """`make` or `dvc repro` killed alone must not leave a training behind that the next start collides with."""
+    out = tmp_path / "orphan"
+    command = [sys.executable, "-c", SCRIPT, str(trained_data.labelled), str(out), "100000"]
+    parent = f"import subprocess, time; subprocess.Popen({command!r}); time.sleep(600)"
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "DVC_STAGE": "train_normal"}
+    process = subprocess.Popen([sys.executable, "-c", parent], env=environment, stderr=subprocess.DEVNULL)
+    run = CheckpointFolder(out / "run", 2)
+    deadline = time.monotonic() + 120
+    while not run.paths() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.kill()
+    process.wait()
+    while time.monotonic() < deadline:
+        try:
+            with run.lock():
+                break
+        except TrainingError:
+            time.sleep(0.1)
+    else:
+        pytest.fail("the training went on without its parent")
+    assert run.load_latest()["step"] > 0

@@ -68,5 +68,6 @@ serve: env ## the HTTP service
 mlflow-ui: env ## MLflow's web page over the local database
 	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow ui --workers 1 --backend-store-uri $${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db}
 
-clean: ## remove what the pipeline and the tests made, keep the environment
-	rm -rf data models reports checkpoints .pytest_cache .mypy_cache .ruff_cache
+clean: ## remove data, models and reports of the pipeline; environment, runs and registry stay
+	rm -rf data/raw data/packed data/pseudo_normals data/correspondences models reports checkpoints
+	rm -rf .pytest_cache .mypy_cache .ruff_cache

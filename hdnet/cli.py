@@ -47,6 +47,7 @@ def _parser() -> argparse.ArgumentParser:
 
     verb = _add(verbs, "predict-normals", "pseudo-normals of the unlabelled frames", _predict_normals)
     _add_workspace(verb)
+    _add_tracking(verb)
     verb = _add(verbs, "evaluate", "the complete model and two baselines on held-out people", _evaluate)
     _add_workspace(verb)
     _add_tracking(verb)
@@ -201,7 +202,7 @@ def _train(arguments: Arguments) -> None:
 def _predict_normals(arguments: Arguments) -> None:
     from hdnet import stages
 
-    stages.predict_normals(*_workspace(arguments))
+    stages.predict_normals(*_workspace(arguments), _open_run(arguments))
 
 
 def _evaluate(arguments: Arguments) -> None:

@@ -24,3 +24,5 @@ def run_command(command: Callable[[], object]) -> None:
         sys.exit(130)
     except BrokenPipeError:
         sys.exit(1)
+    except OSError as error:  # a file or disk that no room has words for
+        sys.exit(f"error: {error}")

@@ -25,5 +25,9 @@ class InputError(HDNetError):
     """A picture, mask or IUV map given for inference cannot be used."""
 
 
+class TrackingError(HDNetError):
+    """The experiment tracker refuses or cannot be reached."""
+
+
 class TrainingError(HDNetError):
     """Training cannot start or go on."""

@@ -7,7 +7,7 @@ the mean of the samples' values, so that a person far away counts as much as one
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -206,7 +206,7 @@ class Samples(Protocol):
     def __getitem__(self, index: int, /) -> Mapping[str, Any]: ...
 
 
-def evaluate(model: HDNet, samples: Samples) -> EvaluationResult:
+def evaluate(model: HDNet, samples: Samples, sample_names: Sequence[str] | None = None) -> EvaluationResult:
     """Runs a model on labelled samples and measures it and the baselines.
 
     The baselines are a flat plane at the median depth, and normals that all face the camera (0, 0, -1).
@@ -214,7 +214,8 @@ def evaluate(model: HDNet, samples: Samples) -> EvaluationResult:
     Args:
         model: On any device; used in evaluation mode, one sample at a time.
         samples: Items with ``image`` (3, H, W) 0..255, ``vui`` (3, H, W), ``mask`` (1, H, W) bool, ``depth``
-            (1, H, W) metres, ``normals`` (3, H, W), ``camera`` (7,), and, for error lines and rows, ``name``.
+            (1, H, W) metres, ``normals`` (3, H, W) and ``camera`` (7,).
+        sample_names: For error lines and rows; numbered if not given.
 
     Raises:
         DataError: If there is no sample, or a sample's mask is empty or its truth is unusable; names the
@@ -224,7 +225,7 @@ def evaluate(model: HDNet, samples: Samples) -> EvaluationResult:
     names, rows = [], []
     for index in range(len(samples)):
         sample = samples[index]
-        name = str(sample.get("name", f"sample {index}"))
+        name = f"sample {index}" if sample_names is None else sample_names[index]
         mask = sample["mask"][0].bool().cpu().numpy()
         true_m, true_normals = _picture(sample["depth"])[..., 0], _picture(sample["normals"])
         try:

@@ -6,19 +6,19 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from hdnet.errors import ParamsError
 
 Positive = Annotated[int, Field(ge=1)]
-InputNormals = Literal["true", "predicted"]
+InputNormals = Literal["exact", "predicted"]
 Weight = Annotated[float, Field(ge=0)]
 
 
 class Section(BaseModel):
     """Base of all sections: frozen, and a misspelt key is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class DataParams(Section):
@@ -126,7 +126,7 @@ class HDNetStageParams(OptimiserParams):
 
 
 class RuntimeParams(Section):
-    """How the stages run; nothing here changes what they compute, so no stage is re-run for it.
+    """How the stages run; no stage is re-run for a change here, though device and precision move the last digits.
 
     Attributes:
         device: "auto", "cpu" or "cuda".
@@ -140,7 +140,7 @@ class RuntimeParams(Section):
     """
 
     device: Literal["auto", "cpu", "cuda"]
-    precision: Literal["auto", "32", "bf16"]
+    precision: Annotated[Literal["auto", "32", "bf16"], BeforeValidator(str)]
     jobs: Annotated[int, Field(ge=0)]
     log_every: Positive
     panel_every: Positive
@@ -150,16 +150,21 @@ class RuntimeParams(Section):
 
 
 class RegisterParams(Section):
-    """Where the finished model goes."""
+    """Where the finished model goes.
 
-    name: Annotated[str, Field(min_length=1)]
-    alias: Annotated[str, Field(min_length=1)]
+    Attributes:
+        name: Registered name, without / : @.
+        alias: Letters, _ and -; digits are left to MLflow's own "v1".
+    """
+
+    name: Annotated[str, Field(pattern=r"^[^/:@]+$")]
+    alias: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z_-]*$")]
 
 
 class Params(Section):
     """The whole file."""
 
-    seed: Annotated[int, Field(ge=0)]
+    seed: Annotated[int, Field(ge=0, lt=2**63)]
     data: DataParams
     correspond: CorrespondParams
     model: ModelParams
@@ -183,7 +188,7 @@ def load_params(path: Path = Path("params.yaml")) -> Params:
         raise ParamsError(f"{path}: no such file; run from the repository's root or pass --params")
     try:
         values = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
+    except (OSError, UnicodeError, yaml.YAMLError) as error:
         raise ParamsError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
     return parse_section(Params, values, str(path))
 

@@ -26,7 +26,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.types import Schema, TensorSpec
 
-from hdnet.errors import ModelError
+from hdnet.errors import ModelError, TrackingError
 from hdnet.lineage import dvc_tags, git_tags
 from hdnet.models import HDNet, ModelIdentity
 from hdnet.models.weights import HDNET_FILE, load_hdnet
@@ -90,24 +90,29 @@ def run(
         tags: Lineage and the like; the git commit and DVC's hashes are added.
         work_dir: If given, remembers the run there, and continues it when called again with the same folder.
     """
-    connect()
-    mlflow.set_experiment(EXPERIMENT)
+    uri = connect()
     remembered = work_dir / _RUN_FILE if work_dir else None
-    run_id = _resumable(remembered.read_text().strip()) if remembered and remembered.exists() else None
-    name = None if run_id else stage
-    with mlflow.start_run(run_id=run_id, run_name=name) as active:
-        if remembered:
-            remembered.parent.mkdir(parents=True, exist_ok=True)
-            remembered.write_text(active.info.run_id)
+    try:
+        mlflow.set_experiment(EXPERIMENT)
+        run_id = _resumable(remembered.read_text().strip()) if remembered and remembered.exists() else None
+        active = mlflow.start_run(run_id=run_id, run_name=None if run_id else stage)
         mlflow.set_tags({"stage": stage, **git_tags(), **dvc_tags(), **tags})
         mlflow.log_params(flatten(params))
+    except MlflowException as error:
+        raise TrackingError(f"MLflow at {uri}: {_first_line(error)}") from error
+    if remembered:
+        remembered.parent.mkdir(parents=True, exist_ok=True)
+        remembered.write_text(active.info.run_id)
+    with active:
         yield MLflowTracker(active.info.run_id)
 
 
 def _resumable(run_id: str) -> str | None:
     try:
-        mlflow.get_run(run_id)
+        usable = mlflow.get_run(run_id).info.lifecycle_stage == "active"
     except MlflowException:
+        usable = False
+    if not usable:
         logger.warning("MLflow run %s, which this training began in, is gone; starting a new run", run_id)
         return None
     return run_id

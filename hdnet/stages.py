@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -17,16 +18,20 @@ from hdnet.data.files import atomic_folder, read_json_object, sha256_of, write_j
 from hdnet.data.layout import TangFolder, TikTokFolder
 from hdnet.data.packed import PackedFrames, PackedLabelled, pack_tang, pack_tiktok
 from hdnet.data.validate import validate_tang, validate_tiktok
+from hdnet.errors import ModelError
 from hdnet.evaluation import evaluate as evaluate_model
 from hdnet.evaluation import predict_sample
 from hdnet.models import HDNet
 from hdnet.models.weights import load_hdnet, read_header
 from hdnet.params import Params
+from hdnet.pseudo_normals import predict_normals as predict_pseudo_normals
 from hdnet.training import stages as training
-from hdnet.training.pseudo_normals import predict_normals as predict_pseudo_normals
 from hdnet.training.stages import METRICS_FILE, OpenRun, opened
+from hdnet.training.tracking import Tracker
 from hdnet.workspace import Workspace
 
+# Says which model the metrics beside it belong to.
+EVALUATED_FILE = "model.json"
 # Below this many samples a pool of processes, each of which imports torch, costs more than it saves.
 _WORTH_A_POOL = 1000
 
@@ -38,38 +43,59 @@ def jobs(params: Params, samples: int = _WORTH_A_POOL) -> int:
     return params.runtime.jobs or os.cpu_count() or 1
 
 
-def acquire(work: Workspace, params: Params) -> None:
+def acquire(work: Workspace, params: Params, open_run: OpenRun | None) -> None:
     """Synthetic people, or the user's folder, into ``data/raw``, with a contact sheet for the plots."""
-    if params.data.source == "synthetic":
-        sheet = acquire_synthetic(work.raw, params.data, params.seed, jobs(params))
-    else:
-        sheet = acquire_folder(work.raw, params.data.folder)
-    report = work.report("acquire")
-    report.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(sheet).save(report / "contact_sheet.png")
+    with opened(open_run, "acquire", {"seed": params.seed, "data": params.data.model_dump()}, {}, None) as tracker:
+        if params.data.source == "synthetic":
+            sheet = acquire_synthetic(work.raw, params.data, params.seed, jobs(params))
+        else:
+            sheet = acquire_folder(work.raw, params.data.folder)
+        path = _report(work, "acquire") / "contact_sheet.png"
+        Image.fromarray(sheet).save(path)
+        if tracker is not None:
+            tracker.log_file(path)
 
 
-def validate(work: Workspace, params: Params) -> None:
+def _report(work: Workspace, stage: str) -> Path:
+    folder = work.report(stage)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _write_metrics(work: Workspace, stage: str, metrics: dict[str, float], tracker: Tracker | None) -> None:
+    """The same numbers to the stage's metrics file and to the tracker, so that the two cannot disagree."""
+    write_json(_report(work, stage) / METRICS_FILE, metrics)
+    if tracker is not None:
+        tracker.log_metrics(metrics, 0)
+
+
+def validate(work: Workspace, params: Params, open_run: OpenRun | None) -> None:
     """Checks all raw data against the conventions; writes the findings before it fails on the first error."""
     processes = _jobs_for_raw(work, params)
-    reports = {
-        "labelled": validate_tang(work.raw_labelled, processes, progress=True),
-        "heldout": validate_tang(work.raw_heldout, processes, progress=True),
-        "frames": validate_tiktok(work.raw_frames, processes, progress=True),
-    }
-    folder = work.report("validate")
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / "findings.json", {name: report.to_dict() for name, report in reports.items()})
-    for report in reports.values():
-        report.raise_if_errors()
-    counts = {name: {"samples": report.samples, "warnings": len(report.warnings)} for name, report in reports.items()}
-    write_json(folder / METRICS_FILE, counts)
+    with opened(open_run, "validate", {}, {}, None) as tracker:
+        reports = {
+            "labelled": validate_tang(work.raw_labelled, processes, progress=True),
+            "heldout": validate_tang(work.raw_heldout, processes, progress=True),
+            "frames": validate_tiktok(work.raw_frames, processes, progress=True),
+        }
+        findings = _report(work, "validate") / "findings.json"
+        write_json(findings, {name: report.to_dict() for name, report in reports.items()})
+        if tracker is not None:
+            tracker.log_file(findings)
+        for report in reports.values():
+            report.raise_if_errors()
+        counts = {f"{name}/samples": float(report.samples) for name, report in reports.items()}
+        counts |= {f"{name}/warnings": float(len(report.warnings)) for name, report in reports.items()}
+        _write_metrics(work, "validate", counts, tracker)
 
 
-def pack(work: Workspace, params: Params) -> None:
+def pack(work: Workspace, params: Params, open_run: OpenRun | None) -> None:
     """Text and pictures, parsed once, into memory-mapped arrays."""
     processes = _jobs_for_raw(work, params)
-    with atomic_folder(work.packed) as temporary:
+    with (
+        opened(open_run, "pack", {}, {}, None),
+        atomic_folder(work.packed, marker=work.labelled.name) as temporary,
+    ):
         pack_tang(work.raw_labelled, temporary / work.labelled.name, progress=True, jobs=processes)
         pack_tang(work.raw_heldout, temporary / work.heldout.name, progress=True, jobs=processes)
         pack_tiktok(work.raw_frames, temporary / work.frames.name, progress=True, jobs=processes)
@@ -85,29 +111,30 @@ def train_normal(work: Workspace, params: Params, open_run: OpenRun | None) -> N
     training.train_normal(work.labelled, work.normal_model, report, work.checkpoints, params, open_run)
 
 
-def predict_normals(work: Workspace, params: Params) -> None:  # noqa: ARG001 - all stages are called alike
+def predict_normals(work: Workspace, params: Params, open_run: OpenRun | None) -> None:  # noqa: ARG001 - called alike
     """Our own estimator's normals of the labelled people and the unlabelled frames."""
-    predict_pseudo_normals(PackedLabelled(work.labelled), work.normal_model, work.labelled_normals)
-    predict_pseudo_normals(PackedFrames(work.frames), work.normal_model, work.frame_normals)
+    labelled, frames = PackedLabelled(work.labelled), PackedFrames(work.frames)
+    tags = {"data.labelled": training.digest(labelled), "data.frames": training.digest(frames)}
+    with opened(open_run, "predict_normals", {}, tags, None):
+        predict_pseudo_normals(labelled, work.normal_model, work.labelled_normals)
+        predict_pseudo_normals(frames, work.normal_model, work.frame_normals)
 
 
-def correspond(work: Workspace, params: Params) -> None:
+def correspond(work: Workspace, params: Params, open_run: OpenRun | None) -> None:
     """Matches between unlabelled frames."""
-    settings = params.correspond
-    frames = TikTokFolder(work.raw_frames)
-    counts = match_folder(
-        frames,
-        work.correspondences,
-        settings.partners,
-        settings.max_distance,
-        settings.min_matches,
-        settings.min_parts,
-        jobs=jobs(params, len(frames.names())),
-        progress=True,
-    )
-    folder = work.report("correspond")
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / METRICS_FILE, counts)
+    settings, frames = params.correspond, TikTokFolder(work.raw_frames)
+    with opened(open_run, "correspond", {"correspond": settings.model_dump()}, {}, None) as tracker:
+        counts = match_folder(
+            frames,
+            work.correspondences,
+            settings.partners,
+            settings.max_distance,
+            settings.min_matches,
+            settings.min_parts,
+            jobs=jobs(params, len(frames.names())),
+            progress=True,
+        )
+        _write_metrics(work, "correspond", {name: float(count) for name, count in counts.items()}, tracker)
 
 
 def train_depth(work: Workspace, params: Params, open_run: OpenRun | None) -> None:
@@ -138,18 +165,17 @@ def train_hdnet(work: Workspace, params: Params, open_run: OpenRun | None) -> No
 def evaluate(work: Workspace, params: Params, open_run: OpenRun | None) -> None:  # noqa: ARG001 - called alike
     """The complete model and both baselines on held-out people: JSON, Markdown table, contact sheet."""
     heldout = PackedLabelled(work.heldout)
-    folder = work.report("evaluate")
-    folder.mkdir(parents=True, exist_ok=True)
-    tags = {"data.heldout": training.digest(heldout), "model_sha256": sha256_of(work.hdnet_model)}
+    folder = _report(work, "evaluate")
+    model_sha256 = sha256_of(work.hdnet_model)
+    tags = {"data.heldout": training.digest(heldout), "model_sha256": model_sha256}
     with opened(open_run, "evaluate", {}, tags, None) as tracker:
-        result = evaluate_model(load_hdnet(work.hdnet_model), LabelledDataset(heldout))
-        metrics = result.metrics()
-        write_json(folder / METRICS_FILE, metrics)
+        result = evaluate_model(load_hdnet(work.hdnet_model), LabelledDataset(heldout), heldout.names)
         (folder / "table.md").write_text(result.to_markdown())
         (folder / "samples.json").write_text(result.to_json())
+        write_json(folder / EVALUATED_FILE, {"model_sha256": model_sha256})
         Image.fromarray(_evaluation_sheet(work, result.worst)).save(folder / "contact_sheet.png")
+        _write_metrics(work, "evaluate", result.metrics(), tracker)
         if tracker is not None:
-            tracker.log_metrics(metrics, 0)
             for path in sorted(folder.iterdir()):
                 tracker.log_file(path)
 
@@ -178,11 +204,12 @@ def register(work: Workspace, params: Params) -> None:
     from hdnet import registry  # takes seconds, and only this stage cannot do without MLflow
 
     metrics = read_json_object(work.report("evaluate") / METRICS_FILE)
+    evaluated = read_json_object(work.report("evaluate") / EVALUATED_FILE)
     tags = {"model_sha256": sha256_of(work.hdnet_model)}
+    if evaluated != tags:
+        raise ModelError(f"{work.hdnet_model}: is not the model that was evaluated; run `hdnet evaluate` first")
     tags |= {f"training.{key}": str(value) for key, value in read_header(work.hdnet_model)["provenance"].items()}
     target = params.register_
     with registry.run("register", {"register": target.model_dump()}, tags):
         identity = registry.register(work.hdnet_model, target.name, target.alias, metrics, tags)
-    folder = work.report("register")
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / "version.json", identity.to_dict())
+    write_json(_report(work, "register") / "version.json", identity.to_dict())

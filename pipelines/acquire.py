@@ -1,7 +1,7 @@
 """Stage `acquire`: raw data in the real layout."""
 
-from hdnet import stages
+from hdnet import registry, stages
 from pipelines import stage
 
 if __name__ == "__main__":
-    stage.run(stages.acquire)
+    stage.run(lambda work, params: stages.acquire(work, params, registry.run))

@@ -1,7 +1,7 @@
 """Stage `correspond`: matches between unlabelled frames."""
 
-from hdnet import stages
+from hdnet import registry, stages
 from pipelines import stage
 
 if __name__ == "__main__":
-    stage.run(stages.correspond)
+    stage.run(lambda work, params: stages.correspond(work, params, registry.run))

@@ -1,7 +1,7 @@
 """Stage `pack`: memory-mapped arrays."""
 
-from hdnet import stages
+from hdnet import registry, stages
 from pipelines import stage
 
 if __name__ == "__main__":
-    stage.run(stages.pack)
+    stage.run(lambda work, params: stages.pack(work, params, registry.run))

@@ -1,7 +1,7 @@
 """Stage `predict_normals`: normals of the unlabelled frames."""
 
-from hdnet import stages
+from hdnet import registry, stages
 from pipelines import stage
 
 if __name__ == "__main__":
-    stage.run(stages.predict_normals)
+    stage.run(lambda work, params: stages.predict_normals(work, params, registry.run))

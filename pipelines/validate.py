@@ -1,7 +1,7 @@
 """Stage `validate`: checks on all raw data."""
 
-from hdnet import stages
+from hdnet import registry, stages
 from pipelines import stage
 
 if __name__ == "__main__":
-    stage.run(stages.validate)
+    stage.run(lambda work, params: stages.validate(work, params, registry.run))

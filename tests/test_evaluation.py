@@ -173,7 +173,7 @@ def sample(seed: int, size: int = 32, camera: Camera | None = None, **changes: A
     depth = image[:1] / 50 * mask
     camera_7 = (camera or Camera.centred(60, size)).as_tensor()
     truth = {"image": image, "vui": vui, "mask": mask, "depth": depth, "normals": normals, "camera": camera_7}
-    return {"name": f"{seed:07d}", **truth, **changes}
+    return {**truth, **changes}
 
 
 def test_perfect_model_has_no_error() -> None:
@@ -181,7 +181,7 @@ def test_perfect_model_has_no_error() -> None:
 
     found = evaluate(model, [sample(0), sample(1)])  # type: ignore[arg-type]
 
-    assert found.names == ("0000000", "0000001")
+    assert found.names == ("sample 0", "sample 1")
     assert found.summary["model"]["depth_mae_mm"] < 1e-3
     assert found.summary["model"]["normal_mean_deg"] < 1e-4
     assert found.improvement["depth_mae_mm"] == pytest.approx(1, abs=1e-4)
@@ -246,20 +246,19 @@ def test_prediction_is_turned_into_the_samples_camera() -> None:
 def test_bad_samples_are_refused_by_name() -> None:
     model = Oracle(Camera.centred(60, 32))
     empty = sample(1, mask=torch.zeros(1, 32, 32, dtype=torch.bool))
-    unnamed = {key: value for key, value in empty.items() if key != "name"}
     no_depth = sample(2, depth=torch.zeros(1, 32, 32))
 
     with pytest.raises(DataError, match=r"^0000001: mask is empty"):
-        evaluate(model, [sample(0), empty])  # type: ignore[arg-type]
+        evaluate(model, [sample(0), empty], ["0000000", "0000001"])  # type: ignore[arg-type]
     with pytest.raises(DataError, match=r"^sample 1: mask is empty"):
-        evaluate(model, [sample(0), unnamed])  # type: ignore[arg-type]
+        evaluate(model, [sample(0), empty])  # type: ignore[arg-type]
     with pytest.raises(DataError, match=r"^0000002: true depth"):
-        evaluate(model, [no_depth])  # type: ignore[arg-type]
+        evaluate(model, [no_depth], ["0000002"])  # type: ignore[arg-type]
     with pytest.raises(DataError, match="set of samples is empty"):
         evaluate(model, [])  # type: ignore[arg-type]
     model.offset_m = float("nan")
     with pytest.raises(ModelError, match=r"^0000000: predicted depth not finite at 8"):
-        evaluate(model, [sample(0)])  # type: ignore[arg-type]
+        evaluate(model, [sample(0)], ["0000000"])  # type: ignore[arg-type]
 
 
 def test_model_keeps_its_training_mode() -> None:
@@ -274,7 +273,7 @@ def test_json_markdown_and_tracker_say_the_same() -> None:
     torch.manual_seed(0)
     model = HDNet(NormalEstimator(2), DepthEstimator(2, initial_depth_m=4.0), Camera.centred(60, 32))
 
-    found = evaluate(model, [sample(0), sample(1)])
+    found = evaluate(model, [sample(0), sample(1)], ["0000000", "0000001"])
 
     document, table = json.loads(found.to_json()), found.to_markdown().splitlines()
     assert document["samples"] == 2

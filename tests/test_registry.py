@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from hdnet import registry
-from hdnet.errors import ModelError
+from hdnet.errors import ModelError, TrackingError
 from hdnet.geometry import Camera
 from hdnet.models import DepthEstimator, HDNet, NormalEstimator
 from hdnet.models.weights import HDNET_FILE, load_hdnet, save_hdnet
@@ -72,6 +72,23 @@ def test_a_run_whose_record_is_gone_starts_anew(tmp_path, caplog):
         pass
     assert tracker.run_id != "0" * 32
     assert "is gone" in caplog.text
+
+
+def test_a_run_deleted_in_the_meantime_starts_anew(tmp_path):
+    with registry.run("s", {}, {}, tmp_path / "work") as first:
+        pass
+    mlflow.delete_run(first.run_id)
+    with registry.run("s", {}, {}, tmp_path / "work") as second:
+        pass
+    assert second.run_id != first.run_id
+
+
+def test_what_mlflow_refuses_is_one_line():
+    registry.connect()
+    mlflow.delete_experiment(mlflow.create_experiment(registry.EXPERIMENT))
+    with pytest.raises(TrackingError, match="deleted experiment") as caught, registry.run("s", {}, {}):
+        pass
+    assert "\n" not in str(caught.value)
 
 
 def test_registering_moves_the_alias_and_keeps_lineage(model_file, registered):

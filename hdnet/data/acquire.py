@@ -35,7 +35,7 @@ def acquire_synthetic(out: Path, data: DataParams, seed: int, jobs: int) -> np.n
     Returns:
         A contact sheet, (H, W, 3) uint8.
     """
-    with atomic_folder(out) as temporary:
+    with atomic_folder(out, marker=TANG) as temporary:
         spec = SyntheticSpec(
             people=data.people,
             sequences=data.sequences,
@@ -91,7 +91,7 @@ def acquire_folder(out: Path, source: Path | None) -> np.ndarray:
     for name in (TANG, TIKTOK, HELDOUT):
         if not (source / name).is_dir():
             raise DataError(f"{source}: has no {name}/; expected {TANG}/, {TIKTOK}/ and {HELDOUT}/ in it")
-    with atomic_folder(out) as temporary:
+    with atomic_folder(out, marker=TANG) as temporary:
         for name in (TANG, TIKTOK, HELDOUT):
             shutil.copytree(source / name, temporary / name)
     return raw_contact_sheet(out)

@@ -62,7 +62,7 @@ def match_folder(
     chunks = [wanted[k : k + _FRAMES_PER_CHUNK] for k in range(0, len(wanted), _FRAMES_PER_CHUNK)]
     accepted: dict[str, list[str]] = {}
     counts: list[tuple[int, int]] = []
-    with atomic_folder(out) as temporary:
+    with atomic_folder(out, marker="corr_mat.txt") as temporary:
         (temporary / "corrs").mkdir()
         task = partial(_match_chunk, tiktok.root, temporary, max_distance, min_matches, min_parts)
         for pairs in ordered_map(task, chunks, jobs, progress, "correspondences (16 frames)"):

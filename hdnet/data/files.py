@@ -15,14 +15,24 @@ from hdnet.errors import DataError
 
 
 @contextmanager
-def atomic_folder(out: Path) -> Iterator[Path]:
+def atomic_folder(out: Path, marker: str | None = None) -> Iterator[Path]:
     """A temporary folder beside ``out`` that replaces it when the block ends well, and vanishes otherwise.
 
+    Args:
+        out: The folder to make or replace.
+        marker: A file or folder in ``out`` by which an earlier result is known; without it, a folder that holds
+            anything is not replaced. None replaces whatever is there.
+
     Raises:
-        DataError: The disk or the folder refuses to be written.
+        DataError: The disk or the folder refuses to be written, or ``out`` holds other things.
     """
+    out = Path(out).absolute()
     temporary, old = out.with_name(f".{out.name}.partial"), out.with_name(f".{out.name}.old")
     try:
+        if old.exists() and not out.exists():
+            old.rename(out)  # killed between the two renames below
+        if marker and out.is_dir() and any(out.iterdir()) and not (out / marker).exists():
+            raise DataError(f"{out}: holds other things, which would be deleted; choose a new or an empty folder")
         # What a killed run left behind; fixed names, so that it can never pile up.
         shutil.rmtree(temporary, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)

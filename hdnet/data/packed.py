@@ -225,7 +225,7 @@ def _frame_record(folder: Path, name: str) -> Record:
 def _pack(
     out: Path, kind: str, fields: tuple[str, ...], names: list[str], records: Iterable[Record], **more: Any
 ) -> None:
-    with atomic_folder(out) as temporary:
+    with atomic_folder(out, marker=INDEX_FILE) as temporary:
         arrays: Record = {}
         size: tuple[int, int] = (0, 0)
         count = 0

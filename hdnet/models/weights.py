@@ -105,9 +105,10 @@ def _save(path: Path, state: dict[str, Tensor], header: dict[str, Any], provenan
         save_file(tensors, temporary, metadata={"hdnet": text})
         Path(temporary).chmod(0o644)
         Path(temporary).replace(path)
-    except BaseException:
+    except (OSError, SafetensorError) as error:
+        raise ModelError(f"{path}: cannot be written ({error}); is the disk full?") from error
+    finally:
         Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def _build(values: dict[str, Any], kind: type[EstimatorT], path: Path) -> EstimatorT:

@@ -53,11 +53,18 @@ class CheckpointFolder:
         """Writes the state after ``step`` steps, atomically and durably, then drops the oldest."""
         path = self.folder / f"step_{step:09d}.pt"
         temporary = path.with_suffix(".tmp")
-        with temporary.open("wb") as file:
-            torch.save({"step": step, **state}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        try:
+            with temporary.open("wb") as file:
+                torch.save({"step": step, **state}, file)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        except (OSError, RuntimeError) as error:  # torch's writer turns a full disk into a RuntimeError
+            temporary.unlink(missing_ok=True)
+            reason = str(error).splitlines()[0]
+            raise TrainingError(
+                f"{path}: cannot be written ({reason}); is the disk full? Older ones are intact"
+            ) from error
         _sync_folder(self.folder)
         for old in self.paths()[: -self.keep]:
             old.unlink()

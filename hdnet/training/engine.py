@@ -96,7 +96,7 @@ class Engine:
         with self.checkpoints.lock(), _stop_requested() as stop:
             state = self.checkpoints.load_latest()
             start = state["step"] if state else 0
-            precision = state["precision"] if state else self._choose_precision()
+            precision = self._choose_precision(state)
             fabric = _make_fabric(self.runtime.device, precision)
             optimiser = make_adam(self.task.model.parameters(), self.schedule.learning_rate, self.schedule.adam_eps)
             if state:
@@ -114,13 +114,16 @@ class Engine:
                     loss, terms = self.task.loss(model, batch)
                     fabric.backward(loss)
                     if self.schedule.grad_clip is not None:
-                        fabric.clip_gradients(model, optimiser, max_norm=self.schedule.grad_clip)
+                        # A gradient that is not finite is named below, with the loss terms, before anything is saved.
+                        fabric.clip_gradients(
+                            model, optimiser, max_norm=self.schedule.grad_clip, error_if_nonfinite=False
+                        )
                     optimiser.step()
                     optimiser.zero_grad(set_to_none=True)
 
                     done = step + 1
                     is_last = done == self.schedule.steps
-                    is_saved = is_last or done % self.runtime.checkpoint_every == 0 or stop.is_set
+                    is_saved = is_last or stop.is_set or self._is_due(done)
                     if is_saved or done % self.runtime.log_every == 0 or step == 0:
                         last = self._log(loss, terms, done, bar)
                     if is_last or done % self.runtime.panel_every == 0:
@@ -159,19 +162,27 @@ class Engine:
     def _log(self, loss: torch.Tensor, terms: dict[str, torch.Tensor], step: int, bar: Any) -> dict[str, float]:
         values = {"loss": loss.item(), **{name: term.item() for name, term in terms.items()}}
         if not all(math.isfinite(value) for value in values.values()):
-            raise TrainingError(
-                f"{self.task.name}: loss is not finite at step {step} ({values}); lower learning_rate, or check the "
-                f"data with `hdnet data validate`; the last checkpoint in {self.checkpoints.folder} is intact"
-            )
+            raise self._not_finite(step, values)
         self.tracker.log_metrics(values, step)
         bar.set_postfix({name: f"{value:.3g}" for name, value in values.items()})
         return values
+
+    def _not_finite(self, step: int, values: dict[str, float]) -> TrainingError:
+        return TrainingError(
+            f"{self.task.name}: loss or weights are not finite at step {step} ({values}); lower learning_rate or "
+            f"check the data with `hdnet data validate`; the last checkpoint in {self.checkpoints.folder} is intact"
+        )
+
+    def _is_due(self, step: int) -> bool:
+        return step % self.runtime.checkpoint_every == 0 or step % self.runtime.weights_every == 0
 
     def _log_panels(self, model: nn.Module, batch: dict[str, Any], step: int) -> None:
         for key, picture in self.task.panels(model, batch).items():
             self.tracker.log_image(key, picture, step)
 
     def _save(self, step: int, optimiser: Any, precision: Precision, last: dict[str, float]) -> None:
+        if not all(bool(parameter.isfinite().all()) for parameter in self.task.model.parameters()):
+            raise self._not_finite(step, last)
         state = {
             "model": self.task.model.state_dict(),
             "optimiser": optimiser.state_dict(),
@@ -182,7 +193,7 @@ class Engine:
         if step % self.runtime.weights_every and step != self.schedule.steps:
             return
         weights = self.checkpoints.folder / f"{self.task.name}_step_{step:09d}.safetensors"
-        save_estimator(weights, self.task.model, {"stage": self.task.name, "step": str(step)})
+        save_estimator(weights, self.task.model, {"stage": self.task.name, "step": str(step), "precision": precision})
         self.tracker.log_checkpoint(weights, step)
         weights.unlink()
 
@@ -198,7 +209,10 @@ class Engine:
             dynamic_ncols=terminal,
         )
 
-    def _choose_precision(self) -> Precision:
+    def _choose_precision(self, state: dict[str, Any] | None) -> Precision:
+        if state and self.runtime.precision == "auto":
+            began_in: Precision = state["precision"]
+            return began_in
         if self.runtime.precision != "auto":
             return self.runtime.precision
         if _device_type(self.runtime.device) == "cuda":

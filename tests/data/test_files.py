@@ -54,3 +54,25 @@ def test_json_round_trip_leaves_no_temporary_file(tmp_path):
     write_json(tmp_path / "a.json", {"x": [1, 2]})
     assert read_json_object(tmp_path / "a.json") == {"x": [1, 2]}
     assert [file.name for file in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_a_folder_of_other_things_is_not_replaced(tmp_path):
+    out = tmp_path / "thesis"
+    out.mkdir()
+    (out / "chapter1.tex").write_text("years of work")
+    with pytest.raises(DataError, match="holds other things"), atomic_folder(out, marker="index.json"):
+        pass
+    assert (out / "chapter1.tex").read_text() == "years of work"
+    (out / "index.json").write_text("{}")
+    with atomic_folder(out, marker="index.json") as folder:
+        (folder / "index.json").write_text("new")
+    assert [path.name for path in out.iterdir()] == ["index.json"]
+
+
+def test_a_run_killed_between_the_renames_loses_nothing(tmp_path):
+    old = tmp_path / ".out.old"
+    old.mkdir()
+    (old / "index.json").write_text("kept")
+    with pytest.raises(ZeroDivisionError), atomic_folder(tmp_path / "out", marker="index.json"):
+        raise ZeroDivisionError
+    assert (tmp_path / "out/index.json").read_text() == "kept"

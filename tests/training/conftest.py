@@ -88,9 +88,9 @@ def trained_data(raw_workspace: Workspace) -> Workspace:
     from hdnet import stages
 
     params = parse_section(Params, tiny_values(), "tiny")
-    stages.pack(raw_workspace, params)
+    stages.pack(raw_workspace, params, None)
     stages.train_normal(raw_workspace, params, None)
-    stages.predict_normals(raw_workspace, params)
-    stages.correspond(raw_workspace, params)
+    stages.predict_normals(raw_workspace, params, None)
+    stages.correspond(raw_workspace, params, None)
     stages.train_depth(raw_workspace, params, None)
     return raw_workspace

@@ -114,8 +114,9 @@ def test_a_finished_run_does_nothing_more(make_engine):
     assert last["loss"] == pytest.approx(curve(again)[-1][1], rel=1e-4)
 
 
-def test_a_loss_that_is_not_finite_stops_before_it_is_saved(make_engine):
-    engine = make_engine(learning_rate=1e30, grad_clip=None, schedule="constant")
+@pytest.mark.parametrize("grad_clip", [None, 5.0])
+def test_a_loss_that_is_not_finite_stops_before_it_is_saved(make_engine, grad_clip):
+    engine = make_engine(learning_rate=1e30, grad_clip=grad_clip, schedule="constant")
     with pytest.raises(TrainingError, match="not finite at step"):
         engine.run()
     state = engine.checkpoints.load_latest()

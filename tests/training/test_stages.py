@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import pytest
 import torch
@@ -98,3 +99,13 @@ def test_missing_model_is_named(trained_data, tiny_params, tmp_path):
             trained_data.correspondences, trained_data.normal_model, tmp_path / "none.safetensors",
             tmp_path / "x", tmp_path / "r", tmp_path / "c", tiny_params,
         )  # fmt: skip
+
+
+def test_only_the_evaluated_model_is_registered(trained_data, tiny_params, tmp_path, mlflow_store):
+    work = Workspace(tmp_path)
+    joint(trained_data, tmp_path / "models", tiny_params)
+    shutil.copytree(trained_data.heldout, work.heldout)
+    stages.evaluate(work, tiny_params, None)
+    work.hdnet_model.write_bytes(work.hdnet_model.read_bytes() + b" ")
+    with pytest.raises(ModelError, match="is not the model that was evaluated"):
+        stages.register(work, tiny_params)

@@ -1,0 +1,106 @@
+"""Points, pixels, normals and rigid motions against the original's; see ``parity_figures``."""
+
+import numpy as np
+import pytest
+import torch
+from parity_figures import assert_close, load, original_camera, tensor
+
+from hdnet.geometry import Camera, depth_to_normals, fit_rigid, project, unproject
+
+FIGURES, RIGID = load("geometry"), load("rigid")
+# The reference camera itself and the original's rounding of it (see `original_camera`).
+CAMERAS = pytest.mark.parametrize(
+    ("camera", "tolerance"), [(original_camera(), 1e-12), (Camera.reference(), 2e-7)], ids=["rounded", "reference"]
+)
+
+
+def test_the_reference_camera_is_the_originals():
+    reference = Camera.reference()
+    k = FIGURES["K"]
+    assert [k[0, 0], k[1, 1], k[0, 2], k[1, 2]] == pytest.approx(
+        [reference.fx, reference.fy, reference.cx, reference.cy], rel=1e-7
+    )
+    assert FIGURES["crop"].tolist() == [reference.origin_x, reference.origin_y, reference.scale]
+
+
+@CAMERAS
+def test_unproject_maps(camera, tolerance):
+    points_b3hw = unproject(torch.tensor(FIGURES["depth"]).double()[:, None], camera)
+    points_3n = points_b3hw.movedim(1, 0).flatten(1)
+    assert_close(points_3n[:, torch.from_numpy(FIGURES["point_index"]).long()], FIGURES["points"], tolerance)
+
+
+@CAMERAS
+def test_unproject_single_pixels(camera, tolerance):
+    rows, columns = torch.from_numpy(FIGURES["vector/rows_columns"]).long().unbind(1)
+    depth = torch.zeros(len(rows), 1, 256, 256, dtype=torch.float64)
+    item = torch.arange(len(rows))
+    depth[item, 0, rows, columns] = torch.tensor(FIGURES["vector/depth"]).double()
+    assert_close(unproject(depth, camera)[item, :, rows, columns], FIGURES["vector/points"], tolerance)
+
+
+def test_project_to_the_frame():
+    k = FIGURES["K"].astype(np.float64)
+    camera = Camera(k[0, 0], k[1, 1], k[0, 2], k[1, 2], *FIGURES["crop"].tolist())
+    points_13n = torch.tensor(FIGURES["project/points"].T[None]).double()
+    frame_xy = project(points_13n, camera, frame=True)[0].T
+    assert_close(frame_xy, FIGURES["project/frame_xy"], 1e-12)
+    # The crop's pixels are the frame's after origin and scale.
+    expected = (FIGURES["project/frame_xy"] - FIGURES["crop"][:2]) / FIGURES["crop"][2]
+    assert_close(project(points_13n, camera)[0].T, expected, 1e-12)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "camera", "tolerance", "grad_tolerance"),
+    [
+        (torch.float64, original_camera(), 1e-11, 1e-11),
+        (torch.float64, Camera.reference(), 2e-7, 2e-7),
+        (torch.float32, Camera.reference(), 1e-4, 1e-4),
+    ],
+    ids=["float64-rounded", "float64-reference", "float32"],
+)
+def test_normals_by_the_original_rule(dtype, camera, tolerance, grad_tolerance):
+    depth = tensor(FIGURES["depth"][:, None], dtype)
+    mask = torch.from_numpy(FIGURES["mask"])[:, None]
+    normals_bhw3 = depth_to_normals(depth, mask, camera, rule="original").movedim(1, -1)
+    index = torch.from_numpy(FIGURES["normal_index"]).long()
+    assert_close(normals_bhw3.reshape(-1, 3)[index], FIGURES["normals"], tolerance)
+    weighted = (normals_bhw3 * torch.tensor(FIGURES["weights_times64"], dtype=dtype) / 64).sum()
+    assert weighted.item() == pytest.approx(FIGURES["normals_weighted_sum"].item(), rel=tolerance)
+    weighted.backward()
+    assert_close(depth.grad.flatten()[index], FIGURES["grad"], grad_tolerance)
+    assert depth.grad.norm().item() == pytest.approx(FIGURES["grad_norm"].item(), rel=grad_tolerance)
+
+
+@pytest.mark.parametrize("case", ["exact", "noisy", "mirrored", "planar"])
+@pytest.mark.parametrize(
+    ("dtype", "tolerance", "grad_tolerance"),
+    [(torch.float64, 1e-12, 1e-11), (torch.float32, 1e-5, 1e-5)],
+    ids=["float64", "float32"],
+)
+def test_rigid_motion_and_its_gradient(case, dtype, tolerance, grad_tolerance):
+    points_i, points_j = tensor(RIGID[f"{case}/i"][None], dtype), tensor(RIGID[f"{case}/j"][None], dtype)
+    # The original lets a set be mirrored (quirk 30). A flat set fits its mirror image as well, and the sign of a
+    # singular vector decides: in its run it was the rotation.
+    j_R_i_b33, j_t_i_b3 = fit_rigid(points_i, points_j, allow_reflection=case != "planar")
+    assert_close(j_R_i_b33[0], RIGID[f"{case}/R"], tolerance)
+    assert_close(j_t_i_b3[0], RIGID[f"{case}/t"], tolerance)
+    moved = points_i @ j_R_i_b33.mT + j_t_i_b3[:, None]
+    assert_close(moved[0], RIGID[f"{case}/moved"], tolerance)
+    (moved[0] * torch.tensor(RIGID[f"{case}/weights"])).sum().backward()
+    assert_close(points_i.grad[0], RIGID[f"{case}/grad_i"], grad_tolerance)
+    assert_close(points_j.grad[0], RIGID[f"{case}/grad_j"], grad_tolerance)
+
+
+@pytest.mark.parametrize("case", ["planar_exact", "three", "two"])
+@pytest.mark.parametrize("allow_reflection", [False, True])
+def test_moved_points_where_the_motion_is_not_unique(case, allow_reflection):
+    points_i, points_j = (torch.tensor(RIGID[f"{case}/{frame}"][None]).double() for frame in "ij")
+    j_R_i_b33, j_t_i_b3 = fit_rigid(points_i, points_j, allow_reflection=allow_reflection)
+    assert_close((points_i @ j_R_i_b33.mT + j_t_i_b3[:, None])[0], RIGID[f"{case}/moved"], 1e-12)
+
+
+def test_only_reflection_repeats_the_originals_mirrored_fit():
+    points_i, points_j = (torch.tensor(RIGID[f"mirrored/{frame}"][None]).double() for frame in "ij")
+    assert np.linalg.det(RIGID["mirrored/R"]) == pytest.approx(-1)
+    assert torch.linalg.det(fit_rigid(points_i, points_j)[0]).item() == pytest.approx(1)

@@ -169,20 +169,20 @@ def evaluate(work: Workspace, params: Params, open_run: OpenRun | None) -> None:
     model_sha256 = sha256_of(work.hdnet_model)
     tags = {"data.heldout": training.digest(heldout), "model_sha256": model_sha256}
     with opened(open_run, "evaluate", {}, tags, None) as tracker:
-        result = evaluate_model(load_hdnet(work.hdnet_model), LabelledDataset(heldout), heldout.names)
+        model, samples = load_hdnet(work.hdnet_model), LabelledDataset(heldout)
+        result = evaluate_model(model, samples, heldout.names)
         (folder / "table.md").write_text(result.to_markdown())
         (folder / "samples.json").write_text(result.to_json())
         write_json(folder / EVALUATED_FILE, {"model_sha256": model_sha256})
-        Image.fromarray(_evaluation_sheet(work, result.worst)).save(folder / "contact_sheet.png")
+        Image.fromarray(_evaluation_sheet(model, samples, result.worst)).save(folder / "contact_sheet.png")
         _write_metrics(work, "evaluate", result.metrics(), tracker)
         if tracker is not None:
             for path in sorted(folder.iterdir()):
                 tracker.log_file(path)
 
 
-def _evaluation_sheet(work: Workspace, worst_first: Sequence[int]) -> np.ndarray:
+def _evaluation_sheet(model: HDNet, samples: LabelledDataset, worst_first: Sequence[int]) -> np.ndarray:
     """Rows "image | true depth and normals | predicted depth and normals" of the best, middle and worst people."""
-    model, samples = load_hdnet(work.hdnet_model), LabelledDataset(PackedLabelled(work.heldout))
     last = len(worst_first) - 1
     chosen = [worst_first[place] for place in (last, last // 2, 0)]
     return visualize.contact_sheet([_evaluation_row(model, samples[index]) for index in chosen])

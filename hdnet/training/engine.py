@@ -123,7 +123,8 @@ class Engine:
 
                     done = step + 1
                     is_last = done == self.schedule.steps
-                    is_saved = is_last or stop.is_set or self._is_due(done)
+                    is_stopped = stop.is_set  # asked once: a signal that comes later waits for the next step
+                    is_saved = is_last or is_stopped or self._is_due(done)
                     if is_saved or done % self.runtime.log_every == 0 or step == 0:
                         last = self._log(loss, terms, done, bar)
                     if is_last or done % self.runtime.panel_every == 0:
@@ -131,7 +132,7 @@ class Engine:
                     bar.update()
                     if is_saved:
                         self._save(done, optimiser, precision, last)
-                    if stop.is_set and not is_last:
+                    if is_stopped and not is_last:
                         raise KeyboardInterrupt(
                             f"{self.task.name}: stopped after step {done}, the next run goes on there"
                         )

@@ -29,8 +29,7 @@ def sphere(name: str, seed: int) -> LabelledSample:
     mask = b**2 - a * c > 0.02
     depth = np.where(mask, (b - np.sqrt(np.maximum(b**2 - a * c, 0))) / a, 0)
     depth = np.where(mask, depth * 4 / np.median(depth[mask]), 0).astype(np.float32)
-    normals = np.where(mask[..., None], rays * depth[..., None] * radius, 0)
-    normals = np.where(mask[..., None], (rays * (depth * 1.0)[..., None] - centre) / radius, 0)
+    normals = np.where(mask[..., None], (rays * depth[..., None] - centre) / radius, 0)
     normals /= np.maximum(np.linalg.norm(normals, axis=-1, keepdims=True), 1e-9)
     shade = 128 + 100 * normals @ np.array([0.5, -0.5, -0.7])
     image = np.clip(shade[..., None] + rng.normal(0, 4, (SIZE, SIZE, 3)), 0, 254).astype(np.uint8)

@@ -8,6 +8,7 @@ TORCH ?= $(if $(shell command -v nvidia-smi 2>/dev/null),cuda,cpu)
 TORCH_VERSION := $(shell sed -n 's/^torch==//p' constraints.txt)
 TORCH_CPU_INDEX ?= https://download.pytorch.org/whl/cpu
 STAMP := $(VENV)/.installed-$(TORCH)
+TEST_STAMP := $(VENV)/.test-extras
 export PATH := $(abspath $(BIN)):$(PATH)
 export DVC_NO_ANALYTICS := 1
 export MLFLOW_DISABLE_TELEMETRY := true
@@ -34,6 +35,11 @@ endif
 	@rm -f $(VENV)/.installed-*
 	@touch $@
 
+# TensorFlow, for the tests of `hdnet import-tf`: 1.4 GB that nothing else needs.
+$(TEST_STAMP): $(STAMP)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable . --group test
+	@touch $@
+
 demo: env ## the whole pipeline on synthetic people: data, training, evaluation, registered model
 	dvc repro
 	@$(MAKE) --no-print-directory summary
@@ -46,7 +52,7 @@ summary: ## the evaluation table and what to do next
 	@echo "  make serve        POST /depth: http://127.0.0.1:8000"
 	@echo "  curl -F image=@photo.png -F mask=@mask.png -F densepose=@iuv.png -H 'Accept: model/gltf-binary' -o person.glb http://127.0.0.1:8000/depth"
 
-test: env ## lint, types and the whole test suite
+test: env $(TEST_STAMP) ## lint, types and the whole test suite
 	@$(MAKE) --no-print-directory lint
 	pytest
 

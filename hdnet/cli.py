@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from hdnet import __version__
-from hdnet.commands import run_command
+from hdnet.cli_data import add_data_verbs
+from hdnet.commands import Arguments, run_command
+from hdnet.commands import add_verb as _add
+from hdnet.commands import say as _say
 from hdnet.errors import InputError
 from hdnet.params import Params, load_params
 from hdnet.workspace import Workspace
 
 # Imports of the rooms stand inside the commands: `hdnet --help` should not wait for torch.
-
-Arguments = argparse.Namespace
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -34,7 +33,11 @@ def _parser() -> argparse.ArgumentParser:
     data = verbs.add_parser("data", help="make, check, pack and match data").add_subparsers(
         required=True, metavar="VERB"
     )
-    _add_data_verbs(data)
+    add_data_verbs(data)
+    params = verbs.add_parser("params", help="presets and overlays of params.yaml").add_subparsers(
+        required=True, metavar="VERB"
+    )
+    _add_params_verbs(params)
 
     train = verbs.add_parser("train", help="train one stage in a workspace").add_subparsers(
         required=True, metavar="STAGE"
@@ -54,6 +57,10 @@ def _parser() -> argparse.ArgumentParser:
     verb = _add(verbs, "register", "the evaluated model as a version of the MLflow registry", _register)
     _add_workspace(verb)
 
+    verb = _add(verbs, "import-tf", "the original's TensorFlow 1 checkpoints as a model file", _import_tf)
+    verb.add_argument("checkpoint", type=Path, nargs="+", help="normal or depth network, or one of each")
+    verb.add_argument("--out", type=Path, required=True, help="safetensors file to write")
+
     verb = _add(verbs, "plot-convergence", "loss curves of one or more runs as a picture", _plot_convergence)
     verb.add_argument("curves", type=Path, nargs="+", help="curves.csv of a stage")
     verb.add_argument("--out", type=Path, required=True, help="PNG to write")
@@ -64,6 +71,12 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument("--densepose", type=Path, required=True, help="DensePose IUV as PNG, channels V, U, I")
     verb.add_argument("--out", type=Path, required=True, help="folder for the results")
     verb.add_argument("--model", default="models:/hdnet@champion", help="registry URI, folder or safetensors file")
+    verb.add_argument(
+        "--format",
+        choices=("metric", "original"),
+        default="metric",
+        help="metric (default): in metres, in the picture's camera; original: the original's six files, 256 x 256 only",
+    )
 
     verb = _add(verbs, "serve", "POST /depth over HTTP", _serve)
     verb.add_argument("--host")
@@ -72,40 +85,14 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_data_verbs(data: Any) -> None:
-    verb = _add(data, "synthesize", "make synthetic dressed people in the real layout", _synthesize)
-    verb.add_argument("--people", type=int, required=True)
-    verb.add_argument("--sequences", type=int, default=0)
-    verb.add_argument("--frames", type=int, default=12, help="frames a sequence")
-    verb.add_argument("--camera", choices=("centred", "reference"), default="centred")
-    verb.add_argument("--out", type=Path, required=True)
-    verb.add_argument("--seed", type=int, default=0)
-    verb.add_argument("--jobs", type=int, default=1)
-
-    verb = _add(data, "validate", "check a Tang_data or tiktok_data folder", _validate)
-    verb.add_argument("folder", type=Path)
-    verb.add_argument("--json", type=Path, help="also write all findings here")
-    verb.add_argument("--jobs", type=int, default=1)
-
-    verb = _add(data, "pack", "parse a Tang_data or tiktok_data folder into memory-mapped arrays", _pack)
-    verb.add_argument("folder", type=Path)
-    verb.add_argument("--out", type=Path, required=True)
-    verb.add_argument("--jobs", type=int, default=1)
-
-    verb = _add(data, "correspond", "match the frames of a tiktok_data folder along DensePose", _correspond)
-    verb.add_argument("folder", type=Path)
-    verb.add_argument("--out", type=Path, required=True)
-    verb.add_argument("--partners", type=int, default=4)
-    verb.add_argument("--max-distance", type=float, default=7.0)
-    verb.add_argument("--min-matches", type=int, default=50)
-    verb.add_argument("--min-parts", type=int, default=5)
-    verb.add_argument("--jobs", type=int, default=1)
-
-
-def _add(verbs: Any, name: str, text: str, command: Callable[[Arguments], None]) -> argparse.ArgumentParser:
-    verb: argparse.ArgumentParser = verbs.add_parser(name, help=text, description=text)
-    verb.set_defaults(command=command)
-    return verb
+def _add_params_verbs(params: Any) -> None:
+    _add(params, "list", "the presets that come with the package", _params_list)
+    verb = _add(params, "show", "params.yaml, or what it would be with a preset or overlay", _params_show)
+    verb.add_argument("overlay", nargs="?", help="preset, or a YAML file with the keys that differ")
+    verb.add_argument("--params", type=Path, default=Path("params.yaml"))
+    verb = _add(params, "apply", "merge a preset or overlay into params.yaml", _params_apply)
+    verb.add_argument("overlay", help="preset, or a YAML file with the keys that differ")
+    verb.add_argument("--params", type=Path, default=Path("params.yaml"))
 
 
 def _add_workspace(verb: argparse.ArgumentParser) -> None:
@@ -129,68 +116,31 @@ def _open_run(arguments: Arguments) -> Any:
     return registry.run
 
 
-def _say(text: str) -> None:
-    sys.stdout.write(text + "\n")
+def _params_list(_: Arguments) -> None:
+    from hdnet.params_overlay import presets
+
+    described = presets()
+    width = max(map(len, described))
+    for name, description in described.items():
+        _say(f"{name:<{width}}  {description}")
 
 
-def _synthesize(arguments: Arguments) -> None:
-    from hdnet.data.acquire import progress_bar
-    from hdnet.data.synthetic import SyntheticSpec, synthesize
+def _params_show(arguments: Arguments) -> None:
+    from hdnet.params_overlay import merge_overlay, read_overlay
 
-    spec = SyntheticSpec(
-        people=arguments.people,
-        sequences=arguments.sequences,
-        frames_per_sequence=arguments.frames,
-        seed=arguments.seed,
-        camera=arguments.camera,
-    )
-    with progress_bar("synthesize", spec.people + spec.sequences) as progress:
-        counts = synthesize(arguments.out, spec, arguments.jobs, progress)
-    _say(json.dumps(asdict(counts)))
+    overlay = read_overlay(arguments.overlay) if arguments.overlay else {}
+    _say(merge_overlay(arguments.params, overlay, str(arguments.overlay))[0].rstrip("\n"))
 
 
-def _is_tang(folder: Path) -> bool:
-    return (folder / "depth").is_dir()
+def _params_apply(arguments: Arguments) -> None:
+    from hdnet.params_overlay import apply_overlay, change_table, read_overlay
 
-
-def _validate(arguments: Arguments) -> None:
-    from hdnet.data.files import write_json
-    from hdnet.data.validate import validate_tang, validate_tiktok
-
-    check = validate_tang if _is_tang(arguments.folder) else validate_tiktok
-    report = check(arguments.folder, jobs=arguments.jobs, progress=True)
-    if arguments.json:
-        write_json(arguments.json, report.to_dict())
-    for finding in report.warnings:
-        _say(f"warning: {finding}")
-    for finding in report.errors[1:]:
-        _say(f"error: {finding}")
-    report.raise_if_errors()
-    _say(f"{arguments.folder}: {report.samples} samples, no errors, {len(report.warnings)} warnings")
-
-
-def _pack(arguments: Arguments) -> None:
-    from hdnet.data.packed import pack_tang, pack_tiktok
-
-    pack = pack_tang if _is_tang(arguments.folder) else pack_tiktok
-    pack(arguments.folder, arguments.out, progress=True, jobs=arguments.jobs)
-
-
-def _correspond(arguments: Arguments) -> None:
-    from hdnet.data.correspondence import match_folder
-    from hdnet.data.layout import TikTokFolder
-
-    report = match_folder(
-        TikTokFolder(arguments.folder),
-        arguments.out,
-        arguments.partners,
-        arguments.max_distance,
-        arguments.min_matches,
-        arguments.min_parts,
-        jobs=arguments.jobs,
-        progress=True,
-    )
-    _say(json.dumps(report))
+    changes = apply_overlay(arguments.params, read_overlay(arguments.overlay), arguments.overlay)
+    if not changes:
+        _say(f"{arguments.params}: is already as {arguments.overlay} says")
+        return
+    keys = "1 key" if len(changes) == 1 else f"{len(changes)} keys"
+    _say(f"{arguments.params}: {keys} changed by {arguments.overlay}\n{change_table(changes)}")
 
 
 def _train(arguments: Arguments) -> None:
@@ -221,6 +171,12 @@ def _register(arguments: Arguments) -> None:
     _say((work.report("register") / "version.json").read_text())
 
 
+def _import_tf(arguments: Arguments) -> None:
+    from hdnet.models.tensorflow import import_checkpoints
+
+    _say(json.dumps(import_checkpoints(arguments.checkpoint, arguments.out)))
+
+
 def _plot_convergence(arguments: Arguments) -> None:
     from hdnet.visualize import plot_convergence
 
@@ -230,14 +186,21 @@ def _plot_convergence(arguments: Arguments) -> None:
 
 def _predict(arguments: Arguments) -> None:
     from hdnet.inference import Predictor, save_prediction
+    from hdnet.original_outputs import save_original
     from hdnet.pictures import read_alpha, read_image, read_iuv, read_mask
 
     image = read_image(arguments.image)
     mask = read_mask(arguments.mask) if arguments.mask else read_alpha(arguments.image)
     if mask is None:
         raise InputError(f"{arguments.image}: has no alpha channel to tell the person apart; pass --mask")
-    prediction = Predictor.load(arguments.model).infer(image, mask, read_iuv(arguments.densepose))
-    for path in save_prediction(prediction, arguments.out).values():
+    iuv, predictor = read_iuv(arguments.densepose), Predictor.load(arguments.model)
+    if arguments.format == "original":
+        # The original takes NAME_img.png and calls its results NAME.
+        maps, name = predictor.original_maps(image, mask, iuv), arguments.image.stem.removesuffix("_img")
+        files = save_original(maps, arguments.out, name)
+    else:
+        files = save_prediction(predictor.infer(image, mask, iuv), arguments.out)
+    for path in files.values():
         _say(str(path))
 
 

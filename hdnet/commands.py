@@ -1,12 +1,51 @@
-"""How a command ends: nothing on success, one clear line and a status other than 0 on failure."""
+"""What all commands share: how a verb is declared, how a command speaks and how it ends.
+
+It ends with nothing on success, one clear line and a status other than 0 on failure.
+"""
 
 from __future__ import annotations
 
+import argparse
 import logging
 import sys
 from collections.abc import Callable
+from typing import Any
 
 from hdnet.errors import HDNetError
+
+Arguments = argparse.Namespace
+
+
+def add_verb(verbs: Any, name: str, text: str, command: Callable[[Arguments], None]) -> argparse.ArgumentParser:
+    """A verb among the subparsers ``verbs`` that calls ``command`` with the parsed arguments."""
+    verb: argparse.ArgumentParser = verbs.add_parser(name, help=text, description=text)
+    verb.set_defaults(command=command)
+    return verb
+
+
+def add_jobs(verb: argparse.ArgumentParser) -> None:
+    """``--jobs`` and ``--backend`` for a verb whose work goes through :func:`hdnet.data.parallel.ordered_map`."""
+    verb.add_argument("--jobs", type=int, default=1, help="processes")
+    verb.add_argument(
+        "--backend",
+        choices=("loky", "threading", "dask", "ray"),
+        default="loky",
+        help="where they work: processes of this machine (loky, the default), threads, or a Dask or Ray cluster",
+    )
+    command = verb.get_default("command")
+
+    def run_there(arguments: Arguments) -> None:
+        from hdnet.data.parallel import using_backend  # not before a verb is chosen
+
+        with using_backend(arguments.backend):
+            command(arguments)
+
+    verb.set_defaults(command=run_there)
+
+
+def say(text: str) -> None:
+    """A line on standard output."""
+    sys.stdout.write(text + "\n")
 
 
 def run_command(command: Callable[[], object]) -> None:

@@ -191,17 +191,22 @@ def depth_to_normals(depth_b1hw: Tensor, mask_b1hw: Tensor, camera: CameraLike, 
         rule: "exact" or "original".
 
     Returns:
-        normals_b3hw, unit vectors in the camera frame. The gradient is finite everywhere.
+        normals_b3hw, unit vectors in the camera frame, computed in float64 (neighbours are millimetres apart, metres
+        away) and returned in the type of the depth. The gradient is finite everywhere; an empty mask gives zeros
+        ("exact") or, as in the original, (0.577, 0.577, 0.577) everywhere outside the mask ("original").
     """
     _check_map(depth_b1hw, 1)
     if mask_b1hw.shape != depth_b1hw.shape:
         raise ValueError(f"mask has shape {tuple(mask_b1hw.shape)}, depth {tuple(depth_b1hw.shape)}")
     mask_b1hw = mask_b1hw.bool()
-    if rule == "original":
-        return _original_normals(depth_b1hw, mask_b1hw, camera)
-    if rule != "exact":
+    if rule not in ("exact", "original"):
         raise ValueError(f"rule must be 'exact' or 'original', got {rule!r}")
-    points_b3hw = unproject(depth_b1hw, camera)
+    points_b3hw = unproject(depth_b1hw.double(), camera)
+    normals_of = _exact_normals if rule == "exact" else _original_normals
+    return normals_of(points_b3hw, mask_b1hw).to(depth_b1hw.dtype)
+
+
+def _exact_normals(points_b3hw: Tensor, mask_b1hw: Tensor) -> Tensor:
     to_right, has_x = _tangent(points_b3hw, mask_b1hw, dim=-1, forward=True)
     to_up, has_y = _tangent(points_b3hw, mask_b1hw, dim=-2, forward=False)
     product_b3hw = torch.linalg.cross(to_right, to_up, dim=1)
@@ -224,8 +229,8 @@ def _tangent(points_b3hw: Tensor, mask_b1hw: Tensor, dim: int, forward: bool) ->
     return -torch.where(has_before, before, after), has_after | has_before
 
 
-def _original_normals(depth_b1hw: Tensor, mask_b1hw: Tensor, camera: CameraLike) -> Tensor:
-    points_b3hw = torch.where(mask_b1hw, unproject(depth_b1hw, camera), 0)
+def _original_normals(points_b3hw: Tensor, mask_b1hw: Tensor) -> Tensor:
+    points_b3hw = torch.where(mask_b1hw, points_b3hw, 0)
     to_right = points_b3hw.roll(-1, dims=-1) - points_b3hw
     to_up = points_b3hw.roll(1, dims=-2) - points_b3hw
     normals = original_normalise(torch.linalg.cross(to_right, to_up, dim=1))
@@ -253,7 +258,8 @@ def fit_rigid(
     Returns:
         (j_R_i_b33, j_t_i_b3), points_j = R points_i + t. For sets that leave the rotation open (fewer than three
         points, collinear, coincident) one of the optimal rotations; its gradient is finite there (the SVD's
-        1 / (s_a^2 - s_b^2) terms are dropped where they would divide by about 0).
+        1 / (s_a^2 - s_b^2) terms are dropped where they would divide by about 0). No points at all, one point or
+        coincident points: the identity, and the translation between the means.
     """
     if points_i_bn3.shape != points_j_bn3.shape or points_i_bn3.shape[-1] != 3:
         raise ValueError(f"expected two (B, N, 3), got {tuple(points_i_bn3.shape)} and {tuple(points_j_bn3.shape)}")

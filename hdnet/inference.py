@@ -18,6 +18,7 @@ from hdnet.geometry import Camera
 from hdnet.mesh import Mesh, depth_to_mesh
 from hdnet.models import HDNet, ModelIdentity
 from hdnet.models.weights import HDNET_FILE, load_hdnet
+from hdnet.original_outputs import OriginalMaps
 from hdnet.pictures import LAST_PART, encode_png, mask_from_grey
 
 MODEL_URI = "models:/"
@@ -155,10 +156,44 @@ class Predictor:
         depth_m, normals = carry(depth_m, normals, x, y, model_camera, rotation)
         return self._assemble(image, mask, depth_m, normals, camera)
 
+    def original_maps(self, image: np.ndarray, mask: np.ndarray | None, iuv: np.ndarray) -> OriginalMaps:
+        """The networks' own maps of a 256 x 256 picture, as the original's inference script computes them.
+
+        Nothing is cropped, resized or carried into another camera. The picture is white outside the mask, DensePose
+        is not cut off there (quirk 57), depth is not masked.
+
+        Args:
+            image: (256, 256, 3) uint8 RGB, with any background.
+            mask: (256, 256) bool, or uint8 of which values above 100 count.
+            iuv: (256, 256, 3) uint8 DensePose in the order I, U, V.
+
+        Returns:
+            Depth and normals in the precision of the model's weights.
+
+        Raises:
+            InputError: If the arrays are of another size, do not fit together or show no person.
+            ModelError: If the model gives values that are not finite.
+        """
+        mask = _checked_mask(image, mask, iuv)
+        if mask.shape != (NETWORK_SIZE, NETWORK_SIZE):
+            raise InputError(
+                f"picture is {mask.shape[1]} x {mask.shape[0]} pixels; the original's results are made for exactly "
+                f"{NETWORK_SIZE} x {NETWORK_SIZE}: cut out and resize picture, mask and DensePose first, or take our "
+                "own format"
+            )
+        white_image = np.where(mask[..., None], image, np.uint8(255))
+        inputs_hw7 = np.concatenate([white_image, iuv, mask[..., None]], axis=2)
+        depth_m, normals = self._run(inputs_hw7.transpose(2, 0, 1).astype(np.float32))
+        precision = np.float64 if self._dtype() == torch.float64 else np.float32
+        return OriginalMaps(depth_m.astype(precision), normals.astype(precision), mask, white_image)
+
+    def _dtype(self) -> torch.dtype:
+        return next((p.dtype for p in self.model.parameters()), torch.float32)
+
     def _run(self, inputs_7hw: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(S, S) depth and (S, S, 3) normals in the model's camera."""
         with self._turn, torch.inference_mode():
-            inputs_b7hw = torch.from_numpy(inputs_7hw)[None].to(self.device)
+            inputs_b7hw = torch.from_numpy(inputs_7hw)[None].to(self.device, self._dtype())
             outputs_4hw = self.model(inputs_b7hw)[0].double().cpu().numpy()
         inside = inputs_7hw[6] > 0
         if not np.isfinite(outputs_4hw[:, inside]).all():

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from hdnet.errors import ParamsError
 
@@ -22,10 +22,24 @@ class Section(BaseModel):
 
 
 class DataParams(Section):
-    """What stage `acquire` makes, or where it takes data in the Tang and TikTok layout from."""
+    """What stage `acquire` makes, and what it takes from elsewhere.
 
-    source: Literal["synthetic", "folder"]
-    folder: Path | None = None
+    Attributes:
+        source: Where data comes from: nowhere, everything is made; a folder in the Tang and TikTok layout; or the
+            authors' archive in any of its variants, packed or unpacked (:mod:`hdnet.data.importing.authors`).
+        folder: That folder, or the archive's file or folder. DVC watches it whether it is used or not, so it exists.
+        take: What to take from there; the rest is synthetic. People are labelled and held-out ones.
+        people: Synthetic labelled people.
+        heldout_people: Synthetic labelled people for evaluation.
+        sequences: Synthetic unlabelled sequences.
+        frames_per_sequence: Frames of each.
+        focal_px: Range of the synthetic cameras' focal lengths in pixels of the 256 x 256 picture.
+        camera: Where the synthetic cameras look: straight at the person, or beside it as the original's.
+    """
+
+    source: Literal["synthetic", "folder", "archive"]
+    folder: Path
+    take: Literal["both", "people", "dances"]
     people: Positive
     heldout_people: Positive
     sequences: Positive
@@ -35,20 +49,41 @@ class DataParams(Section):
 
 
 class CorrespondParams(Section):
-    """The author's rule (issue threads 18, 33): distance on the 0..255 scale of U and V."""
+    """Which frames are matched, how, and which pairs are kept: see :class:`hdnet.data.pair_rule.PairRule`.
 
+    Attributes:
+        source: "match" finds the correspondences; "given" packs those that came with the frames as text
+            (``tiktok_data/correspondences``), to which nothing else here applies.
+        text_files: Write the original's text files beside the packed ones.
+    """
+
+    source: Literal["match", "given"]
     partners: Positive
+    max_gap_frames: Positive | None
     max_distance: Annotated[float, Field(gt=0)]
     min_matches: Positive
+    mutual: bool
+    max_residual_px: Annotated[float, Field(gt=0)] | None
     min_parts: Positive
+    min_overlap: Annotated[float, Field(ge=0, le=1)]
+    max_turn_deg: Annotated[float, Field(gt=0, le=180)] | None
+    text_files: bool
 
 
 class ModelParams(Section):
-    """Shape of both networks; see :class:`hdnet.models.hourglass.HourglassConfig`."""
+    """Shape of both networks; see :class:`hdnet.models.hourglass.HourglassConfig`.
+
+    Attributes:
+        width: Channels of the first block.
+        input_scale: How colours and IUV are fed.
+        initial_depth_m: What the untrained depth estimator says everywhere.
+        norm: Whose statistics normalise a picture while training.
+    """
 
     width: Positive
     input_scale: Literal["raw", "unit"]
     initial_depth_m: float
+    norm: Literal["image", "batch"]
 
 
 class OptimiserParams(Section):
@@ -62,6 +97,8 @@ class OptimiserParams(Section):
         tf_epsilon: Apply it the way TensorFlow does ("epsilon hat", quirk 6).
         schedule: "constant" as the original, or "cosine" down to a twentieth.
         grad_clip: Largest gradient norm; null for none, as the original.
+        start_from: Model file in the folder ``pretrained/`` whose weights the training starts with: one network, or
+            the complete model. null starts with random weights.
     """
 
     steps: Positive
@@ -71,6 +108,7 @@ class OptimiserParams(Section):
     tf_epsilon: bool
     schedule: Literal["constant", "cosine"]
     grad_clip: Annotated[float, Field(gt=0)] | None
+    start_from: Annotated[str, Field(pattern=r"^[^/\\]+\.safetensors$")] | None
 
 
 class LabelledWeights(Section):
@@ -100,11 +138,13 @@ class DepthStageParams(OptimiserParams):
         rule: Corrected rules, or the original's with its flaws.
         input_normals: Normals that the depth estimator sees of labelled people: the true ones, as in the original, or
             our normal estimator's, which is what it gets to see when it is used.
+        keep_moments: Store Adam's moments in the model file (three times its size), for ``train_hdnet.warm_moments``.
     """
 
     weights: LabelledWeights
     rule: Literal["exact", "original"]
     input_normals: InputNormals
+    keep_moments: bool
 
 
 class HDNetStageParams(OptimiserParams):
@@ -115,7 +155,8 @@ class HDNetStageParams(OptimiserParams):
         weights: Loss weights.
         rule: Corrected rules, or the original's with its flaws.
         input_normals: As in :class:`DepthStageParams`.
-        warm_start: Start from the depth estimator of stage `train_depth`.
+        warm_start: Start from the depth estimator of stage `train_depth`; not together with ``start_from``.
+        warm_moments: Continue with that stage's Adam moments and step count too, as the original does (quirk 48).
     """
 
     pairs_per_step: Positive
@@ -123,6 +164,15 @@ class HDNetStageParams(OptimiserParams):
     rule: Literal["exact", "original"]
     input_normals: InputNormals
     warm_start: bool
+    warm_moments: bool
+
+    @model_validator(mode="after")
+    def _one_start(self) -> Self:
+        if self.warm_start and self.start_from:
+            raise ValueError("warm_start and start_from name two starts: set warm_start: false or start_from: null")
+        if self.warm_moments and not self.warm_start:
+            raise ValueError("warm_moments continues stage train_depth and needs warm_start: true")
+        return self
 
 
 class RuntimeParams(Section):
@@ -130,8 +180,12 @@ class RuntimeParams(Section):
 
     Attributes:
         device: "auto", "cpu" or "cuda".
-        precision: "32", "bf16", or "auto": the faster one, measured when a stage starts.
+        precision: "32", "bf16", "64" (for comparing numbers), or "auto": the faster of the first two, measured when a
+            stage starts.
         jobs: Processes that make and check data; 0 for one a core.
+        parallel_backend: Where these work: "loky" (processes of this machine), "threading", or a cluster, "dask" or
+            "ray"; see :func:`hdnet.data.parallel.using_backend`.
+        loader_workers: Processes that read for a training, for each of its data sets; "auto" for none on a processor.
         log_every: Steps between logged loss terms.
         panel_every: Steps between logged pictures.
         checkpoint_every: Steps between checkpoints on disk, from which an interrupted stage goes on.
@@ -140,8 +194,10 @@ class RuntimeParams(Section):
     """
 
     device: Literal["auto", "cpu", "cuda"]
-    precision: Annotated[Literal["auto", "32", "bf16"], BeforeValidator(str)]
+    precision: Annotated[Literal["auto", "32", "bf16", "64"], BeforeValidator(str)]
     jobs: Annotated[int, Field(ge=0)]
+    parallel_backend: Literal["loky", "threading", "dask", "ray"]
+    loader_workers: Annotated[int, Field(ge=0)] | Literal["auto"]
     log_every: Positive
     panel_every: Positive
     checkpoint_every: Positive
@@ -174,6 +230,12 @@ class Params(Section):
     register_: Annotated[RegisterParams, Field(alias="register")]
     runtime: RuntimeParams
 
+    @model_validator(mode="after")
+    def _moments_exist(self) -> Self:
+        if self.train_hdnet.warm_moments and not self.train_depth.keep_moments:
+            raise ValueError("train_hdnet.warm_moments needs train_depth.keep_moments: true")
+        return self
+
 
 SectionT = TypeVar("SectionT", bound=Section)
 
@@ -201,4 +263,6 @@ def parse_section(section: type[SectionT], values: Any, where: str) -> SectionT:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"]) or "(top level)"
         more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-        raise ParamsError(f"{where}: {key}: {first['msg']}, found {first['input']!r}{more}") from error
+        # Keys that contradict each other are named by the message; the whole section would not help.
+        found = "" if first["type"] == "value_error" else f", found {first['input']!r}"
+        raise ParamsError(f"{where}: {key}: {first['msg']}{found}{more}") from error

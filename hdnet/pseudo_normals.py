@@ -2,37 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
-from hdnet.data.packed import PackedFrames, PackedLabelled, write_pseudo_normals
+from hdnet.data.batches import prepare
+from hdnet.data.datasets import collate, stored_item
+from hdnet.data.files import sha256_of
+from hdnet.data.packed import PackedFrames, PackedLabelled, pack_together
+from hdnet.data.records import NormalRecords
+from hdnet.data.shards import INDEX_FILE
 from hdnet.models import NormalEstimator
 from hdnet.models.hdnet import unit_normals
 from hdnet.models.weights import load_estimator
 
 
-def predict_normals(packed: PackedFrames | PackedLabelled, normal_model: Path, out: Path) -> None:
+def predict_normals(pictures: Mapping[str, PackedFrames | PackedLabelled], normal_model: Path, out: Path) -> None:
     """Predicts unit normals inside the mask of every picture and packs them in the pictures' order.
 
     For unlabelled frames they are input and target of the joint stage at once, as in the original (quirk 44); for
     labelled people they can take the place of the true ones as input.
 
     Args:
-        packed: Packed pictures.
+        pictures: Packed pictures, by the name of the folder that their normals get.
         normal_model: Normal estimator.
-        out: Folder to write.
+        out: Folder to write; it appears only when complete, and an interrupted run goes on.
     """
     model = load_estimator(normal_model, NormalEstimator)
-    write_pseudo_normals(out, packed.names, _predictions(packed, model))
+    model_sha256 = sha256_of(normal_model)
+    sources = {}
+    for name, packed in pictures.items():
+        made_from = f"{model_sha256} {sha256_of(packed.folder / INDEX_FILE)}"
+        sources[name] = NormalRecords(packed.names, packed.size, partial(_predictions, packed, model), made_from)
+    pack_together(sources, out, progress=True, jobs=1)
 
 
 @torch.inference_mode()
-def _predictions(packed: PackedFrames | PackedLabelled, model: NormalEstimator) -> Iterator[np.ndarray]:
-    for index in tqdm(range(len(packed)), desc=f"predict_normals {packed.folder.name}", unit="frame"):
-        image = torch.from_numpy(np.array(packed.arrays["white_image"][index])).permute(2, 0, 1)[None].float()
-        mask = torch.from_numpy(np.array(packed.arrays["mask"][index]))[None, None]
-        yield unit_normals(model(image), mask)[0].permute(1, 2, 0).numpy()
+def _predictions(packed: PackedFrames | PackedLabelled, model: NormalEstimator, indices: range) -> Iterator[np.ndarray]:
+    for index in indices:
+        pictures = prepare(collate([stored_item(packed, index)]))
+        yield unit_normals(model(pictures["image"]), pictures["mask"])[0].permute(1, 2, 0).numpy()

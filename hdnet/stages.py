@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 from torch import Tensor
 
 from hdnet import visualize
-from hdnet.data.acquire import acquire_folder, acquire_synthetic
-from hdnet.data.correspondence import match_folder
+from hdnet.data.acquire import acquire as acquire_data
+from hdnet.data.batches import PreparedItems
+from hdnet.data.correspondence import PairRule, match_folder, pack_given
 from hdnet.data.datasets import LabelledDataset
-from hdnet.data.files import atomic_folder, read_json_object, sha256_of, write_json
-from hdnet.data.layout import TangFolder, TikTokFolder
-from hdnet.data.packed import PackedFrames, PackedLabelled, pack_tang, pack_tiktok
-from hdnet.data.validate import validate_tang, validate_tiktok
+from hdnet.data.files import read_json_object, sha256_of, write_json
+from hdnet.data.layout import TikTokFolder
+from hdnet.data.packed import PackedFrames, PackedLabelled, pack_together
+from hdnet.data.parallel import using_backend
+from hdnet.data.records import FrameRecords, LabelledRecords, Source
+from hdnet.data.validate import raise_if_errors, validate_raw
 from hdnet.errors import ModelError
 from hdnet.evaluation import evaluate as evaluate_model
 from hdnet.evaluation import predict_sample
@@ -28,7 +33,10 @@ from hdnet.pseudo_normals import predict_normals as predict_pseudo_normals
 from hdnet.training import stages as training
 from hdnet.training.stages import METRICS_FILE, OpenRun, opened
 from hdnet.training.tracking import Tracker
+from hdnet.validation_report import summary, write_report
 from hdnet.workspace import Workspace
+
+logger = logging.getLogger(__name__)
 
 # Says which model the metrics beside it belong to.
 EVALUATED_FILE = "model.json"
@@ -44,16 +52,23 @@ def jobs(params: Params, samples: int = _WORTH_A_POOL) -> int:
 
 
 def acquire(work: Workspace, params: Params, open_run: OpenRun | None) -> None:
-    """Synthetic people, or the user's folder, into ``data/raw``, with a contact sheet for the plots."""
-    with opened(open_run, "acquire", {"seed": params.seed, "data": params.data.model_dump()}, {}, None) as tracker:
-        if params.data.source == "synthetic":
-            sheet = acquire_synthetic(work.raw, params.data, params.seed, jobs(params))
-        else:
-            sheet = acquire_folder(work.raw, params.data.folder)
-        path = _report(work, "acquire") / "contact_sheet.png"
-        Image.fromarray(sheet).save(path)
+    """Synthetic data, or the user's, into ``data/raw``, with a contact sheet for the plots."""
+    data = params.data
+    with (
+        opened(open_run, "acquire", {"seed": params.seed, "data": data.model_dump()}, {}, None) as tracker,
+        using_backend(params.runtime.parallel_backend),
+    ):
+        sheet, imported = acquire_data(work.raw, work.root / data.folder, data, params.seed, jobs(params))
+        folder = _report(work, "acquire")
+        files = [folder / "contact_sheet.png", folder / "import.json"]
+        Image.fromarray(sheet).save(files[0])
+        files[1].unlink(missing_ok=True)
+        if imported is not None:
+            logger.info("%s", imported.to_table())
+            write_json(files[1], imported.to_dict())
         if tracker is not None:
-            tracker.log_file(path)
+            for file in filter(Path.exists, files):
+                tracker.log_file(file)
 
 
 def _report(work: Workspace, stage: str) -> Path:
@@ -72,18 +87,16 @@ def _write_metrics(work: Workspace, stage: str, metrics: dict[str, float], track
 def validate(work: Workspace, params: Params, open_run: OpenRun | None) -> None:
     """Checks all raw data against the conventions; writes the findings before it fails on the first error."""
     processes = _jobs_for_raw(work, params)
-    with opened(open_run, "validate", {}, {}, None) as tracker:
-        reports = {
-            "labelled": validate_tang(work.raw_labelled, processes, progress=True),
-            "heldout": validate_tang(work.raw_heldout, processes, progress=True),
-            "frames": validate_tiktok(work.raw_frames, processes, progress=True),
-        }
-        findings = _report(work, "validate") / "findings.json"
-        write_json(findings, {name: report.to_dict() for name, report in reports.items()})
-        if tracker is not None:
-            tracker.log_file(findings)
+    with opened(open_run, "validate", {}, {}, None) as tracker, using_backend(params.runtime.parallel_backend):
+        reports = validate_raw(work.raw, processes, progress=True)
+        findings, text, pictures = write_report(_report(work, "validate"), reports)
         for report in reports.values():
-            report.raise_if_errors()
+            for severity, line in summary(report):
+                logger.log(logging.ERROR if severity == "error" else logging.WARNING, line)
+        if tracker is not None:
+            for path in (findings, text, pictures):
+                tracker.log_file(path)
+        raise_if_errors(reports, see=text)
         counts = {f"{name}/samples": float(report.samples) for name, report in reports.items()}
         counts |= {f"{name}/warnings": float(len(report.warnings)) for name, report in reports.items()}
         _write_metrics(work, "validate", counts, tracker)
@@ -91,24 +104,25 @@ def validate(work: Workspace, params: Params, open_run: OpenRun | None) -> None:
 
 def pack(work: Workspace, params: Params, open_run: OpenRun | None) -> None:
     """Text and pictures, parsed once, into memory-mapped arrays."""
+    sources: dict[str, Source] = {
+        work.labelled.name: LabelledRecords(work.raw_labelled),
+        work.heldout.name: LabelledRecords(work.raw_heldout),
+        work.frames.name: FrameRecords(work.raw_frames),
+    }
     processes = _jobs_for_raw(work, params)
-    with (
-        opened(open_run, "pack", {}, {}, None),
-        atomic_folder(work.packed, marker=work.labelled.name) as temporary,
-    ):
-        pack_tang(work.raw_labelled, temporary / work.labelled.name, progress=True, jobs=processes)
-        pack_tang(work.raw_heldout, temporary / work.heldout.name, progress=True, jobs=processes)
-        pack_tiktok(work.raw_frames, temporary / work.frames.name, progress=True, jobs=processes)
+    with opened(open_run, "pack", {}, {}, None), using_backend(params.runtime.parallel_backend):
+        pack_together(sources, work.packed, progress=True, jobs=processes)
 
 
 def _jobs_for_raw(work: Workspace, params: Params) -> int:
-    return jobs(params, len(TangFolder(work.raw_labelled).names()) + len(TikTokFolder(work.raw_frames).names()))
+    return jobs(params, sum(1 for _ in work.raw.glob("**/color_WO_bg/*.png")))
 
 
 def train_normal(work: Workspace, params: Params, open_run: OpenRun | None) -> None:
     """The normal estimator on labelled people."""
     report = work.report("train_normal")
-    training.train_normal(work.labelled, work.normal_model, report, work.checkpoints, params, open_run)
+    start = work.pretrained(params.train_normal.start_from)
+    training.train_normal(work.labelled, work.normal_model, report, work.checkpoints, params, open_run, start)
 
 
 def predict_normals(work: Workspace, params: Params, open_run: OpenRun | None) -> None:  # noqa: ARG001 - called alike
@@ -116,24 +130,30 @@ def predict_normals(work: Workspace, params: Params, open_run: OpenRun | None) -
     labelled, frames = PackedLabelled(work.labelled), PackedFrames(work.frames)
     tags = {"data.labelled": training.digest(labelled), "data.frames": training.digest(frames)}
     with opened(open_run, "predict_normals", {}, tags, None):
-        predict_pseudo_normals(labelled, work.normal_model, work.labelled_normals)
-        predict_pseudo_normals(frames, work.normal_model, work.frame_normals)
+        pictures: dict[str, PackedFrames | PackedLabelled] = {
+            work.labelled_normals.name: labelled,
+            work.frame_normals.name: frames,
+        }
+        predict_pseudo_normals(pictures, work.normal_model, work.pseudo_normals)
 
 
 def correspond(work: Workspace, params: Params, open_run: OpenRun | None) -> None:
-    """Matches between unlabelled frames."""
+    """Matches between unlabelled frames, packed."""
     settings, frames = params.correspond, TikTokFolder(work.raw_frames)
-    with opened(open_run, "correspond", {"correspond": settings.model_dump()}, {}, None) as tracker:
-        counts = match_folder(
-            frames,
-            work.correspondences,
-            settings.partners,
-            settings.max_distance,
-            settings.min_matches,
-            settings.min_parts,
-            jobs=jobs(params, len(frames.names())),
-            progress=True,
-        )
+    how: dict[str, Any] = {
+        "jobs": jobs(params, len(frames.names())),
+        "progress": True,
+        "text_files": settings.text_files,
+    }
+    with (
+        opened(open_run, "correspond", {"correspond": settings.model_dump()}, {}, None) as tracker,
+        using_backend(params.runtime.parallel_backend),
+    ):
+        if settings.source == "given":
+            counts = pack_given(frames, work.correspondences, **how)
+        else:
+            rule = PairRule(**settings.model_dump(exclude={"source", "text_files"}))
+            counts = match_folder(frames, work.correspondences, rule, **how)
         _write_metrics(work, "correspond", {name: float(count) for name, count in counts.items()}, tracker)
 
 
@@ -141,7 +161,8 @@ def train_depth(work: Workspace, params: Params, open_run: OpenRun | None) -> No
     """The depth estimator on labelled people."""
     report = work.report("train_depth")
     labelled = (work.labelled, work.labelled_normals)
-    training.train_depth(*labelled, work.depth_model, report, work.checkpoints, params, open_run)
+    start = work.pretrained(params.train_depth.start_from)
+    training.train_depth(*labelled, work.depth_model, report, work.checkpoints, params, open_run, start)
 
 
 def train_hdnet(work: Workspace, params: Params, open_run: OpenRun | None) -> None:
@@ -159,6 +180,7 @@ def train_hdnet(work: Workspace, params: Params, open_run: OpenRun | None) -> No
         work.checkpoints,
         params,
         open_run,
+        work.pretrained(params.train_hdnet.start_from),
     )
 
 
@@ -169,7 +191,7 @@ def evaluate(work: Workspace, params: Params, open_run: OpenRun | None) -> None:
     model_sha256 = sha256_of(work.hdnet_model)
     tags = {"data.heldout": training.digest(heldout), "model_sha256": model_sha256}
     with opened(open_run, "evaluate", {}, tags, None) as tracker:
-        model, samples = load_hdnet(work.hdnet_model), LabelledDataset(heldout)
+        model, samples = load_hdnet(work.hdnet_model), PreparedItems(LabelledDataset(heldout))
         result = evaluate_model(model, samples, heldout.names)
         (folder / "table.md").write_text(result.to_markdown())
         (folder / "samples.json").write_text(result.to_json())
@@ -181,7 +203,7 @@ def evaluate(work: Workspace, params: Params, open_run: OpenRun | None) -> None:
                 tracker.log_file(path)
 
 
-def _evaluation_sheet(model: HDNet, samples: LabelledDataset, worst_first: Sequence[int]) -> np.ndarray:
+def _evaluation_sheet(model: HDNet, samples: PreparedItems, worst_first: Sequence[int]) -> np.ndarray:
     """Rows "image | true depth and normals | predicted depth and normals" of the best, middle and worst people."""
     last = len(worst_first) - 1
     chosen = [worst_first[place] for place in (last, last // 2, 0)]

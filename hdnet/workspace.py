@@ -12,6 +12,10 @@ class Workspace:
 
     root: Path = Path()
 
+    def pretrained(self, name: str | None) -> Path | None:
+        """A model file that the user put into ``pretrained/`` for a training to start from, by name."""
+        return None if name is None else self.root / "pretrained" / name
+
     @property
     def raw(self) -> Path:
         """Data in the real layout: ``Tang_data``, ``tiktok_data``, ``heldout/Tang_data``."""
@@ -53,18 +57,23 @@ class Workspace:
         return self.packed / "frames"
 
     @property
+    def pseudo_normals(self) -> Path:
+        """Our own normal estimator's normals of all training pictures."""
+        return self.root / "data/pseudo_normals"
+
+    @property
     def labelled_normals(self) -> Path:
         """Predicted normals of the labelled people."""
-        return self.root / "data/pseudo_normals/labelled"
+        return self.pseudo_normals / "labelled"
 
     @property
     def frame_normals(self) -> Path:
         """Predicted normals of the unlabelled frames."""
-        return self.root / "data/pseudo_normals/frames"
+        return self.pseudo_normals / "frames"
 
     @property
     def correspondences(self) -> Path:
-        """Matches between unlabelled frames, in the reference's files."""
+        """Matches between unlabelled frames, packed."""
         return self.root / "data/correspondences"
 
     @property

@@ -1,4 +1,5 @@
 import csv
+import json
 import subprocess
 import sys
 
@@ -12,7 +13,17 @@ from hdnet.geometry import Camera
 from hdnet.models import DepthEstimator, HDNet, NormalEstimator
 from hdnet.models.weights import save_hdnet
 
-VERBS = ["data", "train", "predict-normals", "evaluate", "register", "plot-convergence", "predict", "serve"]
+VERBS = [
+    "data",
+    "train",
+    "predict-normals",
+    "evaluate",
+    "register",
+    "import-tf",
+    "plot-convergence",
+    "predict",
+    "serve",
+]
 
 
 def run(capsys, *arguments):
@@ -69,6 +80,33 @@ def test_predict_writes_depth_normals_mesh_and_picture(capsys, person, model):
     assert (depth[mask] > 0).mean() > 0.9
 
 
+def test_predict_writes_the_originals_files_for_its_picture_size(capsys, person, model):
+    out = person / "out"
+
+    def predict(image):
+        return run(
+            capsys, "predict", person / image, "--mask", person / "mask.png", "--densepose", person / "iuv.png",
+            "--out", out, "--model", model, "--format", "original",
+        )  # fmt: skip
+
+    status, _, _ = predict("image.png")
+    assert "90 x 120 pixels" in status
+    assert "exactly 256 x 256" in status
+    assert not out.exists()
+
+    for name in ("image", "mask", "iuv"):
+        with Image.open(person / f"{name}.png") as picture:
+            picture.resize((256, 256), Image.Resampling.NEAREST).save(person / f"{name}.png")
+    (person / "image.png").rename(person / "0043_img.png")
+    status, said, _ = predict("0043_img.png")
+    assert status == 0
+    names = ["0043.txt", "0043_mesh.obj", *(f"0043_normal_{k}.txt" for k in (1, 2, 3)), "0043_results.png"]
+    assert sorted(path.name for path in out.iterdir()) == names
+    assert all(name in said for name in names)
+    with Image.open(out / "0043_results.png") as picture:
+        assert picture.size == (768, 256)
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -121,8 +159,17 @@ def test_synthesize_validate_pack_and_correspond(capsys, tmp_path):
         assert "no errors" in run(capsys, "data", "validate", raw / kind, "--json", tmp_path / "f.json")[1]
         assert run(capsys, "data", "pack", raw / kind, "--out", tmp_path / kind)[0] == 0
     folder = tmp_path / "correspondences"
-    assert run(capsys, "data", "correspond", raw / "tiktok_data", "--out", folder, "--partners", 1)[0] == 0
-    assert (folder / "corr_mat.txt").is_file()
+    correspond = ("data", "correspond", raw / "tiktok_data", "--out")
+    assert run(capsys, *correspond, folder, "--partners", 1)[0] == 0
+    assert not (folder / "corr_mat.txt").exists()
+    assert "pairs of frames, all as they were packed" in run(capsys, "data", "verify", folder)[1]
+    text = raw / "tiktok_data/correspondences"
+    options = ("--text", "--mutual", "--max-gap", 2, "--max-residual", 8, "--max-turn", 60, "--min-overlap", 0.1)
+    assert run(capsys, *correspond, text, *options)[0] == 0
+    assert (text / "corr_mat.txt").is_file()
+    status, out, _ = run(capsys, *correspond, tmp_path / "given", "--given")
+    assert status == 0
+    assert json.loads(out)["pairs_accepted"] == 6
 
     broken = raw / "Tang_data/color_WO_bg/0000000.png"
     broken.write_text("text")

@@ -6,6 +6,7 @@ from hdnet.errors import DataError
 from hdnet.geometry import Camera, depth_to_normals, fit_rigid, project, unproject
 
 CAMERAS = [Camera.reference(), Camera.centred(), Camera(300.0, 310.0, 20.0, 18.0, 3.0, -2.0, 0.5)]
+DTYPES = pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
 
 
 def rotation(seed: int) -> torch.Tensor:
@@ -94,14 +95,40 @@ def test_normals_of_a_sphere_point_outwards():
     assert torch.rad2deg(torch.acos(cosine.clamp(max=1))).mean() < 2.0  # one-sided differences on 37 pixels of radius
 
 
-def test_a_lonely_pixel_has_no_normal_and_a_finite_gradient():
-    depth = torch.full((1, 1, 6, 6), 4.0, dtype=torch.float64, requires_grad=True)
+@DTYPES
+@pytest.mark.parametrize("pixels", [0, 1], ids=["empty", "lonely"])
+def test_an_empty_mask_or_a_lonely_pixel_has_no_normal_and_no_gradient(pixels, dtype):
+    depth = torch.full((1, 1, 6, 6), 4.0, dtype=dtype, requires_grad=True)
     mask = torch.zeros(1, 1, 6, 6, dtype=torch.bool)
-    mask[..., 2, 2] = True
+    mask[..., 2, 2 : 2 + pixels] = True
     normals = depth_to_normals(depth, mask, Camera.centred(size=6))
     assert normals.abs().max() == 0
     normals.sum().backward()
-    assert depth.grad.isfinite().all()
+    assert (depth.grad == 0).all()
+
+
+@pytest.mark.parametrize("rule", ["exact", "original"])
+def test_normals_of_a_float32_map_are_those_of_its_numbers(rule):
+    """Neighbours are centimetres apart, metres away: with differences in float32, normals are off by up to 3e-5."""
+    depth = torch.rand(1, 1, 128, 128, generator=torch.Generator().manual_seed(0)) * 0.02 + 4
+    mask = torch.ones_like(depth, dtype=torch.bool)
+    found = depth_to_normals(depth, mask, Camera.reference(), rule)
+    expected = depth_to_normals(depth.double(), mask, Camera.reference(), rule)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found.double(), expected, atol=1e-7, rtol=0)
+
+
+@DTYPES
+@pytest.mark.parametrize("depth_m", [0.0, 1e-20, 4.0])
+def test_the_originals_normals_and_their_gradient_are_finite(depth_m, dtype):
+    for mask in (torch.zeros(1, 1, 6, 6, dtype=torch.bool), torch.ones(1, 1, 6, 6, dtype=torch.bool)):
+        depth = torch.full((1, 1, 6, 6), depth_m, dtype=dtype, requires_grad=True)
+        normals = depth_to_normals(depth, mask, Camera.centred(size=6), rule="original")
+        torch.testing.assert_close(normals.norm(dim=1), torch.ones(1, 6, 6, dtype=dtype))
+        normals.sum().backward()
+        assert depth.grad.isfinite().all()
+        if not mask.any():
+            torch.testing.assert_close(normals, torch.full_like(normals, 3**-0.5))
 
 
 def test_normals_gradient_is_the_numerical_one():
@@ -170,19 +197,24 @@ def test_rigid_fit_gradient_is_the_numerical_one(allow_reflection, mirror):
     )
 
 
-@pytest.mark.parametrize("kind", ["one", "two", "coincident", "collinear", "planar"])
-def test_degenerate_sets_have_finite_results_and_gradients(kind):
+@pytest.mark.parametrize("kind", ["none", "one", "two", "coincident", "collinear", "planar"])
+@pytest.mark.parametrize("allow_reflection", [False, True])
+@DTYPES
+def test_degenerate_sets_have_finite_results_and_gradients(kind, allow_reflection, dtype):
     sets = {
+        "none": torch.zeros(0, 3),
         "one": torch.tensor([[1.0, 2, 3]]),
         "two": torch.tensor([[1.0, 2, 3], [2, 2, 3]]),
         "coincident": torch.ones(5, 3),
         "collinear": torch.arange(6.0)[:, None] * torch.tensor([[1.0, 2, -1]]),
         "planar": torch.randn(9, 3, generator=torch.Generator().manual_seed(0)) * torch.tensor([1.0, 1, 0]),
     }
-    i = sets[kind].double()[None].requires_grad_()
-    j = (sets[kind].double() @ rotation(2).mT + 0.5)[None].requires_grad_()
-    j_R_i, j_t_i = fit_rigid(i, j)
+    i = sets[kind].to(dtype)[None].requires_grad_()
+    j = (sets[kind].double() @ rotation(2).mT + 0.5)[None].to(dtype).requires_grad_()
+    j_R_i, j_t_i = fit_rigid(i, j, allow_reflection=allow_reflection)
     torch.testing.assert_close(i @ j_R_i.mT + j_t_i[:, None], j)
+    if kind in ("none", "one", "coincident"):
+        torch.testing.assert_close(j_R_i[0], torch.eye(3, dtype=dtype))
     (j_R_i.sum() + j_t_i.sum()).backward()
     assert i.grad.isfinite().all()
     assert j.grad.isfinite().all()

@@ -262,6 +262,40 @@ def test_bad_input_is_named(case: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_original_maps_are_the_networks_own() -> None:
+    # No crop, no other camera, depth also outside the mask, a mask as bytes, DensePose as it is.
+    scene = Scene(Camera.reference(), np.array([0.48, -0.36, -0.8]))
+    given = photograph(256, 256, 128, 128)
+    given["iuv"][0, 0] = (3, 4, 5)
+    grey = np.where(given["mask"], 101, 100).astype(np.uint8)
+
+    found = Predictor(scene).original_maps(given["image"], grey, given["iuv"])  # type: ignore[arg-type]
+
+    raw, inputs = scene(scene.seen[0])[0].numpy(), scene.seen[0][0].numpy()
+    assert np.array_equal(found.depth_m, raw[0])
+    assert np.array_equal(found.normals, raw[1:].transpose(1, 2, 0))
+    assert found.depth_m.dtype == np.float32
+    assert np.array_equal(found.mask, given["mask"])
+    assert np.array_equal(found.image, np.where(given["mask"][..., None], given["image"], 255))
+    assert np.array_equal(inputs[:3].transpose(1, 2, 0), found.image)
+    assert np.array_equal(inputs[3:6].transpose(1, 2, 0), given["iuv"])
+    assert np.array_equal(inputs[6], given["mask"])
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (photograph(), "picture is 300 x 400 pixels; the original's results are made for exactly 256 x 256"),
+        ({**photograph(256, 256, 128, 128), "mask": np.zeros((256, 256), bool)}, "mask is empty"),
+    ],
+    ids=["size", "empty"],
+)
+def test_what_the_original_cannot_take_is_named(given: dict[str, Any], words: str) -> None:
+    with pytest.raises(InputError, match=words) as caught:
+        Predictor(Scene(Camera.centred(), np.array([0.0, 0, -1]))).original_maps(**given)  # type: ignore[arg-type]
+    assert "\n" not in str(caught.value)
+
+
 def test_without_crop_the_picture_has_to_be_square() -> None:
     with pytest.raises(InputError, match="300 x 400 pixels, expected a square"):
         Predictor(Scene(Camera.centred(), np.array([0.0, 0, -1]))).infer(**photograph(), crop=False)  # type: ignore[arg-type]

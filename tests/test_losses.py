@@ -1,13 +1,15 @@
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 
 from hdnet import losses
-from hdnet.geometry import Camera, fit_rigid, unproject
+from hdnet.geometry import Camera, fit_rigid, original_normalise, unproject
 
 CAMERA = Camera.centred(40.0, 24)
+DTYPES = pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
 
 
 @dataclass(frozen=True)
@@ -97,33 +99,59 @@ def test_normal_gradient_is_numerical(normals):
     assert torch.autograd.gradcheck(lambda p: losses.normal_angle(p, target[..., :3, :3], mask[..., :3, :3]), pred)
 
 
-@pytest.mark.parametrize("loss", [losses.depth_mse, losses.scale_invariant])
-@pytest.mark.parametrize("case", ["all_empty", "one_empty", "constant_full", "negative", "zero"])
-def test_depth_losses_stay_finite(loss, case, maps):
+DEPTH_LOSSES = {
+    "depth_mse": losses.depth_mse,
+    "scale_invariant": losses.scale_invariant,
+    "scale_invariant_original": partial(losses.scale_invariant, rule="original"),
+}
+
+
+@DTYPES
+@pytest.mark.parametrize("name", sorted(DEPTH_LOSSES))
+@pytest.mark.parametrize("case", ["all_empty", "one_empty", "constant_full", "constant", "negative", "zero"])
+def test_depth_losses_stay_finite(name, case, dtype, maps):
     pred, target, mask = (value.clone() for value in maps)
     if case == "all_empty":
         mask[:] = False
     elif case == "one_empty":
         mask[0] = False
-    elif case == "constant_full":
-        pred[:], mask[:] = 4.125, True
     else:
-        pred[:] = -1.0 if case == "negative" else 0.0
-    pred.requires_grad_()
-    value = loss(pred, target, mask)
+        pred[:] = {"negative": -1.0, "zero": 0.0}.get(case, 4.125)
+        mask[:] = mask | (case == "constant_full")
+    pred, target = pred.to(dtype).requires_grad_(), target.to(dtype)
+    value = DEPTH_LOSSES[name](pred, target, mask)
     value.backward()
     assert value.isfinite()
+    assert value.dtype == dtype
     assert pred.grad.isfinite().all()
+    assert (pred.grad[~mask] == 0).all()
     if case == "all_empty":
         assert value == 0
-        assert pred.grad.abs().max() == 0
+    elif case == "one_empty":  # counts 0 in the mean over the batch
+        rest = DEPTH_LOSSES[name](pred[1:], target[1:], mask[1:])
+        assert value.item() == pytest.approx(2 / 3 * rest.item(), rel=1e-6)
 
 
-@pytest.mark.parametrize("case", ["empty", "perfect", "opposite", "zero_target", "long_target", "zero_pred"])
-def test_normal_angle_stays_finite(case, normals):
+def test_a_constant_prediction_on_a_full_mask_is_compared_unscaled_by_the_originals_rule(maps):
+    """Nothing to stretch: the original divides 0 by 0 there (quirk 16)."""
+    _, target, _ = maps
+    error = (4.125 - target).numpy()
+    expected = np.mean([(e**2).mean() - 0.5 * e.mean() ** 2 for e in error])
+    everywhere = torch.ones_like(target, dtype=torch.bool)
+    found = losses.scale_invariant(torch.full_like(target, 4.125), target, everywhere, rule="original")
+    assert found.item() == pytest.approx(expected, rel=1e-12)
+
+
+@DTYPES
+@pytest.mark.parametrize(
+    "case", ["empty", "one_empty", "perfect", "opposite", "zero_target", "long_target", "zero_pred"]
+)
+def test_normal_angle_stays_finite(case, dtype, normals):
     pred, target, mask = (value.clone() for value in normals)
     if case == "empty":
         mask[:] = False
+    elif case == "one_empty":
+        mask[0] = False
     elif case in ("perfect", "opposite"):
         pred = target.clone() * (1 if case == "perfect" else -1)
     elif case == "zero_target":
@@ -132,13 +160,35 @@ def test_normal_angle_stays_finite(case, normals):
         pred, target = target.clone(), target * 1.01
     else:
         pred[:] = 0
-    pred.requires_grad_()
+    pred, target = pred.to(dtype).requires_grad_(), target.to(dtype)
     value = losses.normal_angle(pred, target, mask)
     value.backward()
     assert value.isfinite()
+    assert value.dtype == dtype
     assert pred.grad.isfinite().all()
     if case == "zero_target":
         assert value.item() == pytest.approx(np.pi / 2)
+    elif case in ("empty", "zero_pred"):
+        assert pred.grad.abs().max() == 0
+    elif case == "one_empty":  # the mean is over the pixels of the batch
+        assert value.item() == pytest.approx(losses.normal_angle(pred[1:], target[1:], mask[1:]).item(), rel=1e-6)
+    if case == "empty":
+        assert value == 0
+
+
+@DTYPES
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("excess", [0.0, 1e-12, 1e-6, 0.1])
+def test_a_cosine_of_one_or_beyond_is_no_angle_and_no_gradient(sign, excess, dtype):
+    """Where the slope of acos is infinite, and where the original is NaN (quirk 17)."""
+    direction = original_normalise(torch.tensor([0.3, -0.4, -0.8], dtype=torch.float64).view(1, 3, 1, 1))
+    target = sign * direction * (1 + 1e-5 + excess)  # the loss divides by 1 + 1e-5
+    pred = direction.to(dtype).requires_grad_()
+    value = losses.normal_angle(pred, target, torch.ones(1, 1, 1, 1))
+    value.backward()
+    assert value.item() == pytest.approx(0 if sign > 0 else np.pi, abs=1e-3 if excess < 1e-6 else 1e-6)
+    # At 1 itself, rounding decides: no gradient, or the slope of an angle, which is 1.
+    assert pred.grad.norm() <= (1.01 if excess < 1e-6 else 0)
 
 
 def matches(generator: np.random.Generator, parts: dict[int, int], size: int = 24) -> np.ndarray:
@@ -227,13 +277,26 @@ def test_warp_gradient_is_numerical_for_both_maps(pair):
     ],
     ids=["none", "one", "two", "coincident", "collinear"],
 )
-def test_degenerate_parts_have_finite_losses_and_gradients(rows):
-    depth_i, depth_j = (torch.full((1, 1, 24, 24), 4.0, dtype=torch.float64, requires_grad=True) for _ in range(2))
-    loss_3d, loss_2d = losses.warp(depth_i, depth_j, [Rows(rows)], CAMERA)
+@DTYPES
+@pytest.mark.parametrize("allow_reflection", [False, True])
+@pytest.mark.parametrize("others", [False, True], ids=["alone", "among_others"])
+@pytest.mark.parametrize("same", [False, True], ids=["rough", "identical"])
+def test_degenerate_parts_have_finite_losses_and_gradients(rows, same, others, allow_reflection, dtype, pair):
+    depth_i, depth_j, sets = pair
+    depth_i, depth_j = depth_i[:1].to(dtype).requires_grad_(), (depth_i if same else depth_j)[:1].to(dtype).clone()
+    depth_j.requires_grad_()
+    if others:
+        rows = np.concatenate([rows, sets[0].rows[sets[0].rows[:, 0] != 9]])
+    loss_3d, loss_2d = losses.warp(depth_i, depth_j, [Rows(rows)], CAMERA, allow_reflection)
     (loss_3d + loss_2d).backward()
     assert loss_3d.isfinite()
+    assert loss_2d.isfinite()
+    assert loss_3d.dtype == loss_2d.dtype == dtype
     for depth in (depth_i, depth_j):
         assert depth.grad.isfinite().all()
+    if len(rows) <= 1 or len(rows) == 4:  # no match, or all of them coincide: they fit, and nothing can be better
+        assert loss_3d.item() == pytest.approx(0, abs=1e-12)
+        assert depth_i.grad.abs().max() < 1e-12
 
 
 @pytest.mark.parametrize(
@@ -250,3 +313,16 @@ def test_a_set_is_needed_for_every_pair():
     depth = torch.ones(2, 1, 24, 24)
     with pytest.raises(ValueError, match="1 sets of correspondences for a batch of 2"):
         losses.warp(depth, depth, [Rows(np.zeros((0, 5), int))], CAMERA)
+
+
+def test_a_matched_depth_of_zero_keeps_the_gradient_of_both_warps_finite():
+    depth_i, depth_j = (torch.full((1, 1, 8, 8), 4.0, requires_grad=True) for _ in range(2))
+    with torch.no_grad():
+        depth_j[0, 0, 2, 2] = 0.0
+    cells = [(r, c) for r in range(1, 5) for c in range(1, 5)]
+    rows = torch.tensor([[0, 1, r, c, r, c] for r, c in cells])
+    loss_3d, loss_2d = losses.warp(depth_i, depth_j, rows, Camera.centred(10.0, 8))
+    (loss_3d + loss_2d).backward()
+    assert loss_2d.isfinite()
+    assert depth_i.grad.isfinite().all()
+    assert depth_j.grad.isfinite().all()

@@ -32,7 +32,14 @@ def test_the_shipped_file_is_valid_and_frozen():
         (lambda v: v["model"].update(width=0), r"model\.width"),
         (lambda v: v["train_depth"].pop("steps"), r"train_depth\.steps"),
         (lambda v: v["data"].update(camera="fisheye"), r"data\.camera"),
+        (lambda v: v["correspond"].update(max_turn_deg=0), r"correspond\.max_turn_deg"),
+        (lambda v: v["correspond"].update(min_overlap=1.5), r"correspond\.min_overlap"),
+        (lambda v: v["correspond"].update(source="text"), r"correspond\.source"),
         (lambda v: v.update(extra=1), "extra"),
+        (lambda v: v["train_hdnet"].update(start_from="a.safetensors"), "name two starts"),
+        (lambda v: v["train_hdnet"].update(warm_start=False, warm_moments=True), "needs warm_start: true"),
+        (lambda v: v["train_hdnet"].update(warm_moments=True), "needs train_depth.keep_moments: true"),
+        (lambda v: v["train_depth"].update(start_from="../a.safetensors"), r"train_depth\.start_from"),
     ],
 )
 def test_a_wrong_key_is_named_in_one_line(tmp_path, change, named):

@@ -1,4 +1,8 @@
-"""Packed arrays as torch datasets, their batches, and which samples make up which step."""
+"""Packed records as torch datasets, their batches, and which samples make up which step.
+
+Items share the pages of the mapped files: nothing is copied until :func:`collate` copies them into a batch, and nothing
+is converted until :func:`hdnet.data.batches.prepare` does so for the whole batch on the device.
+"""
 
 from __future__ import annotations
 
@@ -9,22 +13,21 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Dataset, Sampler, default_collate
 
-from hdnet.data.layout import read_corr_mat, read_correspondences
 from hdnet.data.packed import PackedFrames, PackedLabelled, PseudoNormals
+from hdnet.data.pairs import PackedPairs
 
 Item = dict[str, Any]
 Batch = dict[str, Any]
 
 
 class LabelledDataset(Dataset[Item]):
-    """Labelled samples.
+    """Labelled samples as they are stored.
 
-    An item holds "image" (3, H, W) RGB, float32 0..255, white outside the mask; "vui" (3, H, W) float32 0..255 in the
-    networks' order V, U, I; "mask" (1, H, W) bool; "depth" (1, H, W) float32, metres; "normals" (3, H, W) float32,
-    unit or 0; "camera" (7,) float32; and "input_normals" like "normals" if others were given for input.
+    An item holds "white_image" and "iuv" (H, W, 3) uint8, "mask" (H, W) bool, "depth_m" (H, W) float32, "normals"
+    (H, W, 3) int16, see :mod:`hdnet.data.records`; "camera" (7,) float32; and "input_normals" like "normals" if others
+    were given for input. Do not write into them: they are the mapped file's own memory.
 
     Args:
         packed: The packed samples.
@@ -45,46 +48,32 @@ class LabelledDataset(Dataset[Item]):
         return len(self.packed)
 
     def __getitem__(self, k: int) -> Item:
-        arrays = self.packed.arrays
-        given = self.input_normals
-        extra = {} if given is None else {"input_normals": _unit_normals(given.arrays["normals"][k])}
-        return {
-            **_picture_tensors(self.packed, k),
-            **extra,
-            "depth": torch.from_numpy(arrays["depth_m"][k].copy())[None],
-            "normals": _unit_normals(arrays["normals"][k]),
-        }
+        item = stored_item(self.packed, k)
+        if self.input_normals is not None:
+            item["input_normals"] = torch.from_numpy(self.input_normals.record(k)["normals"])
+        return item
 
 
 class PairDataset(Dataset[Item]):
     """Pairs of unlabelled frames with their correspondences.
 
-    An item holds "i" and "j", each a dict as in :class:`LabelledDataset` without "depth" and with pseudo-normals, and
-    "rows" (N, 5) int64: part, r1, c1, r2, c2, rows and columns 1-based as in the files.
+    An item holds "i" and "j", each a dict as in :class:`LabelledDataset` without "depth_m" and with pseudo-normals, and
+    "rows" (N, 5) int16: part, r1, c1, r2, c2, rows and columns 1-based as in the files.
 
     Args:
         frames: The packed frames.
         pseudo_normals: Normals of the same frames.
-        correspondences_folder: Folder with ``corr_mat.txt`` and ``corrs/``; read once, here.
+        correspondences_folder: Folder of pairs, see :class:`hdnet.data.pairs.PackedPairs`.
 
     Raises:
-        DataError: Normals of other frames, or a correspondence file is missing or damaged.
+        DataError: Normals of other frames; or the folder of pairs is missing, damaged, or of other frames.
     """
 
     def __init__(self, frames: PackedFrames, pseudo_normals: PseudoNormals, correspondences_folder: Path) -> None:
         pseudo_normals.check_names(frames)
         self.frames, self.pseudo_normals = frames, pseudo_normals
-        number = {name: k for k, name in enumerate(frames.names)}
-        pairs, rows = [], []
-        for name_i, partners in read_corr_mat(correspondences_folder, frames.names).items():
-            for name_j in partners:
-                found = read_correspondences(correspondences_folder, name_i, name_j, frames.size)
-                pairs.append((number[name_i], number[name_j]))
-                rows.append(found.rows.astype(np.int16))
-        self.pairs = np.array(pairs)
-        # One array for all pairs: 10 bytes a match, and nothing for the garbage collector to walk through.
-        self.rows = np.concatenate(rows)
-        self._ends = np.cumsum([len(matches) for matches in rows])
+        self.matches = PackedPairs(correspondences_folder)
+        self.pairs = self.matches.places_in(frames.names, frames.size)
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -92,15 +81,21 @@ class PairDataset(Dataset[Item]):
     def __getitem__(self, k: int) -> Item:
         item: Item = {}
         for side, frame in zip("ij", self.pairs[k].tolist(), strict=True):
-            normals = _unit_normals(self.pseudo_normals.arrays["normals"][frame])
-            item[side] = {**_picture_tensors(self.frames, frame), "normals": normals}
-        first = self._ends[k - 1] if k % len(self) else 0
-        item["rows"] = torch.from_numpy(self.rows[first : self._ends[k]].astype(np.int64))
+            normals = torch.from_numpy(self.pseudo_normals.record(frame)["normals"])
+            item[side] = {**stored_item(self.frames, frame), "normals": normals}
+        item["rows"] = torch.from_numpy(self.matches.rows(k))
         return item
 
 
+def stored_item(packed: PackedLabelled | PackedFrames, k: int) -> Item:
+    """One record and its camera as tensors that share the mapped file's memory."""
+    item: Item = {field: torch.from_numpy(values) for field, values in packed.record(k).items()}
+    item["camera"] = torch.from_numpy(packed.cameras[k].astype(np.float32))
+    return item
+
+
 def collate(items: Sequence[Item]) -> Batch:
-    """Stack items to a batch of the same keys.
+    """Copies items into a batch of the same keys; in a data loader's worker, straight into shared memory.
 
     Returns:
         Tensors with a batch dimension in front, except "rows" of pairs, which becomes (M, 6): item in the batch
@@ -112,10 +107,19 @@ def collate(items: Sequence[Item]) -> Batch:
         if isinstance(first, dict):
             batch[key] = collate(values)
         elif key == "rows":
-            batch[key] = torch.cat([functional.pad(rows, (1, 0), value=b) for b, rows in enumerate(values)])
+            batch[key] = _joined(values)
         else:
-            batch[key] = torch.stack(values)
+            batch[key] = default_collate(values)
     return batch
+
+
+def _joined(rows: Sequence[Tensor]) -> Tensor:
+    ends = np.cumsum([len(one) for one in rows]).tolist()
+    joined = torch.empty(ends[-1], 6, dtype=rows[0].dtype)
+    for b, (one, end) in enumerate(zip(rows, ends, strict=True)):
+        joined[end - len(one) : end, 0] = b
+        joined[end - len(one) : end, 1:] = one
+    return joined
 
 
 class StepSampler(Sampler[list[int]]):
@@ -159,23 +163,3 @@ class StepSampler(Sampler[list[int]]):
             self._epoch = epoch
             self._order = np.random.default_rng([self.seed, epoch]).permutation(self.length)
         return int(self._order[place])
-
-
-def _picture_tensors(packed: PackedLabelled | PackedFrames, k: int) -> Item:
-    arrays = packed.arrays
-    return {
-        "image": _channels_first(arrays["white_image"][k]),
-        "vui": _channels_first(arrays["iuv"][k, ..., ::-1]),
-        "mask": torch.from_numpy(arrays["mask"][k].copy())[None],
-        "camera": torch.from_numpy(arrays["camera"][k].astype(np.float32)),
-    }
-
-
-def _channels_first(picture: np.ndarray) -> Tensor:
-    return torch.from_numpy(np.array(picture)).permute(2, 0, 1).float().contiguous()
-
-
-def _unit_normals(stored: np.ndarray) -> Tensor:
-    # float16 leaves lengths up to 1.001; the angle loss needs a cosine that cannot exceed 1 (quirk 17).
-    normals_3hw = _channels_first(stored)
-    return normals_3hw * normals_3hw.square().sum(0, keepdim=True).clamp_min(1e-12).rsqrt()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,27 +29,85 @@ def atomic_folder(out: Path, marker: str | None = None) -> Iterator[Path]:
         DataError: The disk or the folder refuses to be written, or ``out`` holds other things.
     """
     out = Path(out).absolute()
+    with _replacing(out, marker) as temporary:
+        # What a killed run left behind; a fixed name, so that it can never pile up.
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        try:
+            yield temporary
+            _publish(temporary, out)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def resumable_folder(out: Path, marker: str) -> Iterator[tuple[Path, Path]]:
+    """Like :func:`atomic_folder`, but what a failed or killed run had finished is found again by the next.
+
+    Args:
+        out: The folder to make or replace.
+        marker: As for :func:`atomic_folder`.
+
+    Yields:
+        The temporary folder beside ``out``, perhaps with files of an earlier run in it; and a folder for notes on what
+        is finished there. Without a note at the end of a failure there is nothing to keep, and both vanish.
+
+    Raises:
+        DataError: As :func:`atomic_folder`, or another process is writing the same folder.
+    """
+    out = Path(out).absolute()
+    with _replacing(out, marker) as temporary:
+        notes = temporary / ".finished"
+        notes.mkdir(parents=True, exist_ok=True)
+        with _locked(temporary, out):
+            try:
+                yield temporary, notes
+                shutil.rmtree(notes)
+                _publish(temporary, out)
+            finally:
+                if notes.is_dir() and not any(file.is_file() for file in notes.rglob("*")):
+                    shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def _replacing(out: Path, marker: str | None) -> Iterator[Path]:
+    """Path of the temporary folder, once ``out`` may be replaced; errors of the disk become a user's."""
     temporary, old = out.with_name(f".{out.name}.partial"), out.with_name(f".{out.name}.old")
     try:
         if old.exists() and not out.exists():
-            old.rename(out)  # killed between the two renames below
+            old.rename(out)  # killed between the two renames of _publish
         if marker and out.is_dir() and any(out.iterdir()) and not (out / marker).exists():
             raise DataError(f"{out}: holds other things, which would be deleted; choose a new or an empty folder")
-        # What a killed run left behind; fixed names, so that it can never pile up.
-        shutil.rmtree(temporary, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
-        temporary.mkdir(parents=True)
         yield temporary
-        if out.exists():
-            out.rename(old)
-            temporary.rename(out)
-            shutil.rmtree(old)
-        else:
-            temporary.rename(out)
     except OSError as error:
-        raise DataError(f"{out}: cannot be written ({error}); nothing was changed there") from error
+        waits = f"; what is finished waits in {temporary} for the next run" if temporary.exists() else ""
+        raise DataError(f"{out}: cannot be written ({error}); nothing was changed there{waits}") from error
+
+
+def _publish(temporary: Path, out: Path) -> None:
+    if out.exists():
+        old = out.with_name(f".{out.name}.old")
+        out.rename(old)
+        temporary.rename(out)
+        shutil.rmtree(old)
+    else:
+        temporary.rename(out)
+
+
+@contextmanager
+def _locked(folder: Path, out: Path) -> Iterator[None]:
+    """The lock goes with its process, however that ends."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(handle)
+        raise DataError(f"{out}: another process is writing this folder; wait for it or stop it") from error
+    try:
+        yield
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        os.close(handle)
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -11,6 +11,10 @@ from hdnet.data.layout_text import read_integers, write_integers
 from hdnet.data.matching import MAX_ROWS, PARTS, Correspondences
 from hdnet.errors import DataError
 
+CORR_MAT_FILE = "corr_mat.txt"
+# Partners of a frame in the original's table.
+ORIGINAL_PARTNERS = 4
+
 
 def pair_files(folder: Path, name_i: str, name_j: str) -> tuple[Path, Path]:
     """(rows, limits): the two files of a pair."""
@@ -104,26 +108,32 @@ def _covered(file: Path, limits: np.ndarray, rows: np.ndarray) -> np.ndarray:
     return covered
 
 
-def write_corr_mat(folder: Path, partners: Mapping[str, Sequence[str]]) -> None:
+def write_corr_mat(folder: Path, partners: Mapping[str, Sequence[str]], width: int | None = None) -> None:
     """Write ``corr_mat.txt``: one row a frame, its number and those of its partners.
 
-    The original needs a rectangle: shorter rows are filled by repeating their partners in turn.
+    The original needs a rectangle of at least two rows: shorter rows are filled by repeating their partners in turn, a
+    row that is alone is written twice (quirk 41).
 
     Args:
         folder: The ``correspondences`` folder.
         partners: Partner names by frame name; frames without partners are left out.
+        width: Partners of a row, :data:`ORIGINAL_PARTNERS` in the original; the most of any frame without it.
 
     Raises:
-        DataError: No frame has a partner.
+        DataError: No frame has a partner, or one has more than ``width``.
     """
-    width = max((len(names) for names in partners.values()), default=0)
-    if not width:
-        raise DataError(f"{folder / 'corr_mat.txt'}: no pair to be written; expected at least one frame with a partner")
+    file = folder / CORR_MAT_FILE
+    most = max((len(names) for names in partners.values()), default=0)
+    if not most:
+        raise DataError(f"{file}: no pair to be written; expected at least one frame with a partner")
+    width = most if width is None else width
+    if most > width:
+        raise DataError(f"{file}: a frame has {most} partners; the table holds {width}, as in the original")
     table = [
         [int(name)] + [int(names[k % len(names)]) for k in range(width)] for name, names in partners.items() if names
     ]
     folder.mkdir(parents=True, exist_ok=True)
-    write_integers(folder / "corr_mat.txt", np.array(table))
+    write_integers(file, np.array(table * 2 if len(table) == 1 else table))
 
 
 def read_corr_mat(folder: Path, names: Sequence[str]) -> dict[str, list[str]]:
@@ -139,7 +149,7 @@ def read_corr_mat(folder: Path, names: Sequence[str]) -> dict[str, list[str]]:
     Raises:
         DataError: The file is missing, damaged or empty, or names a frame that is not there.
     """
-    file = folder / "corr_mat.txt"
+    file = folder / CORR_MAT_FILE
     by_number = {int(name): name for name in names}
     table = read_integers(file)
     if table.size == 0 or table.shape[1] < 2:
@@ -153,3 +163,21 @@ def read_corr_mat(folder: Path, names: Sequence[str]) -> dict[str, list[str]]:
         known = partners.setdefault(by_number[number], [])
         known.extend(name for name in dict.fromkeys(by_number[other] for other in others) if name not in known)
     return partners
+
+
+def stored_names(folder: Path) -> list[str]:
+    """Names of the frames in ``corrs/`` with their leading zeros, in numeric order.
+
+    For a folder without pictures at hand; with them, their names are what :func:`read_corr_mat` wants.
+
+    Raises:
+        DataError: A file is not named ``I_J_i_...`` after two frame numbers, or two names are the same number.
+    """
+    by_number: dict[int, str] = {}
+    for file in sorted((folder / "corrs").glob("*_i_limit.txt")):
+        for name in file.name.removesuffix("_i_limit.txt").split("_"):
+            if not (name.isascii() and name.isdigit()):
+                raise DataError(f"{file}: is not named after two frames; expected 0000000_0000001_i_limit.txt")
+            if by_number.setdefault(int(name), name) != name:
+                raise DataError(f"{file}: frame {name} is also written {by_number[int(name)]}; expected one spelling")
+    return [by_number[number] for number in sorted(by_number)]

@@ -26,7 +26,7 @@ def read_rgb(path: Path) -> np.ndarray:
     Raises:
         DataError: The file is missing, damaged, not a PNG, has 16 bits, or is transparent somewhere.
     """
-    picture = _open(path)
+    picture = open_png(path)
     if picture.mode not in ("RGB", "RGBA", "P", "L", "LA", "1"):
         raise DataError(_wrong_mode(path, picture, "8-bit RGB"))
     return _opaque_rgb(path, picture)
@@ -41,7 +41,7 @@ def read_iuv_rgb(path: Path) -> np.ndarray:
     Raises:
         DataError: As :func:`read_rgb`, and for grey pictures, which cannot hold three numbers a pixel.
     """
-    picture = _open(path)
+    picture = open_png(path)
     if picture.mode not in ("RGB", "RGBA", "P"):
         raise DataError(_wrong_mode(path, picture, "8-bit RGB with V, U, I in its three channels"))
     return _opaque_rgb(path, picture)
@@ -56,7 +56,7 @@ def read_mask(path: Path) -> np.ndarray:
     Raises:
         DataError: The file is missing, damaged, not a PNG, has 16 bits, or has channels that differ.
     """
-    picture = _open(path)
+    picture = open_png(path)
     if picture.mode == "1":
         return np.array(picture, dtype=bool)
     if picture.mode == "L":
@@ -106,7 +106,12 @@ def normal_picture(normals: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return np.where(mask.astype(bool)[..., None], (colours * 255).astype(np.uint8), np.uint8(255))
 
 
-def _open(path: Path) -> Image.Image:
+def open_png(path: Path) -> Image.Image:
+    """Decode a PNG in whatever 8-bit mode it has.
+
+    Raises:
+        DataError: The file is missing, damaged, not a PNG, or has 16 bits a channel.
+    """
     try:
         with Image.open(path, formats=("PNG",)) as picture:
             # Pillow hands 16-bit colour out as 8-bit RGB; only the raw mode, which load() drops, tells.

@@ -1,175 +1,243 @@
-"""Training data as a few memory-mapped arrays: text is parsed once, then every read is a copy from memory.
+"""Packed training data: text and pictures parsed once, then read without a copy.
 
-A packed folder holds one ``.npy`` a field, N pictures each, and ``index.json`` with the names, the size and
-the SHA-256 of every file. Fields:
-
-========== ================= ======== ===================================================================
-file       shape             dtype    content
-========== ================= ======== ===================================================================
-white_image (N, H, W, 3)     uint8    RGB, 255 outside the mask
-iuv        (N, H, W, 3)      uint8    I, U, V
-mask       (N, H, W)         bool
-depth_m    (N, H, W)         float32  z shifted to a median of 4 m over the mask, 0 outside (labelled only)
-normals    (N, H, W, 3)      float16  unit to 1e-3, 0 outside the mask (labelled and pseudo-normals)
-camera     (N, 7)            float64  fields of :class:`hdnet.geometry.Camera` in order
-========== ================= ======== ===================================================================
+What a record holds stands in :mod:`hdnet.data.records`, how records lie on the disk in :mod:`hdnet.data.shards`.
+Packing goes on where a killed or failed one stopped: finished shards are verified, not made again, unless a file that
+they were made from has changed. Labelled samples and frames also have ``cameras.npy``, (N, 7) float64: the fields of
+:class:`hdnet.geometry.Camera` in order.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import astuple
+import hashlib
+import json
+import logging
+import shutil
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.lib.format import open_memmap
+from tqdm import tqdm
 
-from hdnet.data.files import atomic_folder, read_json_object, sha256_of, write_json
-from hdnet.data.layout import TangFolder, TikTokFolder, shift_to_median
+from hdnet import __version__
+from hdnet.data.files import read_json_object, resumable_folder, sha256_of, write_json
 from hdnet.data.parallel import ordered_map
+from hdnet.data.records import FIELDS_OF_KIND, FrameRecords, LabelledRecords, NormalRecords, Source
+from hdnet.data.shards import (
+    FORMAT,
+    FORMAT_VERSION,
+    INDEX_FILE,
+    Shard,
+    ShardReader,
+    read_index,
+    record_type,
+    shards_of,
+    write_shard,
+)
 from hdnet.errors import DataError
 from hdnet.geometry import Camera
 
-FORMAT_VERSION = 1
-INDEX_FILE = "index.json"
+_log = logging.getLogger(__name__)
 
-# Trailing shape (after N; H and W where "hw" stands) and dtype of each field.
-_FIELDS: dict[str, tuple[tuple[str | int, ...], str]] = {
-    "white_image": (("h", "w", 3), "uint8"),
-    "iuv": (("h", "w", 3), "uint8"),
-    "mask": (("h", "w"), "bool"),
-    "depth_m": (("h", "w"), "float32"),
-    "normals": (("h", "w", 3), "float16"),
-    "camera": ((7,), "float64"),
-}
-_FRAME_FIELDS = ("white_image", "iuv", "mask", "camera")
-_LABELLED_FIELDS = (*_FRAME_FIELDS, "depth_m", "normals")
-
-Record = dict[str, np.ndarray]
+CAMERAS_FILE = "cameras.npy"
 
 
 def pack_tang(folder: Path, out: Path, progress: bool = False, jobs: int = 1, median_m: float = 4.0) -> None:
-    """Pack a Tang folder; ``out`` appears (or is replaced) only when complete.
+    """Packs a Tang folder; see :func:`pack`.
 
     Args:
         folder: The ``Tang_data`` folder itself.
         out: The packed folder.
         progress: Show a progress bar on stderr.
-        jobs: Processes that read.
+        jobs: Processes, of which each writes whole shards.
         median_m: The median over the mask to which each depth map is shifted, in metres (quirk 38).
+    """
+    pack(LabelledRecords(Path(folder), median_m), out, progress, jobs)
+
+
+def pack_tiktok(folder: Path, out: Path, progress: bool = False, jobs: int = 1) -> None:
+    """Packs the pictures, cameras and sequences of a TikTok folder; arguments as :func:`pack_tang`."""
+    pack(FrameRecords(Path(folder)), out, progress, jobs)
+
+
+def write_pseudo_normals(
+    out: Path,
+    pictures: PackedFrames | PackedLabelled,
+    predict: Callable[[range], Iterable[np.ndarray]],
+    made_from: str | None = None,
+    progress: bool = False,
+) -> None:
+    """Stores normals that an estimator gives packed pictures; see :func:`pack`.
+
+    Args:
+        out: The packed folder.
+        pictures: The pictures.
+        predict: The normals of a range of them, in order: (H, W, 3) unit vectors, 0 where there is none.
+        made_from: Names model and pictures, so that an interrupted run with the same goes on; None starts over.
+        progress: Show a progress bar on stderr.
+    """
+    pack(NormalRecords(pictures.names, pictures.size, predict, made_from), out, progress, jobs=1)
+
+
+def pack(source: Source, out: Path, progress: bool, jobs: int) -> None:
+    """Packs one source into ``out``, which appears (or is replaced) only when complete.
 
     Raises:
         DataError: A file is missing or damaged, a mask is empty, sizes differ, or ``out`` cannot be written.
     """
-    names = TangFolder(folder).names()
-    records = ordered_map(partial(_labelled_record, folder, median_m), names, jobs, progress, "pack Tang_data")
-    _pack(out, "labelled", _LABELLED_FIELDS, names, records)
+    with resumable_folder(out, marker=INDEX_FILE) as (temporary, notes):
+        _fill(temporary, notes, source, progress, jobs, Path(out).name)
 
 
-def pack_tiktok(folder: Path, out: Path, progress: bool = False, jobs: int = 1) -> None:
-    """Pack the pictures, cameras and sequences of a TikTok folder; see :func:`pack_tang`.
-
-    Stored normals and correspondences are not packed: normals come from :func:`write_pseudo_normals`,
-    correspondences stay in the reference's files.
-    """
-    source = TikTokFolder(folder)
-    names, sequences = source.names(), source.sequences()
-    records = ordered_map(partial(_frame_record, folder), names, jobs, progress, "pack tiktok_data")
-    _pack(out, "frames", _FRAME_FIELDS, names, records, sequences=sequences)
+def pack_together(sources: Mapping[str, Source], out: Path, progress: bool, jobs: int) -> None:
+    """Packs every source into a folder of its name in ``out``, which appears only when all are complete."""
+    with resumable_folder(out, marker=next(iter(sources))) as (temporary, notes):
+        for name, source in sources.items():
+            for folder in (temporary / name, notes / name):
+                folder.mkdir(exist_ok=True)
+            _fill(temporary / name, notes / name, source, progress, jobs, name)
 
 
-def write_pseudo_normals(out: Path, names: Sequence[str], normals: Iterable[np.ndarray]) -> None:
-    """Store the normals that an estimator gave the unlabelled frames.
+def _fill(folder: Path, notes: Path, source: Source, progress: bool, jobs: int, label: str) -> None:
+    names, size = source.names(), source.size()
+    dtype, shards = record_type(FIELDS_OF_KIND[source.kind], size), shards_of(names)
+    _warn_of_a_full_disk(folder, len(names) * dtype.itemsize - _bytes_in(folder))
+    work = partial(_finish, source, folder, notes, dtype)
+    with _progress(folder, dtype.itemsize, len(names), f"pack {label}", progress):
+        done = ordered_map(work, shards, jobs, progress=False, label="")
+        files = {shard.file: entry for shard, entry in zip(shards, done, strict=True)}
+    cameras, more = source.about(names)
+    if cameras is not None:
+        file = folder / CAMERAS_FILE
+        np.save(file, cameras)
+        files[CAMERAS_FILE] = {"records": len(names), "bytes": file.stat().st_size, "sha256": sha256_of(file)}
+    for file in folder.iterdir():  # left by an earlier run of other data
+        if file.is_file() and file.name not in files:
+            file.unlink()
+    index = {"format": FORMAT, "version": FORMAT_VERSION, "kind": source.kind, "size": list(size)}
+    write_json(folder / INDEX_FILE, {**index, "files": files, **more, "names": names})
 
-    Args:
-        out: The packed folder; it appears (or is replaced) only when complete.
-        names: Frame names, as in the packed frames.
-        normals: One (H, W, 3) array of unit vectors a name, in that order, 0 outside the mask.
 
-    Raises:
-        DataError: Fewer or more arrays than names, sizes differ, values are not finite, or ``out`` cannot be
-            written.
-    """
-    _pack(out, "pseudo_normals", ("normals",), list(names), ({"normals": array} for array in normals))
+def _finish(source: Source, folder: Path, notes: Path, dtype: np.dtype[Any], shard: Shard) -> dict[str, Any]:
+    """Entry of one shard for the index; it is written unless an earlier run has done so from the same files."""
+    file, note = folder / shard.file, notes / f"{shard.file}.json"
+    state = source.state(shard)
+    made_from = None
+    if state is not None:
+        everything = json.dumps([__version__, FORMAT_VERSION, str(dtype), shard.names, state])
+        made_from = hashlib.sha256(everything.encode()).hexdigest()
+        earlier = _read_note(note)
+        if earlier.get("made_from") == made_from and _is_intact(file, earlier["entry"]):
+            entry: dict[str, Any] = earlier["entry"]
+            return entry
+    note.unlink(missing_ok=True)
+    entry = write_shard(file, dtype, shard.names, source.records(shard), source.origin)
+    if made_from is not None:
+        write_json(note, {"made_from": made_from, "entry": entry})
+    return entry
 
 
-class _Packed:
-    """A packed folder, opened without reading its arrays.
+def _read_note(note: Path) -> dict[str, Any]:
+    try:
+        return read_json_object(note)
+    except DataError:  # none, or a power cut left it empty: the shard is made again
+        return {}
 
-    Args:
-        folder: The packed folder.
 
-    Raises:
-        DataError: The folder is missing, of another kind or version, or its arrays do not fit its index.
-    """
+def _is_intact(file: Path, entry: dict[str, Any]) -> bool:
+    return file.is_file() and file.stat().st_size == entry["bytes"] and sha256_of(file) == entry["sha256"]
+
+
+def _bytes_in(folder: Path) -> int:
+    total = 0
+    for file in folder.iterdir():
+        try:
+            total += file.stat().st_size if file.suffix in (".npy", ".partial") else 0
+        except FileNotFoundError:  # another process has just renamed it
+            continue
+    return total
+
+
+def _warn_of_a_full_disk(folder: Path, needed: int) -> None:
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        _log.warning("%s: %.1f GB are to be written, %.1f GB are free", folder, needed / 1e9, free / 1e9)
+
+
+@contextmanager
+def _progress(folder: Path, record_bytes: int, count: int, label: str, shown: bool) -> Iterator[None]:
+    """A bar that counts records by the bytes in the folder, whichever process or machine writes them."""
+    if not shown:
+        yield
+        return
+    ended = threading.Event()
+    interval_s = 0.5 if sys.stderr.isatty() else 15.0
+
+    def written() -> int:
+        return min(count, _bytes_in(folder) // record_bytes)
+
+    with tqdm(total=count, initial=written(), desc=label, unit="frame") as bar:
+
+        def watch() -> None:
+            while not ended.wait(interval_s):
+                bar.n = written()
+                bar.refresh()
+
+        thread = threading.Thread(target=watch, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+            bar.n = written()
+
+
+class _Packed(ShardReader):
+    """A packed folder, opened without reading its records; see :class:`hdnet.data.shards.ShardReader`."""
 
     kind: str
-    fields: tuple[str, ...]
 
     def __init__(self, folder: Path) -> None:
-        self.folder = Path(folder)
-        self.index = _read_index(self.folder, self.kind)
-        self.names: list[str] = self.index["names"]
-        self.size: tuple[int, int] = (self.index["size"][0], self.index["size"][1])
-
-    def __len__(self) -> int:
-        return len(self.names)
+        super().__init__(folder, self.kind, FIELDS_OF_KIND[self.kind])
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Data loader workers map the files again instead of receiving a copy of all arrays.
+        # Data loader workers map the files again instead of receiving a copy of all records.
         return type(self), (self.folder,)
-
-    @cached_property
-    def arrays(self) -> Record:
-        """The fields by name, memory-mapped read-only."""
-        opened = {}
-        for field in self.fields:
-            file = self.folder / f"{field}.npy"
-            try:
-                array = np.load(file, mmap_mode="r")
-            except (OSError, ValueError) as error:
-                raise DataError(f"{file}: cannot be opened ({error}); pack the data again") from error
-            shape, dtype = _shape(field, len(self), self.size), np.dtype(_FIELDS[field][1])
-            if array.shape != shape or array.dtype != dtype:
-                raise DataError(
-                    f"{file}: found {array.dtype} {array.shape}, expected {dtype} {shape}; pack the data again"
-                )
-            opened[field] = array
-        return opened
-
-    def verify(self) -> None:
-        """Compare every file with its SHA-256.
-
-        Raises:
-            DataError: A file is missing or has changed since it was packed.
-        """
-        for name, expected in self.index["files"].items():
-            found = sha256_of(self.folder / name)
-            if found != expected:
-                raise DataError(
-                    f"{self.folder / name}: SHA-256 is {found[:12]}..., expected {expected[:12]}... as in "
-                    f"{INDEX_FILE}; the file has changed, pack the data again"
-                )
 
 
 class _WithPictures(_Packed):
+    @cached_property
+    def cameras(self) -> np.ndarray:
+        """(N, 7) float64, the fields of :class:`hdnet.geometry.Camera` of every record."""
+        file = self.folder / CAMERAS_FILE
+        try:
+            cameras: np.ndarray = np.load(file)
+        except (OSError, ValueError) as error:
+            raise DataError(f"{file}: cannot be opened ({error}); pack the data again") from error
+        if cameras.shape != (len(self), 7):
+            raise DataError(f"{file}: found {cameras.shape}, expected {(len(self), 7)}; pack the data again")
+        return cameras
+
     def camera(self, k: int) -> Camera:
         """Camera of record ``k``."""
-        return Camera(*(float(value) for value in self.arrays["camera"][k]))
+        return Camera(*(float(value) for value in self.cameras[k]))
 
 
 class PackedLabelled(_WithPictures):
     """Reader of what :func:`pack_tang` wrote."""
 
-    kind, fields = "labelled", _LABELLED_FIELDS
+    kind = "labelled"
 
 
 class PackedFrames(_WithPictures):
     """Reader of what :func:`pack_tiktok` wrote."""
 
-    kind, fields = "frames", _FRAME_FIELDS
+    kind = "frames"
 
     @property
     def sequences(self) -> dict[str, list[str]]:
@@ -181,7 +249,7 @@ class PackedFrames(_WithPictures):
 class PseudoNormals(_Packed):
     """Reader of what :func:`write_pseudo_normals` wrote."""
 
-    kind, fields = "pseudo_normals", ("normals",)
+    kind = "pseudo_normals"
 
     def check_names(self, frames: PackedFrames | PackedLabelled) -> None:
         """Raise a DataError unless these are normals of exactly those pictures."""
@@ -192,97 +260,14 @@ class PseudoNormals(_Packed):
             )
 
 
-def _labelled_record(folder: Path, median_m: float, name: str) -> Record:
-    source = TangFolder(folder)
-    sample = source.read(name)
-    try:
-        depth_m = shift_to_median(sample.depth_m, sample.mask, median_m)
-    except DataError as error:
-        raise DataError(f"{source.png('mask', name)}: with the depth range of 1..8 m {error}") from error
-    return {
-        "white_image": sample.white_image,
-        "iuv": sample.iuv,
-        "mask": sample.mask,
-        "depth_m": depth_m,
-        "normals": sample.normals,
-        "camera": np.array(astuple(sample.camera)),
-    }
+def open_packed(folder: Path) -> PackedLabelled | PackedFrames | PseudoNormals:
+    """A packed folder of whichever kind.
 
-
-def _frame_record(folder: Path, name: str) -> Record:
-    source = TikTokFolder(folder)
-    frame = source.read(name)
-    if not frame.mask.any():
-        raise DataError(f"{source.png('mask', name)}: the mask is empty; expected 0 outside and 255 on the person")
-    return {
-        "white_image": frame.white_image,
-        "iuv": frame.iuv,
-        "mask": frame.mask,
-        "camera": np.array(astuple(frame.camera)),
-    }
-
-
-def _pack(
-    out: Path, kind: str, fields: tuple[str, ...], names: list[str], records: Iterable[Record], **more: Any
-) -> None:
-    with atomic_folder(out, marker=INDEX_FILE) as temporary:
-        arrays: Record = {}
-        size: tuple[int, int] = (0, 0)
-        count = 0
-        for count, record in enumerate(records, start=1):
-            if count > len(names):
-                break
-            if not arrays:
-                size = (record[fields[0]].shape[0], record[fields[0]].shape[1])
-                arrays = {field: _create(temporary, field, len(names), size) for field in fields}
-            for field in fields:
-                _store(arrays[field], count - 1, record[field], out, field, names[count - 1])
-        if count != len(names) or not arrays:
-            found = f"more than {len(names)}" if count > len(names) else str(count)
-            raise DataError(f"{out}: found {found} records to be packed, expected {len(names)}, one a name")
-        for array in arrays.values():
-            array.flush()  # type: ignore[attr-defined]
-        index = {
-            "format": "hdnet-packed",
-            "version": FORMAT_VERSION,
-            "kind": kind,
-            "size": list(size),
-            "names": names,
-            **more,
-            "files": {f"{field}.npy": sha256_of(temporary / f"{field}.npy") for field in fields},
-        }
-        write_json(temporary / INDEX_FILE, index)
-
-
-def _create(folder: Path, field: str, count: int, size: tuple[int, int]) -> np.ndarray:
-    shape, dtype = _shape(field, count, size), np.dtype(_FIELDS[field][1])
-    return open_memmap(folder / f"{field}.npy", mode="w+", dtype=dtype, shape=shape)
-
-
-def _store(array: np.ndarray, k: int, value: np.ndarray, out: Path, field: str, name: str) -> None:
-    if value.shape != array.shape[1:]:
-        raise DataError(
-            f"{out}: {field} of frame {name} has shape {value.shape}, expected {array.shape[1:]} as in the "
-            "first frame; crop and resize all frames to one size"
-        )
-    if value.dtype.kind == "f" and not np.isfinite(value).all():
-        raise DataError(f"{out}: {field} of frame {name} holds values that are not finite; expected finite numbers")
-    array[k] = value
-
-
-def _shape(field: str, count: int, size: tuple[int, int]) -> tuple[int, ...]:
-    named = {"h": size[0], "w": size[1]}
-    return (count, *(named[axis] if isinstance(axis, str) else axis for axis in _FIELDS[field][0]))
-
-
-def _read_index(folder: Path, kind: str) -> dict[str, Any]:
-    file = folder / INDEX_FILE
-    index = read_json_object(file)
-    missing = {"format", "version", "kind", "size", "names", "files"} - set(index)
-    if missing or index["format"] != "hdnet-packed":
-        raise DataError(f"{file}: is not the index of a packed folder; pack the data again")
-    if index["version"] != FORMAT_VERSION:
-        raise DataError(f"{file}: format version {index['version']}, expected {FORMAT_VERSION}; pack the data again")
-    if index["kind"] != kind:
-        raise DataError(f"{file}: a packed folder of kind {index['kind']}, expected {kind}")
-    return index
+    Raises:
+        DataError: As :class:`hdnet.data.shards.ShardReader`, or the kind is unknown.
+    """
+    kind = read_index(folder)["kind"]
+    for reader in (PackedLabelled, PackedFrames, PseudoNormals):
+        if reader.kind == kind:
+            return reader(folder)
+    raise DataError(f"{Path(folder) / INDEX_FILE}: a packed folder of unknown kind {kind!r}; pack the data again")

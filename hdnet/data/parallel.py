@@ -1,16 +1,71 @@
-"""One function over many items, in this process or in several, with a progress bar."""
+"""One function over many items: in this process, in several, or on a cluster, with a progress bar.
+
+The work is joblib's. Its processes (loky) are the default; :func:`using_backend` chooses threads instead, or a Dask or
+Ray cluster, whose machines must see the same folders under the same paths as this one.
+"""
 
 from __future__ import annotations
 
-import multiprocessing
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from typing import TypeVar
+import logging
+import threading
+import warnings
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
+from typing import Any, Literal, TypeVar, get_args
 
+import joblib
 from tqdm import tqdm
+
+from hdnet.errors import HDNetError, ParamsError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+Backend = Literal["loky", "threading", "dask", "ray"]
+BACKENDS: tuple[Backend, ...] = get_args(Backend)
+
+# joblib hands out new work as results come in, whether or not they are taken: so many items a worker at a time bound
+# what can pile up in memory, and are enough that waiting for the last of them costs next to nothing.
+_WINDOW = 128
+
+_EXTRAS = {"dask": "cluster", "ray": "cluster-ray"}
+
+_backend: ContextVar[Backend] = ContextVar("_backend", default="loky")
+
+
+@contextmanager
+def using_backend(backend: Backend) -> Iterator[None]:
+    """Has :func:`ordered_map` work elsewhere inside the block.
+
+    Args:
+        backend: "loky" (processes), "threading", "dask" or "ray". Dask connects to the scheduler of
+            ``DASK_SCHEDULER_ADDRESS``, Ray to the cluster of ``RAY_ADDRESS``; without, each starts one on this machine.
+
+    Raises:
+        ParamsError: The back end is not installed, or unknown.
+        HDNetError: The cluster does not answer.
+    """
+    if backend not in BACKENDS:
+        raise ParamsError(f"parallel back end {backend!r} is unknown; expected one of {', '.join(BACKENDS)}")
+    with ExitStack() as stack:
+        try:
+            if backend == "dask":
+                stack.enter_context(_dask_client())
+            elif backend == "ray":
+                stack.enter_context(_ray_session())
+        except ImportError as error:
+            raise ParamsError(
+                f"parallel back end {backend!r} is not installed ({error}); `pip install 'hdnet[{_EXTRAS[backend]}]'`"
+            ) from error
+        except (OSError, ConnectionError) as error:
+            raise HDNetError(f"the {backend} cluster does not answer: {error}") from error
+        stack.enter_context(joblib.parallel_config(backend=backend))
+        token = _backend.set(backend)
+        try:
+            yield
+        finally:
+            _backend.reset(token)
 
 
 def ordered_map(
@@ -18,22 +73,101 @@ def ordered_map(
 ) -> Iterator[Result]:
     """Results in the order of the items.
 
+    Memory stays flat however many items there are, as long as a result is small: hand large ones on as files.
+
     Args:
-        function: A module-level function (or partial of one) where ``jobs`` is above 1, since it is pickled.
+        function: A module-level function (or partial of one), since it is pickled where others work.
         items: What to call it with.
-        jobs: Processes; 1 works in this one.
+        jobs: Processes or threads; 1 works in this process. A cluster uses all it has, whatever this says.
         progress: Show a progress bar on stderr.
         label: Its text.
+
+    Raises:
+        HDNetError: A worker process died. What ``function`` raises arrives as it is.
     """
     with tqdm(total=len(items), desc=label, disable=not progress) as bar:
-        if jobs <= 1 or len(items) < 2:
-            for item in items:
-                yield function(item)
-                bar.update()
-            return
-        # Forking a process in which torch has started threads can deadlock the child.
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(min(jobs, len(items)), mp_context=context) as pool:
-            for result in pool.map(function, items):
-                yield result
-                bar.update()
+        for result in _results(function, items, jobs):
+            yield result
+            bar.update()
+
+
+def _results(function: Callable[[Item], Result], items: Sequence[Item], jobs: int) -> Iterator[Result]:
+    backend = _backend.get()
+    on_cluster = backend in ("dask", "ray")
+    if not on_cluster and (jobs <= 1 or len(items) < 2):
+        yield from map(function, items)
+        return
+    # max_nbytes: no detour of large arguments through files in /dev/shm, which containers keep small.
+    settings: dict[str, Any] = {"n_jobs": -1 if on_cluster else min(jobs, len(items)), "max_nbytes": None}
+    # joblib's Ray back end can only give the results of a window together.
+    settings["return_as"] = "list" if backend == "ray" else "generator"
+    try:
+        with _quiet_manager(), joblib.Parallel(**settings) as parallel:
+            window = _WINDOW * max(1, joblib.effective_n_jobs(settings["n_jobs"]))
+            for first in range(0, len(items), window):
+                calls = [joblib.delayed(function)(item) for item in items[first : first + window]]
+                yield from _quietly_closed(parallel(calls))
+    except BrokenProcessPool as error:
+        raise HDNetError(
+            "a worker process ended unexpectedly, most often because memory ran out; use fewer jobs and run again"
+        ) from error
+
+
+def _quietly_closed(results: Iterable[Result]) -> Iterator[Result]:
+    """The same, without joblib's warning about calls in flight where the caller stops early."""
+    try:
+        for result in results:  # noqa: UP028 - `yield from` would close the results itself, and not quietly
+            yield result
+    except GeneratorExit:
+        if isinstance(results, Generator):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                results.close()
+        raise
+
+
+@contextmanager
+def _quiet_manager() -> Iterator[None]:
+    """Keeps loky's managing thread from printing a KeyError over the error that made it stop.
+
+    It looks for a call that was withdrawn in the same moment (joblib 1.4 to 1.6); its workers are gone by then.
+    """
+    before = threading.excepthook
+
+    def hook(problem: threading.ExceptHookArgs) -> None:
+        name = problem.thread.name if problem.thread else ""
+        if not (name == "ExecutorManagerThread" and issubclass(problem.exc_type, KeyError)):
+            before(problem)
+
+    threading.excepthook = hook
+    try:
+        yield
+    finally:
+        if threading.excepthook is hook:
+            threading.excepthook = before
+
+
+def _dask_client() -> Any:
+    import dask  # optional, and takes a second
+    from dask.distributed import Client
+
+    logging.getLogger("distributed").setLevel(logging.WARNING)
+    # A cluster that it starts itself would also serve a web page.
+    own = {} if dask.config.get("scheduler-address", None) else {"dashboard_address": None}
+    return Client(**own)
+
+
+@contextmanager
+def _ray_session() -> Iterator[None]:
+    import ray  # optional, and takes seconds
+    from ray.util.joblib import register_ray
+
+    register_ray()
+    started = not ray.is_initialized()
+    if started:
+        ray.init(include_dashboard=False, log_to_driver=False)
+    try:
+        yield
+    finally:
+        if started:
+            ray.shutdown()

@@ -2,35 +2,46 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from hdnet.data.layout import TangFolder, TikTokFolder
-from hdnet.data.layout_png import iuv_from_png_rgb, read_iuv_rgb, read_mask, read_rgb
-from hdnet.data.layout_text import read_map
+from hdnet.data.layout_meta import DEFAULT_SEQUENCE, FolderMeta
 from hdnet.data.parallel import ordered_map
-from hdnet.data.validate_checks import (
-    Finding,
-    Findings,
-    check_depth,
-    check_iuv,
-    check_mask,
-    check_normal_axes,
-    check_normal_length,
-    check_size,
+from hdnet.data.validate_camera import check_cameras, check_fits
+from hdnet.data.validate_checks import Finding, Findings
+from hdnet.data.validate_correspondences import check_correspondences
+from hdnet.data.validate_figures import FrameFigures
+from hdnet.data.validate_folder import (
+    TANG_KINDS,
+    TIKTOK_KINDS,
+    check_meta,
+    check_one_size,
+    check_partners,
+    check_same_frames,
+    check_uv_range,
+    frame_names,
+    read_meta,
+    with_hint,
 )
+from hdnet.data.validate_frame import CheckedFrame, Task, check_labelled, check_unlabelled
 from hdnet.errors import DataError
+from hdnet.geometry import Camera
 
-# A pair of frames needs this many common body parts.
-PAIR_PARTS = 5
+# Folder of a TikTok folder with matches of its own.
+CORRESPONDENCES = "correspondences"
 
-__all__ = ["Finding", "Report", "validate_tang", "validate_tiktok"]
+__all__ = [
+    "Finding",
+    "Report",
+    "raise_if_errors",
+    "validate_any",
+    "validate_raw",
+    "validate_tang",
+    "validate_tiktok",
+]
 
 
 @dataclass(frozen=True)
@@ -42,18 +53,26 @@ class Report:
         samples: Number of frames looked at.
         errors: What would break training or teach something wrong.
         warnings: What is worth a look.
-        statistics: Figures over all samples, for example the mean angle between stored and computed normals.
+        statistics: Figures over all frames by name: mean, min, max, and the worst frame; or one number of the folder.
+        digests: Digest of each frame's picture, to find it again in another folder.
     """
 
     folder: str
     samples: int
     errors: list[Finding]
     warnings: list[Finding]
-    statistics: dict[str, float] = field(default_factory=dict)
+    statistics: dict[str, dict[str, float | str] | float] = field(default_factory=dict)
+    digests: dict[str, bytes] = field(default_factory=dict, repr=False)
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-able form."""
-        return asdict(self)
+        """JSON-able form, without the digests."""
+        return {
+            "folder": self.folder,
+            "samples": self.samples,
+            "errors": [asdict(finding) for finding in self.errors],
+            "warnings": [asdict(finding) for finding in self.warnings],
+            "statistics": self.statistics,
+        }
 
     def raise_if_errors(self) -> None:
         """Raise a DataError of one line, the first error and the number of the others, if there is any."""
@@ -63,166 +82,144 @@ class Report:
         raise DataError(f"{self.errors[0]}" + (f" (and {others} more in {self.folder})" if others else ""))
 
 
-@dataclass(frozen=True)
-class _Checked:
-    """Outcome of one sample."""
+def raise_if_errors(reports: Mapping[str, Report], see: Path | None = None) -> None:
+    """Raise a DataError of one line, the first error and the number of all others, if there is any.
 
-    mask_file: Path
-    size: tuple[int, ...] | None
-    findings: Findings
-    statistics: dict[str, float]
+    Args:
+        reports: Of all folders.
+        see: Where all of them are written down.
+    """
+    errors = [error for report in reports.values() for error in report.errors]
+    if errors:
+        others = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+        raise DataError(f"{errors[0]}{others}" + (f"; all findings are in {see}" if see else ""))
 
 
 def validate_tang(folder: Path, jobs: int = 1, progress: bool = False) -> Report:
     """Check a Tang folder.
 
-    Files present, readable and of one size; mask not empty; depth in metres; unit normals whose axes and
-    signs agree with the depth map; DensePose channels in the order V, U, I with body parts on the person.
+    Files present, readable and of one size; all parts on the mask, neither mirrored nor shifted; DensePose channels in
+    the order V, U, I with DensePose's sides and directions; depth in metres that grows away from the camera; unit
+    normals whose axes, signs and camera agree with the depth map.
 
     Args:
         folder: The ``Tang_data`` folder itself.
         jobs: Processes.
         progress: Show a progress bar on stderr.
     """
-    kinds = {"color_WO_bg": ".png", "densepose": ".png", "mask": ".png", "depth": ".txt", "normal": "_1.txt"}
-    return _validate(TangFolder(folder), kinds, partial(_check_labelled, folder), jobs, progress)
+    return _validate(Path(folder), TANG_KINDS, check_labelled, jobs, progress, sequences=False)
 
 
 def validate_tiktok(folder: Path, jobs: int = 1, progress: bool = False) -> Report:
-    """Check a TikTok folder: as :func:`validate_tang` without depth and normals, and the sequences.
+    """Check a TikTok folder: as :func:`validate_tang` without depth, and sequences and predicted normals.
 
     Args:
         folder: The ``tiktok_data`` folder itself.
         jobs: Processes.
         progress: Show a progress bar on stderr.
     """
-    kinds = {"color_WO_bg": ".png", "densepose": ".png", "mask": ".png"}
-    return _validate(TikTokFolder(folder), kinds, partial(_check_unlabelled, folder), jobs, progress)
+    return _validate(Path(folder), TIKTOK_KINDS, check_unlabelled, jobs, progress, sequences=True)
+
+
+def validate_raw(raw: Path, jobs: int = 1, progress: bool = False) -> dict[str, Report]:
+    """Check all data of a pipeline: labelled people, held-out people, unlabelled frames.
+
+    Args:
+        raw: Folder with ``Tang_data``, ``heldout/Tang_data`` and ``tiktok_data``.
+        jobs: Processes.
+        progress: Show a progress bar on stderr.
+
+    Returns:
+        Reports of "labelled", "heldout" and "frames".
+    """
+    reports = {name: check(raw / folder, jobs, progress) for name, (folder, check) in _RAW_FOLDERS.items()}
+    reports["heldout"] = warn_of_shared_frames(reports["labelled"], reports["heldout"])
+    return reports
+
+
+def validate_any(folder: Path, jobs: int = 1, progress: bool = False) -> dict[str, Report]:
+    """Check a Tang or a TikTok folder, or those of a raw folder that are there.
+
+    Raises:
+        DataError: There is nothing to be checked.
+    """
+    if not folder.is_dir():
+        raise DataError(
+            f"{folder}: folder is missing; expected a Tang_data or tiktok_data folder, or one that has them"
+        )
+    there = {name: kind for name, kind in _RAW_FOLDERS.items() if (folder / kind[0]).is_dir()}
+    if len(there) == len(_RAW_FOLDERS):
+        return validate_raw(folder, jobs, progress)
+    if there:
+        return {name: check(folder / inside, jobs, progress) for name, (inside, check) in there.items()}
+    tang = folder.name == "Tang_data" or any((folder / kind).is_dir() for kind in ("depth", "normal"))
+    return {folder.name: (validate_tang if tang else validate_tiktok)(folder, jobs, progress)}
+
+
+def warn_of_shared_frames(learned: Report, heldout: Report) -> Report:
+    """``heldout`` with a warning for every frame that ``learned`` holds as well: models know those by heart."""
+    known = {digest: name for name, digest in learned.digests.items()}
+    extra = Findings()
+    for name, digest in heldout.digests.items():
+        if digest in known:
+            extra.warning(
+                Path(heldout.folder) / "color_WO_bg" / f"{name}.png",
+                f"the same picture as {Path(learned.folder) / 'color_WO_bg' / known[digest]}.png",
+                "people that the training does not see",
+                "hold out other people: an evaluation on these says nothing",
+                "held-out frame in training",
+            )
+    warnings = heldout.warnings + extra.warnings
+    return Report(heldout.folder, heldout.samples, heldout.errors, warnings, heldout.statistics, heldout.digests)
+
+
+_RAW_FOLDERS: dict[str, tuple[str, Callable[[Path, int, bool], Report]]] = {
+    "labelled": ("Tang_data", validate_tang),
+    "heldout": ("heldout/Tang_data", validate_tang),
+    "frames": ("tiktok_data", validate_tiktok),
+}
 
 
 def _validate(
-    folder: TangFolder | TikTokFolder,
-    kinds: dict[str, str],
-    check: Callable[[str], _Checked],
+    root: Path,
+    kinds: Mapping[str, str],
+    check: Callable[[Path, Task], CheckedFrame],
     jobs: int,
     progress: bool,
+    sequences: bool,
 ) -> Report:
-    findings = Findings()
-    try:
-        names = folder.names()
-        if isinstance(folder, TikTokFolder):
-            folder.sequences()
-    except DataError as error:
-        file, _, _ = str(error).partition(": ")
-        findings.data_error(Path(file), error)
-        return Report(str(folder.root), 0, findings.errors, findings.warnings)
-    _check_partners(findings, folder.root, kinds, names)
-    checked = list(ordered_map(check, names, jobs, progress, f"validate {folder.root.name}"))
-    for sample in checked:
-        findings.errors.extend(sample.findings.errors)
-        findings.warnings.extend(sample.findings.warnings)
-    _check_one_size(findings, checked)
-    keys = sorted({key for sample in checked for key in sample.statistics})
-    statistics = {
-        f"{key}_mean": float(np.mean([sample.statistics[key] for sample in checked if key in sample.statistics]))
-        for key in keys
-    }
-    return Report(str(folder.root), len(names), findings.errors, findings.warnings, statistics)
+    found = Findings()
+    names = frame_names(found, root)
+    if not names:
+        return Report(str(root), 0, found.errors, found.warnings)
+    meta = read_meta(found, root)
+    check_partners(found, root, kinds, names)
+    if meta is not None:
+        check_meta(found, meta, names, sequences)
+    cameras = _cameras(meta, names)
+    frames = FrameFigures(names)
+    tasks = [(name, cameras.get(name)) for name in names]
+    for checked in ordered_map(partial(check, root), tasks, jobs, progress, f"validate {root.name}"):
+        found.extend(checked.findings)
+        frames.add(checked)
+    size = check_one_size(found, root, frames.sizes)
+    check_same_frames(found, root, frames.digests)
+    check_uv_range(found, root, frames.largest_uv)
+    statistics = frames.statistics()
+    if size is not None and meta is not None:
+        check_cameras(found, meta.file, cameras, size)
+        given = [cameras[name] for name in frames.fits]
+        statistics |= check_fits(found, meta.file, given, list(frames.fits.values()), size)
+        if sequences and (root / CORRESPONDENCES).is_dir():
+            members = meta.sequences or {DEFAULT_SEQUENCE: names}
+            found.extend(check_correspondences(root / CORRESPONDENCES, members, size, jobs, progress))
+    frames.check_normals(found, root)
+    errors, warnings = [with_hint(finding) for finding in found.errors], found.warnings
+    return Report(str(root), len(names), errors, warnings, statistics, frames.digests)
 
 
-def _check_partners(findings: Findings, root: Path, kinds: dict[str, str], names: Iterable[str]) -> None:
-    """Frames that other folders hold, but not ``color_WO_bg``; reading the samples finds the reverse."""
-    known = set(names)
-    for kind, ending in kinds.items():
-        present = {file.name.removesuffix(ending) for file in (root / kind).glob(f"[0-9]*{ending}")}
-        for name in sorted(present - known):
-            findings.error(
-                root / "color_WO_bg" / f"{name}.png",
-                "file is missing",
-                f"a partner of {kind}/{name}{ending}",
-                "add it, or remove the other files of that frame",
-            )
-            known.add(name)
-
-
-def _check_one_size(findings: Findings, checked: list[_Checked]) -> None:
-    counts = Counter(sample.size for sample in checked if sample.size is not None)
-    if len(counts) < 2:
-        return
-    usual = counts.most_common(1)[0][0]
-    for sample in checked:
-        if sample.size is not None and sample.size != usual:
-            findings.error(
-                sample.mask_file,
-                f"{sample.size[1]} x {sample.size[0]} pixels",
-                f"{usual[1]} x {usual[0]} as in most of the folder",
-                "crop and resize all frames to one size",
-            )
-
-
-def _check_labelled(root: Path, name: str) -> _Checked:
-    folder, findings = TangFolder(root), Findings()
-    mask = _check_pictures(folder, name, findings, min_parts=1)
-    depth_file, normal_files = folder.depth_file(name), folder.normal_files(name)
-    depth_m = findings.attempt(depth_file, read_map)
-    components = [findings.attempt(file, read_map) for file in normal_files]
-    statistics: dict[str, float] = {}
-    size = None if mask is None else mask.shape
-    checked = _Checked(folder.png("mask", name), size, findings, statistics)
-    if mask is None or not mask.any():
-        return checked
-    valid = None
-    if depth_m is not None and check_size(findings, depth_file, depth_m.shape, mask):
-        valid = check_depth(findings, depth_file, depth_m, mask)
-    sizes_agree = [
-        component is not None and check_size(findings, file, component.shape, mask)
-        for file, component in zip(normal_files, components, strict=True)
-    ]
-    if not all(sizes_agree) or depth_m is None or valid is None:
-        return checked
-    normals = np.stack([component for component in components if component is not None], axis=-1)
-    if check_normal_length(findings, normal_files[0], normals, valid):
-        try:
-            camera = folder.camera(name)
-        except DataError as error:
-            findings.data_error(folder.root / "hdnet.json", error)
-            return checked
-        angle_deg = check_normal_axes(findings, normal_files[0], normals, depth_m, valid, camera)
-        if angle_deg is not None:
-            statistics["normal_angle_deg"] = angle_deg
-    statistics["mask_share"] = float(valid.mean())
-    return checked
-
-
-def _check_unlabelled(root: Path, name: str) -> _Checked:
-    folder, findings = TikTokFolder(root), Findings()
-    mask = _check_pictures(folder, name, findings, min_parts=PAIR_PARTS)
-    try:
-        folder.camera(name)
-    except DataError as error:
-        findings.data_error(folder.root / "hdnet.json", error)
-    if mask is None:
-        return _Checked(folder.png("mask", name), None, findings, {})
-    return _Checked(folder.png("mask", name), mask.shape, findings, {"mask_share": float(mask.mean())})
-
-
-def _check_pictures(
-    folder: TangFolder | TikTokFolder, name: str, findings: Findings, min_parts: int
-) -> np.ndarray | None:
-    """The mask, or None if it cannot be read."""
-    mask_file, iuv_file = folder.png("mask", name), folder.png("densepose", name)
-    mask = findings.attempt(mask_file, read_mask)
-    white_image = findings.attempt(folder.png("color_WO_bg", name), read_rgb)
-    iuv_rgb = findings.attempt(iuv_file, read_iuv_rgb)
-    color_file = folder.png("color", name)
-    image = findings.attempt(color_file, read_rgb) if color_file.exists() else None
-    if mask is None:
-        return None
-    if white_image is not None:
-        check_size(findings, folder.png("color_WO_bg", name), white_image.shape[:2], mask)
-    if image is not None:
-        check_size(findings, color_file, image.shape[:2], mask)
-    filled = check_mask(findings, mask_file, mask)
-    if iuv_rgb is not None and check_size(findings, iuv_file, iuv_rgb.shape[:2], mask) and filled:
-        check_iuv(findings, iuv_file, iuv_from_png_rgb(iuv_rgb), mask, min_parts)
-    return mask
+def _cameras(meta: FolderMeta | None, names: Sequence[str]) -> dict[str, Camera]:
+    if meta is None:
+        return {}
+    cameras = {name: meta.cameras.get(name, meta.camera) for name in names}
+    return {name: camera for name, camera in cameras.items() if camera is not None}

@@ -20,6 +20,7 @@ from torch.nn import functional as F
 from hdnet.errors import ModelError
 
 InputScale = Literal["raw", "unit"]
+Norm = Literal["image", "batch"]
 
 NORM_EPS = 1e-3
 STRIDE = 16  # four 2 x 2 poolings
@@ -42,6 +43,8 @@ class HourglassConfig:
             "unit" divides the 0..255 channels by 127.5 and subtracts 1, so that a short training hears the normals.
         initial_output: If not 0, what the untrained network gives everywhere. The original starts with noise of a metre
             around 0 although every target's median is 4 m; a short training should not spend its steps on that.
+        norm: Whose mean and variance normalise a picture while training: its own ("image"), or those of its whole
+            batch ("batch"), as the original. In use it is always its own. See :class:`Block`.
     """
 
     in_channels: int
@@ -49,12 +52,15 @@ class HourglassConfig:
     width: int = 64
     input_scale: InputScale = "raw"
     initial_output: float = 0.0
+    norm: Norm = "image"
 
     def __post_init__(self) -> None:
         if self.width < 1:
             raise ModelError(f"network width must be at least 1, found {self.width}")
         if self.input_scale not in ("raw", "unit"):
             raise ModelError(f"input_scale must be 'raw' or 'unit', found {self.input_scale!r}")
+        if self.norm not in ("image", "batch"):
+            raise ModelError(f"norm must be 'image' or 'batch', found {self.norm!r}")
 
     def to_dict(self) -> dict[str, int | float | str]:
         """Plain values for JSON."""
@@ -65,22 +71,29 @@ class Block(nn.Module):
     """3 x 3 convolution, normalisation by the image's own statistics, ReLU.
 
     The normalisation is the original's batch norm at batch 1: mean and variance of the image's own pixels, a learned
-    shift, no scale, eps 1e-3, no running averages, in training and in inference (quirks 1 to 3). The original used
-    the statistics of the whole batch when it trained with batch 8; here one image's result never depends on what else
-    is in its batch. The convolution keeps its bias although the normalisation removes it, because checkpoints of the
-    original hold one.
+    shift, no scale, eps 1e-3, no running averages, in training and in inference (quirks 1 to 3). So one image's result
+    never depends on what else is in its batch, and equals the original's, which predicts at batch 1.
+
+    The original trains both estimators with batch 8, normalising by the statistics of all 8 pictures together. That is
+    another function: two pictures and the same weights give losses 0.2 to 0.4 % apart, and an Adam step to elsewhere
+    (``tests/parity``). ``norm="batch"`` repeats it while the module is in training mode; in evaluation mode, and at
+    batch 1 as in the original's joint stage, both are the same.
+
+    The convolution keeps its bias although the normalisation removes it, because checkpoints of the original hold one.
     """
 
-    def __init__(self, in_channels: int, out_channels: int) -> None:
+    def __init__(self, in_channels: int, out_channels: int, norm: Norm) -> None:
         super().__init__()
+        self.norm = norm
         self.conv = nn.Conv2d(in_channels, out_channels, 3, padding=1)
         self.shift = nn.Parameter(torch.zeros(out_channels))
 
     def forward(self, x_bchw: Tensor) -> Tensor:
         """(B, in, H, W) to (B, out, H, W)."""
         x, ones = self.conv(x_bchw), torch.ones_like(self.shift)
-        if x.shape[0] == 1 and not torch.compiler.is_compiling():
-            # The same numbers as below; unlike instance_norm it keeps channels_last, twice as fast on a CPU.
+        mixes = self.norm == "batch" and self.training
+        if mixes or (x.shape[0] == 1 and not torch.compiler.is_compiling()):
+            # At batch 1 the same numbers as below; unlike instance_norm it keeps channels_last, twice as fast on a CPU.
             return F.relu_(F.batch_norm(x, None, None, ones, self.shift, training=True, eps=NORM_EPS))
         return F.relu_(F.instance_norm(x, weight=ones, bias=self.shift, eps=NORM_EPS))
 
@@ -110,7 +123,7 @@ class Hourglass(nn.Module):
         blocks, previous = [], config.in_channels
         for index, out_channels in enumerate(widths):
             joined = previous + (widths[_SKIP_INTO[index]] if index in _SKIP_INTO else 0)
-            blocks.append(Block(joined, out_channels))
+            blocks.append(Block(joined, out_channels, config.norm))
             previous = out_channels
         self.blocks = nn.ModuleList(blocks)
         self.head = nn.Conv2d(previous, config.out_channels, 1)
@@ -150,7 +163,8 @@ class Hourglass(nn.Module):
                 f"got {tuple(x_bchw.shape)}"
             )
         x = x_bchw if self.config.input_scale == "raw" else x_bchw * self.input_gain + self.input_offset
-        if x.shape[0] > 1 and x.device.type == "cpu" and not torch.compiler.is_compiling():
+        mixes = self.config.norm == "batch" and self.training
+        if x.shape[0] > 1 and x.device.type == "cpu" and not mixes and not torch.compiler.is_compiling():
             # A CPU gains nothing from a batch, and images do not depend on each other: see Block.forward.
             return torch.cat([self._stack(x[index : index + 1]) for index in range(len(x))])
         return self._stack(x)
@@ -176,8 +190,8 @@ class NormalEstimator(Hourglass):
     The output is raw: not of unit length, not masked.
     """
 
-    def __init__(self, width: int = 64, input_scale: InputScale = "raw") -> None:
-        super().__init__(HourglassConfig(3, 3, width, input_scale), scaled_channels=(0, 1, 2))
+    def __init__(self, width: int = 64, input_scale: InputScale = "raw", norm: Norm = "image") -> None:
+        super().__init__(HourglassConfig(3, 3, width, input_scale, norm=norm), scaled_channels=(0, 1, 2))
 
 
 class DepthEstimator(Hourglass):
@@ -187,8 +201,14 @@ class DepthEstimator(Hourglass):
     The output is z in metres, not masked.
     """
 
-    def __init__(self, width: int = 64, input_scale: InputScale = "raw", initial_depth_m: float = 0.0) -> None:
-        config = HourglassConfig(9, 1, width, input_scale, initial_depth_m)
+    def __init__(
+        self,
+        width: int = 64,
+        input_scale: InputScale = "raw",
+        initial_depth_m: float = 0.0,
+        norm: Norm = "image",
+    ) -> None:
+        config = HourglassConfig(9, 1, width, input_scale, initial_depth_m, norm)
         super().__init__(config, scaled_channels=(0, 1, 2, 6, 7))
         if input_scale == "unit":
             # Part numbers end at 24: spread them like the other channels.

@@ -2,6 +2,8 @@
 
 No pickle anywhere: a model file cannot run code. The header's one entry ``hdnet`` is JSON:
 format version, kind ("normal", "depth" or "hdnet"), configuration of each network, camera, provenance.
+A network alone may carry its optimiser's moments, tensors whose names begin with ``moments.``; only a training that
+continues with them reads those.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,28 +26,57 @@ from hdnet.models.hourglass import DepthEstimator, HourglassConfig, NormalEstima
 
 FORMAT_VERSION = 1
 HDNET_FILE = "hdnet.safetensors"
+_MOMENTS = "moments."
 
 EstimatorT = TypeVar("EstimatorT", NormalEstimator, DepthEstimator)
 ModuleT = TypeVar("ModuleT", NormalEstimator, DepthEstimator, HDNet)
 
 
-def save_estimator(path: Path, model: NormalEstimator | DepthEstimator, provenance: dict[str, str]) -> None:
-    """Writes one network, atomically: a reader sees the old file or the new one, never half."""
+def save_estimator(
+    path: Path,
+    model: NormalEstimator | DepthEstimator,
+    provenance: dict[str, str],
+    moments: Mapping[str, Tensor] | None = None,
+) -> None:
+    """Writes one network, atomically: a reader sees the old file or the new one, never half.
+
+    Args:
+        path: File to write.
+        model: The network.
+        provenance: Where it comes from, for the header.
+        moments: Its optimiser's, by name; see :func:`load_moments`.
+    """
     kind = "normal" if isinstance(model, NormalEstimator) else "depth"
-    _save(path, model.state_dict(), {"kind": kind, "networks": {kind: model.config.to_dict()}}, provenance)
+    state = model.state_dict() | {f"{_MOMENTS}{name}": tensor for name, tensor in (moments or {}).items()}
+    _save(path, state, {"kind": kind, "networks": {kind: model.config.to_dict()}}, provenance)
 
 
 def load_estimator(path: Path, kind: type[EstimatorT]) -> EstimatorT:
-    """Reads one network of the given class, in evaluation mode, on the CPU.
+    """Reads one network of the given class, in evaluation mode, on the CPU; also out of a complete model.
 
     Raises:
         ModelError: If the file is missing, damaged, of another kind, or its weights do not fit its configuration.
     """
     wanted = "normal" if kind is NormalEstimator else "depth"
     header = read_header(path)
-    if header["kind"] != wanted:
+    if wanted not in header["networks"]:
         raise ModelError(f"{path}: holds a {header['kind']!r} model, expected {wanted!r}")
-    return _fill(_build(header["networks"][wanted], kind, path), load_file(path), path)
+    prefix = f"{wanted}_estimator." if header["kind"] == "hdnet" else ""
+    state = {name.removeprefix(prefix): tensor for name, tensor in load_file(path).items() if name.startswith(prefix)}
+    return _fill(_build(header["networks"][wanted], kind, path), state, path)
+
+
+def load_moments(path: Path) -> dict[str, Tensor]:
+    """The optimiser's moments that a network's file carries, by name.
+
+    Raises:
+        ModelError: If there is no such file, or none in it.
+    """
+    read_header(path)
+    moments = {name.removeprefix(_MOMENTS): t for name, t in load_file(path).items() if name.startswith(_MOMENTS)}
+    if not moments:
+        raise ModelError(f"{path}: carries no moments of its optimiser; train it with `keep_moments: true`")
+    return moments
 
 
 def save_hdnet(path: Path, model: HDNet, provenance: dict[str, str]) -> None:
@@ -117,13 +149,14 @@ def _build(values: dict[str, Any], kind: type[EstimatorT], path: Path) -> Estima
     except TypeError as error:
         raise ModelError(f"{path}: network configuration {values} is not understood ({error})") from error
     if kind is NormalEstimator:
-        return NormalEstimator(config.width, config.input_scale)  # type: ignore[return-value]
-    return DepthEstimator(config.width, config.input_scale, config.initial_output)  # type: ignore[return-value]
+        return NormalEstimator(config.width, config.input_scale, config.norm)  # type: ignore[return-value]
+    return DepthEstimator(config.width, config.input_scale, config.initial_output, config.norm)  # type: ignore[return-value]
 
 
 def _fill(model: ModuleT, state: dict[str, Tensor], path: Path) -> ModuleT:
     try:
-        model.load_state_dict(state, strict=True)
+        weights = {name: tensor for name, tensor in state.items() if not name.startswith(_MOMENTS)}
+        model.load_state_dict(weights, strict=True)
     except RuntimeError as error:
         first = str(error).splitlines()[-1].strip()
         raise ModelError(f"{path}: weights do not fit the network of the header: {first}") from error

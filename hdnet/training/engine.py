@@ -13,7 +13,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
@@ -29,13 +29,17 @@ from hdnet.errors import TrainingError
 from hdnet.models import DepthEstimator, NormalEstimator
 from hdnet.models.weights import save_estimator
 from hdnet.training.checkpoint import CheckpointFolder
-from hdnet.training.optim import learning_rate_factor, make_adam, tensorflow_epsilon
+from hdnet.training.memory import keep_freed_memory
+from hdnet.training.optim import learning_rate_factor, make_adam, moments_of, set_moments, tensorflow_epsilon
 from hdnet.training.tasks import Task
 from hdnet.training.tracking import Tracker
 
 logger = logging.getLogger(__name__)
 
-Precision = Literal["32", "bf16"]
+Precision = Literal["32", "bf16", "64"]
+# One copies thousands of samples a second; the second bridges its pauses.
+_GPU_LOADER_WORKERS = 2
+_FABRIC_PRECISION = {"32": "32-true", "bf16": "bf16-mixed", "64": "64-true"}
 
 
 @dataclass(frozen=True)
@@ -56,11 +60,12 @@ class Runtime:
     """How it runs; see :class:`hdnet.params.RuntimeParams`."""
 
     device: str = "auto"
-    precision: Literal["auto", "32", "bf16"] = "auto"
+    precision: Literal["auto", "32", "bf16", "64"] = "auto"
     log_every: int = 10
     panel_every: int = 100
     checkpoint_every: int = 100
     weights_every: int = 500
+    loader_workers: int | None = None
 
 
 class Engine:
@@ -72,16 +77,26 @@ class Engine:
         runtime: Device, precision, reporting.
         checkpoints: Where to save and to resume from.
         tracker: Gets loss terms, pictures and checkpoints.
+        moments: Adam's, to continue with instead of starting at 0; afterwards the attribute holds the last ones.
     """
 
     def __init__(
-        self, task: Task, schedule: Schedule, runtime: Runtime, checkpoints: CheckpointFolder, tracker: Tracker
+        self,
+        task: Task,
+        schedule: Schedule,
+        runtime: Runtime,
+        checkpoints: CheckpointFolder,
+        tracker: Tracker,
+        moments: Mapping[str, torch.Tensor] | None = None,
     ) -> None:
         self.task = task
         self.schedule = schedule
         self.runtime = runtime
         self.checkpoints = checkpoints
         self.tracker = tracker
+        self.moments = moments
+        # Adam's steps before this run: its bias correction goes on counting.
+        self._earlier_steps = int(moments["steps"]) if moments else 0
 
     def run(self) -> dict[str, float]:
         """Trains from the newest checkpoint, or from the start, to the last step.
@@ -98,11 +113,15 @@ class Engine:
             start = state["step"] if state else 0
             precision = self._choose_precision(state)
             fabric = _make_fabric(self.runtime.device, precision)
+            if fabric.device.type == "cpu":
+                keep_freed_memory()
             optimiser = make_adam(self.task.model.parameters(), self.schedule.learning_rate, self.schedule.adam_eps)
             if state:
                 self.task.model.load_state_dict(state["model"])
                 optimiser.load_state_dict(state["optimiser"])
                 logger.info("%s: continuing from step %d", self.task.name, start)
+            elif self.moments:
+                set_moments(optimiser, self.task.model, self.moments)
             model, optimiser = fabric.setup(channels_last(self.task.model), optimiser)
             model.train()
             self.tracker.resume(start)
@@ -136,10 +155,15 @@ class Engine:
                         raise KeyboardInterrupt(
                             f"{self.task.name}: stopped after step {done}, the next run goes on there"
                         )
+            self.moments = moments_of(optimiser, self.task.model)
             return last
 
     def _batches(self, fabric: Any, start: int) -> Iterator[tuple[int, dict[str, Any]]]:
         loaders = {}
+        on_gpu = _device_type(self.runtime.device) == "cuda"
+        # On a processor they would only take cores from the training.
+        automatic = _GPU_LOADER_WORKERS if on_gpu else 0
+        workers = automatic if self.runtime.loader_workers is None else self.runtime.loader_workers
         for name, stream in self.task.streams.items():
             sampler = StepSampler(
                 len(stream.dataset),  # type: ignore[arg-type]
@@ -148,7 +172,14 @@ class Engine:
                 start,
                 self.schedule.steps,
             )
-            loader = DataLoader(stream.dataset, batch_sampler=sampler, collate_fn=stream.collate)
+            loader = DataLoader(
+                stream.dataset,
+                batch_sampler=sampler,
+                collate_fn=stream.collate,
+                num_workers=workers,
+                worker_init_fn=ignore_interrupt,
+                pin_memory=on_gpu,
+            )
             loaders[name] = fabric.setup_dataloaders(loader, use_distributed_sampler=False)
         for step, batches in enumerate(zip(*loaders.values(), strict=True), start):
             yield step, dict(zip(loaders, batches, strict=True))
@@ -158,7 +189,7 @@ class Engine:
         for group in optimiser.param_groups:
             group["lr"] = settings.learning_rate * learning_rate_factor(settings.schedule, step, settings.steps)
             if settings.tf_epsilon:
-                group["eps"] = tensorflow_epsilon(settings.adam_eps, step)
+                group["eps"] = tensorflow_epsilon(settings.adam_eps, self._earlier_steps + step)
 
     def _log(self, loss: torch.Tensor, terms: dict[str, torch.Tensor], step: int, bar: Any) -> dict[str, float]:
         values = {"loss": loss.item(), **{name: term.item() for name, term in terms.items()}}
@@ -219,8 +250,13 @@ class Engine:
         if _device_type(self.runtime.device) == "cuda":
             return "bf16"
         labelled = self.task.streams["labelled"]
-        height, width = labelled.collate([labelled.dataset[0]])["image"].shape[-2:]
+        height, width = labelled.collate([labelled.dataset[0]])["mask"].shape[-2:]
         return faster_cpu_precision(self.task.model, height, width)
+
+
+def ignore_interrupt(_: int) -> None:
+    """For workers of a data loader: Ctrl-C reaches them too, but only the training may decide when they end."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def channels_last(model: nn.Module) -> nn.Module:
@@ -294,8 +330,6 @@ def _make_fabric(device: str, precision: Precision) -> Any:
 
     for name in ("lightning.fabric.utilities.rank_zero", "lightning.pytorch.utilities.rank_zero"):
         logging.getLogger(name).setLevel(logging.WARNING)  # it announces the precision, which is the user's own choice
-    fabric = Fabric(
-        accelerator=_device_type(device), devices=1, precision="bf16-mixed" if precision == "bf16" else "32-true"
-    )
+    fabric = Fabric(accelerator=_device_type(device), devices=1, precision=_FABRIC_PRECISION[precision])
     fabric.launch()
     return fabric

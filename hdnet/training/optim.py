@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+
+from hdnet.errors import TrainingError
 
 BETAS = (0.9, 0.999)
 # Where the cosine schedule ends, as a share of the full rate.
@@ -19,8 +21,37 @@ def make_adam(parameters: Iterable[nn.Parameter], learning_rate: float, eps: flo
     return torch.optim.Adam(parameters, lr=learning_rate, betas=BETAS, eps=eps)
 
 
+def moments_of(optimiser: torch.optim.Optimizer, model: nn.Module) -> dict[str, Tensor]:
+    """Adam's memory by the names of the parameters: ``mean.NAME``, ``square.NAME``, and the number of ``steps``."""
+    moments: dict[str, Tensor] = {}
+    for name, parameter in model.named_parameters():
+        state = optimiser.state[parameter]
+        moments |= {f"mean.{name}": state["exp_avg"], f"square.{name}": state["exp_avg_sq"], "steps": state["step"]}
+    return moments
+
+
+def set_moments(optimiser: torch.optim.Optimizer, model: nn.Module, moments: Mapping[str, Tensor]) -> None:
+    """The inverse of :func:`moments_of`, before the first step.
+
+    Raises:
+        TrainingError: If the moments belong to another network.
+    """
+    parameters = dict(model.named_parameters())
+    expected = {"steps", *(f"{kind}.{name}" for name in parameters for kind in ("mean", "square"))}
+    strange = sorted(expected.symmetric_difference(moments))
+    strange += [name for name, p in parameters.items() if not strange and moments[f"mean.{name}"].shape != p.shape]
+    if strange:
+        raise TrainingError(f"Adam's moments belong to another network: {strange[0]} does not fit (and so on)")
+    for name, parameter in parameters.items():
+        optimiser.state[parameter] = {
+            "step": moments["steps"].float().clone(),
+            "exp_avg": moments[f"mean.{name}"].to(parameter, copy=True),
+            "exp_avg_sq": moments[f"square.{name}"].to(parameter, copy=True),
+        }
+
+
 def tensorflow_epsilon(eps: float, step: int) -> float:
-    """The eps that makes PyTorch's Adam equal TensorFlow's in step ``step`` (0-based).
+    """The eps that makes PyTorch's Adam equal TensorFlow's in step ``step`` (0-based, counted from Adam's first).
 
     TensorFlow divides by sqrt(v) + eps before bias correction, PyTorch by sqrt(v / (1 - b2^t)) + eps, so PyTorch's eps
     has to grow by 1 / sqrt(1 - b2^t). With eps 0.1, as in the original's joint stage, the plain one would move the

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from hdnet.data.datasets import LabelledDataset, PairDataset, collate
 from hdnet.data.files import sha256_of
-from hdnet.data.packed import INDEX_FILE, PackedFrames, PackedLabelled, PseudoNormals
+from hdnet.data.packed import PackedFrames, PackedLabelled, PseudoNormals
+from hdnet.data.pairs import PackedPairs
+from hdnet.data.shards import INDEX_FILE
 from hdnet.geometry import Camera
 from hdnet.models import DepthEstimator, HDNet, NormalEstimator
-from hdnet.models.weights import load_estimator, save_estimator, save_hdnet
+from hdnet.models.weights import load_estimator, load_moments, save_estimator, save_hdnet
 from hdnet.params import InputNormals, OptimiserParams, Params
 from hdnet.training.checkpoint import CheckpointFolder, fingerprint
 from hdnet.training.engine import Engine, Runtime, Schedule
+from hdnet.training.start import starting_network
 from hdnet.training.tasks import DepthTask, DepthWeights, HDNetTask, NormalTask, PairWeights, Stream, Task
 from hdnet.training.tracking import FileTracker, Tracker, Trackers
 
@@ -32,7 +36,13 @@ METRICS_FILE = "metrics.json"
 
 
 def train_normal(
-    labelled: Path, out: Path, report: Path, checkpoints: Path, params: Params, open_run: OpenRun | None = None
+    labelled: Path,
+    out: Path,
+    report: Path,
+    checkpoints: Path,
+    params: Params,
+    open_run: OpenRun | None = None,
+    start: Path | None = None,
 ) -> dict[str, float]:
     """Stage `train_normal`: writes the normal estimator to ``out`` and curves, pictures and metrics to ``report``.
 
@@ -43,6 +53,7 @@ def train_normal(
         checkpoints: Root of the working checkpoints; an interrupted run is found and continued there.
         params: The whole params.yaml.
         open_run: Opens the experiment tracker's run; None for files alone.
+        start: Model file to begin with (``start_from`` as a path); None for random weights.
 
     Returns:
         The last loss terms, as in ``metrics.json``.
@@ -50,12 +61,12 @@ def train_normal(
     torch.manual_seed(params.seed)
     packed = PackedLabelled(labelled)
     settings = params.train_normal
-    model = NormalEstimator(params.model.width, params.model.input_scale)
+    model = starting_network(NormalEstimator, params.model, start)
     task = NormalTask(model, Stream(LabelledDataset(packed), settings.batch_size, collate))
-    data = {"labelled": digest(packed)}
-    with _training(task, settings, report, checkpoints, params, data, open_run) as (metrics, provenance):
-        save_estimator(out, model, provenance)
-    return metrics
+    data = {"labelled": digest(packed), **_start_digest(start)}
+    with _training(task, settings, report, checkpoints, params, data, open_run) as trained:
+        save_estimator(out, model, trained.provenance)
+    return trained.metrics
 
 
 def train_depth(
@@ -66,6 +77,7 @@ def train_depth(
     checkpoints: Path,
     params: Params,
     open_run: OpenRun | None = None,
+    start: Path | None = None,
 ) -> dict[str, float]:
     """Stage `train_depth`: the depth estimator on labelled people.
 
@@ -75,14 +87,14 @@ def train_depth(
     torch.manual_seed(params.seed)
     packed = PackedLabelled(labelled)
     settings = params.train_depth
-    model = DepthEstimator(params.model.width, params.model.input_scale, params.model.initial_depth_m)
+    model = starting_network(DepthEstimator, params.model, start)
     weights = DepthWeights(**settings.weights.model_dump())
     people = _people(packed, settings.input_normals, labelled_normals)
     task = DepthTask(model, Stream(people, settings.batch_size, collate), weights, settings.rule)
-    data = {"labelled": digest(packed), **_input_digest(people)}
-    with _training(task, settings, report, checkpoints, params, data, open_run) as (metrics, provenance):
-        save_estimator(out, model, provenance)
-    return metrics
+    data = {"labelled": digest(packed), **_input_digest(people), **_start_digest(start)}
+    with _training(task, settings, report, checkpoints, params, data, open_run) as trained:
+        save_estimator(out, model, trained.provenance, trained.moments if settings.keep_moments else None)
+    return trained.metrics
 
 
 def train_hdnet(
@@ -98,6 +110,7 @@ def train_hdnet(
     checkpoints: Path,
     params: Params,
     open_run: OpenRun | None = None,
+    start: Path | None = None,
 ) -> dict[str, float]:
     """Stage `train_hdnet`: the joint, semi-supervised training; writes the complete model.
 
@@ -106,14 +119,16 @@ def train_hdnet(
         labelled_normals: Their predicted normals, read only if ``input_normals`` says so.
         frames: Packed unlabelled frames.
         frame_normals: Their predicted normals.
-        correspondences: Folder in the reference's format as stage `correspond` wrote it.
+        correspondences: Folder of pairs as stage `correspond` wrote it, or in the reference's text form.
         normal_model: Normal estimator; becomes part of the result as it is.
-        depth_model: Pre-trained depth estimator to start from (if ``warm_start``).
+        depth_model: Pre-trained depth estimator to start from (if ``warm_start``), and whose Adam moments to continue
+            with (if ``warm_moments``, quirk 48).
         out: Model file to write.
         report: Folder for curves, pictures and metrics.
         checkpoints: Root of the working checkpoints.
         params: The whole params.yaml.
         open_run: Opens the experiment tracker's run; None for files alone.
+        start: Model file to start from without ``warm_start``; None for random weights.
 
     Returns:
         The last loss terms.
@@ -121,10 +136,9 @@ def train_hdnet(
     torch.manual_seed(params.seed)
     packed, packed_frames = PackedLabelled(labelled), PackedFrames(frames)
     settings = params.train_hdnet
-    if settings.warm_start:
-        model = load_estimator(depth_model, DepthEstimator)
-    else:
-        model = DepthEstimator(params.model.width, params.model.input_scale, params.model.initial_depth_m)
+    start = depth_model if settings.warm_start else start
+    model = starting_network(DepthEstimator, params.model, start)
+    moments = load_moments(depth_model) if settings.warm_moments else None
     pairs = PairDataset(packed_frames, PseudoNormals(frame_normals), correspondences)
     people = _people(packed, settings.input_normals, labelled_normals)
     weights = settings.weights
@@ -140,15 +154,16 @@ def train_hdnet(
         "labelled": digest(packed),
         "frames": digest(packed_frames),
         "frame_normals": digest(pairs.pseudo_normals),
-        "pairs": digest_arrays(pairs.pairs, pairs.rows),
+        "pairs": digest(pairs.matches),
         **_input_digest(people),
-        "start": sha256_of(depth_model) if settings.warm_start else "none",
+        **_start_digest(start),
     }
-    with _training(task, settings, report, checkpoints, params, data, open_run) as (metrics, provenance):
+    with _training(task, settings, report, checkpoints, params, data, open_run, moments) as trained:
         camera = typical_camera(packed)
         complete = HDNet(load_estimator(normal_model, NormalEstimator), model, camera)
-        save_hdnet(out, complete, {**provenance, "trained_focal_px": f"{camera.pixel_intrinsics()[0]:.1f}"})
-    return metrics
+        focal_px = f"{camera.pixel_intrinsics()[0]:.1f}"
+        save_hdnet(out, complete, {**trained.provenance, "trained_focal_px": focal_px})
+    return trained.metrics
 
 
 def _people(packed: PackedLabelled, input_normals: InputNormals, predicted: Path) -> LabelledDataset:
@@ -157,6 +172,19 @@ def _people(packed: PackedLabelled, input_normals: InputNormals, predicted: Path
 
 def _input_digest(people: LabelledDataset) -> dict[str, str]:
     return {} if people.input_normals is None else {"input_normals": digest(people.input_normals)}
+
+
+def _start_digest(start: Path | None) -> dict[str, str]:
+    return {} if start is None else {"start": sha256_of(start)}
+
+
+@dataclass(frozen=True)
+class _Trained:
+    """Last loss terms, what goes into the model file's header, and Adam's moments."""
+
+    metrics: dict[str, float]
+    provenance: dict[str, str]
+    moments: Mapping[str, Tensor] | None
 
 
 @contextmanager
@@ -168,8 +196,9 @@ def _training(
     params: Params,
     data: dict[str, str],
     open_run: OpenRun | None,
-) -> Iterator[tuple[dict[str, float], dict[str, str]]]:
-    """Trains, yields (metrics, provenance) for the model file, then publishes the report and drops the checkpoints."""
+    moments: Mapping[str, Tensor] | None = None,
+) -> Iterator[_Trained]:
+    """Trains, yields what the model file needs, then publishes the report and drops the checkpoints."""
     configuration = {"stage": task.name, "seed": params.seed, "model": params.model.model_dump(), "data": data}
     configuration["settings"] = settings.model_dump()
     folder = CheckpointFolder(
@@ -185,10 +214,12 @@ def _training(
             _runtime(params),
             folder,
             Trackers([local] if remote is None else [local, remote]),
+            moments,
         )
         metrics = engine.run()
         task.model.to("cpu").eval()
-        yield metrics, {"stage": task.name, "steps": str(settings.steps), **tags}
+        provenance = {"stage": task.name, "steps": str(settings.steps), **tags}
+        yield _Trained(metrics, provenance, engine.moments)
     _publish(local.folder, report, metrics)
     folder.remove()
 
@@ -233,22 +264,15 @@ def _runtime(params: Params) -> Runtime:
         runtime.panel_every,
         runtime.checkpoint_every,
         runtime.weights_every,
+        None if runtime.loader_workers == "auto" else runtime.loader_workers,
     )
 
 
-def digest(packed: PackedLabelled | PackedFrames | PseudoNormals) -> str:
+def digest(packed: PackedLabelled | PackedFrames | PseudoNormals | PackedPairs) -> str:
     """Name of the packed content: the hash of its index, which holds the hash of every file."""
     return sha256_of(packed.folder / INDEX_FILE)
 
 
-def digest_arrays(*arrays: np.ndarray) -> str:
-    """Hash of arrays in memory."""
-    content = hashlib.sha256()
-    for array in arrays:
-        content.update(np.ascontiguousarray(array).tobytes())
-    return content.hexdigest()
-
-
 def typical_camera(packed: PackedLabelled) -> Camera:
     """The camera that a model of this data assumes: the median of every number over all samples."""
-    return Camera(*np.median(packed.arrays["camera"], axis=0).tolist())
+    return Camera(*np.median(packed.cameras, axis=0).tolist())

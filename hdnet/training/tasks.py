@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from hdnet import losses, visualize
+from hdnet.data.batches import prepare
 from hdnet.geometry import NormalRule, depth_to_normals
 from hdnet.models import DepthEstimator, NormalEstimator
 from hdnet.models.hdnet import depth_inputs, unit_normals
@@ -41,7 +42,7 @@ class Task(Protocol):
         ...
 
     def loss(self, model: nn.Module, batch: dict[str, Batch]) -> tuple[Tensor, Terms]:
-        """The scalar to minimise, and its terms unweighted, for a batch of every stream."""
+        """The scalar to minimise, and its terms unweighted, for a batch of every stream as it is stored."""
         ...
 
     def panels(self, model: nn.Module, batch: dict[str, Batch]) -> dict[str, np.ndarray]:
@@ -60,8 +61,8 @@ class NormalTask:
 
     def loss(self, model: nn.Module, batch: dict[str, Batch]) -> tuple[Tensor, Terms]:
         """Normal angle."""
-        people = batch["labelled"]
-        angle = losses.normal_angle(model(people["image"]), people["normals"], people["mask"])
+        people = prepare(batch["labelled"])
+        angle = losses.normal_angle(model(people["image"]).double(), people["normals"], people["mask"])
         return angle, {"normal_rad": angle}
 
     @torch.no_grad()
@@ -100,8 +101,8 @@ class DepthTask:
 
     def loss(self, model: nn.Module, batch: dict[str, Batch]) -> tuple[Tensor, Terms]:
         """Weighted depth error, scale-invariant error, and angle between the depth's own normals and the true ones."""
-        people = batch["labelled"]
-        terms = labelled_terms(model(_depth_inputs(people)), people, self.rule)
+        people = prepare(batch["labelled"])
+        terms = labelled_terms(model(_depth_inputs(people)).double(), people, self.rule)
         return labelled_loss(terms, self.weights), terms
 
     @torch.no_grad()
@@ -140,11 +141,9 @@ class HDNetTask:
 
     def loss(self, model: nn.Module, batch: dict[str, Batch]) -> tuple[Tensor, Terms]:
         """Labelled loss + normal angles of both frames against their pseudo-normals + warp agreement of the pair."""
-        people, pairs = batch["labelled"], batch["pairs"]
+        people, pairs = prepare(batch["labelled"]), prepare(batch["pairs"])
         frame_i, frame_j = pairs["i"], pairs["j"]
-        inputs = torch.cat([_depth_inputs(one) for one in (people, frame_i, frame_j)])
-        sizes = [len(one["image"]) for one in (people, frame_i, frame_j)]
-        depth, depth_i, depth_j = model(inputs).split(sizes)
+        depth, depth_i, depth_j = self._depths(model, [_depth_inputs(one) for one in (people, frame_i, frame_j)])
         terms = labelled_terms(depth, people, self.rule)
         total = labelled_loss(terms, self.weights)
         angle = _normal_term(depth_i, frame_i, self.rule) + _normal_term(depth_j, frame_j, self.rule)
@@ -159,6 +158,12 @@ class HDNetTask:
         total = total + self.pair_weights.normal * angle + self.pair_weights.warp * warp_m
         return total, {**terms, "unlabelled_normal_rad": angle, "warp_m": warp_m, "warp_px": warp_px}
 
+    def _depths(self, model: nn.Module, inputs: list[Tensor]) -> list[Tensor]:
+        """Depth of every set of pictures; together in one pass, unless sets must not share statistics."""
+        if self.model.config.norm == "batch":
+            return [model(one).double() for one in inputs]
+        return list(model(torch.cat(inputs)).double().split([len(one) for one in inputs]))
+
     @torch.no_grad()
     def panels(self, model: nn.Module, batch: dict[str, Batch]) -> dict[str, np.ndarray]:
         """Picture, depth, normals of the depth, for both data sets."""
@@ -169,7 +174,7 @@ class HDNetTask:
 
 
 def labelled_terms(depth: Tensor, people: Batch, rule: Literal["exact", "original"]) -> Terms:
-    """The three terms on labelled people, unweighted."""
+    """The three terms on labelled people, unweighted. ``depth`` in float64: see :mod:`hdnet.losses`."""
     return {
         "depth_m2": losses.depth_mse(depth, people["depth"], people["mask"]),
         "scale_invariant_m2": losses.scale_invariant(depth, people["depth"], people["mask"], rule),
@@ -209,7 +214,8 @@ def depth_panel(model: nn.Module, first: Batch) -> np.ndarray:
 
 
 def _first(batch: Batch) -> Batch:
-    return {key: value[:1] for key, value in batch.items() if isinstance(value, Tensor)}
+    """The first item of a batch, prepared, as a batch of one."""
+    return prepare({key: value[:1] for key, value in batch.items()})
 
 
 def _hwc(map_bchw: Tensor) -> np.ndarray:

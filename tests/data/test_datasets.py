@@ -1,12 +1,15 @@
+import multiprocessing
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from hdnet.data.correspondence import match_folder
+from hdnet.data.batches import prepare
+from hdnet.data.correspondence import PairRule, match_folder
 from hdnet.data.datasets import LabelledDataset, PairDataset, StepSampler, collate
-from hdnet.data.layout import read_corr_mat, read_correspondences, write_correspondences
-from hdnet.data.matching import Correspondences
+from hdnet.data.layout import shift_to_median
 from hdnet.data.packed import (
     PackedFrames,
     PackedLabelled,
@@ -15,6 +18,8 @@ from hdnet.data.packed import (
     pack_tiktok,
     write_pseudo_normals,
 )
+from hdnet.data.pairs import PackedPairs
+from hdnet.data.records import NORMAL_SCALE
 from hdnet.errors import DataError
 
 
@@ -28,102 +33,135 @@ def labelled(tang, tmp_path):
 def pairs(tiktok, tmp_path):
     pack_tiktok(tiktok.root, tmp_path / "frames")
     frames = PackedFrames(tmp_path / "frames")
-    rng = np.random.default_rng(0)
-    normals = [np.where(mask[..., None], rng.normal(size=(32, 24, 3)), 0) for mask in frames.arrays["mask"]]
-    normals = [n / np.maximum(np.linalg.norm(n, axis=-1, keepdims=True), 1e-9) for n in normals]
-    write_pseudo_normals(tmp_path / "normals", frames.names, normals)
-    match_folder(tiktok, tmp_path / "correspondences", partners=2, min_matches=10, min_parts=4)
+    normals = np.random.default_rng(0).normal(size=(7, 32, 24, 3))
+    write_pseudo_normals(tmp_path / "normals", frames, lambda numbers: (normals[k] for k in numbers))
+    match_folder(tiktok, tmp_path / "correspondences", PairRule(partners=2, min_matches=10, min_parts=4))
     return PairDataset(frames, PseudoNormals(tmp_path / "normals"), tmp_path / "correspondences")
 
 
 def test_labelled_item_equals_the_sample(labelled, tang):
     item, sample = labelled[1], tang.read("0000001")
     assert {key: (tuple(value.shape), value.dtype) for key, value in item.items()} == {
-        "image": ((3, 32, 24), torch.float32),
-        "vui": ((3, 32, 24), torch.float32),
-        "mask": ((1, 32, 24), torch.bool),
-        "depth": ((1, 32, 24), torch.float32),
-        "normals": ((3, 32, 24), torch.float32),
+        "white_image": ((32, 24, 3), torch.uint8),
+        "iuv": ((32, 24, 3), torch.uint8),
+        "mask": ((32, 24), torch.bool),
+        "depth_m": ((32, 24), torch.float32),
+        "normals": ((32, 24, 3), torch.int16),
         "camera": ((7,), torch.float32),
     }
-    np.testing.assert_array_equal(item["image"].permute(1, 2, 0), sample.white_image)
-    v, u, i = item["vui"].numpy()
-    np.testing.assert_array_equal(np.stack([i, u, v], axis=-1), sample.iuv)
-    np.testing.assert_array_equal(item["mask"][0], sample.mask)
-    assert np.median(item["depth"][item["mask"]]) == pytest.approx(4, abs=1e-6)
-    np.testing.assert_allclose(item["normals"].permute(1, 2, 0), sample.normals, atol=1e-3)
+    for key in ("white_image", "iuv", "mask"):
+        np.testing.assert_array_equal(item[key], getattr(sample, key))
+    np.testing.assert_array_equal(item["depth_m"], shift_to_median(sample.depth_m, sample.mask))
+    np.testing.assert_allclose(item["normals"] / NORMAL_SCALE, sample.normals, atol=2e-5)
     torch.testing.assert_close(item["camera"], sample.camera.as_tensor())
 
 
-def test_normals_are_unit_to_float32_or_zero(labelled):
-    item = labelled[0]
-    length = torch.linalg.vector_norm(item["normals"], dim=0)
-    inside = item["mask"][0]
-    assert (length[inside] - 1).abs().max() < 1e-6
-    assert length[~inside].abs().max() == 0
+@pytest.mark.filterwarnings("error")
+def test_items_share_the_pages_of_the_file_until_they_are_collated(labelled, pairs):
+    record, item, batch = labelled.packed.record(1), labelled[1], collate([labelled[1]])
+    for field, values in record.items():
+        assert np.shares_memory(item[field].numpy(), values), field
+        assert not np.shares_memory(batch[field].numpy(), values), field
+    frame = int(pairs.pairs[0, 0])
+    assert np.shares_memory(pairs[0]["i"]["iuv"].numpy(), pairs.frames.record(frame)["iuv"])
+    assert np.shares_memory(pairs[0]["i"]["normals"].numpy(), pairs.pseudo_normals.record(frame)["normals"])
 
 
-def test_items_own_their_memory(labelled):
-    labelled[0]["depth"].fill_(9)
-    assert labelled[0]["depth"].max() < 9
+def test_what_is_written_into_a_batch_stays_there(labelled):
+    collate([labelled[0]])["depth_m"].fill_(9)
+    assert labelled[0]["depth_m"].max() < 9
 
 
-def test_labelled_batch_has_plain_keys(labelled):
+def test_given_input_normals_come_along(labelled, tmp_path):
+    other = np.random.default_rng(1).normal(size=(3, 32, 24, 3))
+    write_pseudo_normals(tmp_path / "normals", labelled.packed, lambda numbers: (other[k] for k in numbers))
+    both = LabelledDataset(labelled.packed, PseudoNormals(tmp_path / "normals"))
+    assert not torch.equal(both[2]["input_normals"], both[2]["normals"])
+    assert tuple(collate([both[0], both[2]])["input_normals"].shape) == (2, 32, 24, 3)
+
+
+def test_labelled_batch_has_the_keys_of_its_items(labelled):
     batch = collate([labelled[0], labelled[2]])
-    assert set(batch) == {"image", "vui", "mask", "depth", "normals", "camera"}
-    assert tuple(batch["depth"].shape) == (2, 1, 32, 24)
-    torch.testing.assert_close(batch["normals"][1], labelled[2]["normals"])
+    assert set(batch) == set(labelled[0])
+    assert tuple(batch["depth_m"].shape) == (2, 32, 24)
+    assert torch.equal(batch["normals"][1], labelled[2]["normals"])
 
 
-def test_pair_item_holds_both_frames_and_the_rows_of_the_file(pairs, tiktok, tmp_path):
-    folder = tmp_path / "correspondences"
-    partners = read_corr_mat(folder, tiktok.names())
-    listed = [(name, other) for name, others in partners.items() for other in others]
-    assert len(pairs) == len(listed)
-    for k, (name_i, name_j) in enumerate(listed):
+def test_pair_item_holds_both_frames_and_their_rows(pairs, tiktok, tmp_path):
+    matches = PackedPairs(tmp_path / "correspondences")
+    assert len(pairs) == len(matches) > 3
+    for k in range(len(pairs)):
         item = pairs[k]
-        np.testing.assert_array_equal(item["i"]["image"].permute(1, 2, 0), tiktok.read(name_i).white_image)
-        np.testing.assert_array_equal(item["j"]["image"].permute(1, 2, 0), tiktok.read(name_j).white_image)
-        np.testing.assert_array_equal(item["rows"], read_correspondences(folder, name_i, name_j).rows)
-        assert item["rows"].dtype == torch.int64
+        name_i, name_j = (matches.names[place] for place in matches.pairs[k])
+        np.testing.assert_array_equal(item["i"]["white_image"], tiktok.read(name_i).white_image)
+        np.testing.assert_array_equal(item["j"]["white_image"], tiktok.read(name_j).white_image)
+        np.testing.assert_array_equal(item["rows"], matches.rows(k))
+        assert item["rows"].dtype == torch.int16
     assert set(item) == {"i", "j", "rows"}
     for side in "ij":
-        assert set(item[side]) == {"image", "vui", "mask", "normals", "camera"}
+        assert set(item[side]) == {"white_image", "iuv", "mask", "normals", "camera"}
 
 
 def test_pair_batch_joins_the_rows_with_their_item(pairs):
     batch = collate([pairs[3], pairs[0]])
     assert set(batch) == {"i", "j", "rows"}
-    assert set(batch["i"]) == set(batch["j"]) == {"image", "vui", "mask", "normals", "camera"}
-    assert tuple(batch["j"]["image"].shape) == (2, 3, 32, 24)
-    torch.testing.assert_close(batch["j"]["mask"][0], pairs[3]["j"]["mask"])
-    assert batch["rows"].dtype == torch.int64
+    assert set(batch["i"]) == set(batch["j"]) == set(pairs[0]["i"])
+    assert tuple(batch["j"]["white_image"].shape) == (2, 32, 24, 3)
+    assert torch.equal(batch["j"]["mask"][0], pairs[3]["j"]["mask"])
     for b, k in enumerate((3, 0)):
-        torch.testing.assert_close(batch["rows"][batch["rows"][:, 0] == b][:, 1:], pairs[k]["rows"])
+        assert torch.equal(batch["rows"][batch["rows"][:, 0] == b][:, 1:], pairs[k]["rows"])
 
 
-def test_pair_without_a_match_is_legal(pairs, tmp_path):
-    name_i, name_j = (pairs.frames.names[k] for k in pairs.pairs[1])
-    write_correspondences(tmp_path / "correspondences", name_i, name_j, Correspondences.from_rows(np.zeros((0, 5))))
-    again = PairDataset(pairs.frames, pairs.pseudo_normals, tmp_path / "correspondences")
-    assert tuple(again[1]["rows"].shape) == (0, 5)
-    for k in (0, 2, -1):
-        torch.testing.assert_close(again[k]["rows"], pairs[k]["rows"])
-    assert tuple(collate([again[1]])["rows"].shape) == (0, 6)
+def test_a_pair_without_a_match_has_no_rows(pairs):
+    empty = {**pairs[1], "rows": pairs[1]["rows"][:0]}
+    batch = collate([empty, pairs[0]])
+    assert (batch["rows"][:, 0] == 1).all()
+    assert tuple(collate([empty])["rows"].shape) == (0, 6)
 
 
-def test_pair_beyond_the_picture_is_refused_by_name(pairs, tmp_path):
-    name_i, name_j = (pairs.frames.names[k] for k in pairs.pairs[0])
-    beyond = Correspondences.from_rows(np.array([[1, 33, 1, 1, 1]]))
-    write_correspondences(tmp_path / "correspondences", name_i, name_j, beyond)
-    with pytest.raises(DataError, match=r"row 1 has r1 = 33; expected 1\.\.32"):
-        PairDataset(pairs.frames, pairs.pseudo_normals, tmp_path / "correspondences")
+def test_normals_and_pairs_of_other_frames_are_refused(pairs, labelled, tmp_path):
+    with pytest.raises(DataError, match="other names"):
+        PairDataset(labelled.packed, pairs.pseudo_normals, tmp_path / "correspondences")
+    with pytest.raises(DataError, match="other names"):
+        LabelledDataset(labelled.packed, pairs.pseudo_normals)
 
 
-def test_loader_with_a_step_sampler_gives_collated_batches(labelled):
-    sampler = StepSampler(len(labelled), batch_size=2, seed=0, start_step=0, steps=3)
-    batches = list(DataLoader(labelled, batch_sampler=sampler, collate_fn=collate))
-    assert [tuple(batch["image"].shape) for batch in batches] == [(2, 3, 32, 24)] * 3
+def open_files():
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def copied(batch):
+    """In memory of its own: what a worker sent lies in shared memory, which is an open file."""
+    return {key: copied(value) if isinstance(value, dict) else value.clone() for key, value in batch.items()}
+
+
+def equal(one, other):
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(equal(one[key], other[key]) for key in one)
+    return torch.equal(one, other)
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_workers_change_no_batch_and_leave_no_file_open(labelled, pairs, method):
+    """And a run that goes on at step 4, with another number of workers, reads what it would have read."""
+    loaded = {}
+    for dataset in (labelled, pairs):
+        for workers, start in ((0, 0), (2, 0), (2, 4)):
+            handles = open_files()
+            sampler = StepSampler(len(dataset), batch_size=2, seed=5, start_step=start, steps=7)
+            loader = DataLoader(
+                dataset,
+                batch_sampler=sampler,
+                collate_fn=collate,
+                num_workers=workers,
+                multiprocessing_context=multiprocessing.get_context(method) if workers else None,
+            )
+            loaded[workers, start] = [copied(prepare(batch)) for batch in loader]
+            del loader
+            assert open_files() <= handles + 4  # what multiprocessing keeps for good, however many batches
+        assert len(loaded[0, 0]) == 7
+        assert all(map(equal, loaded[2, 0], loaded[0, 0]))
+        assert all(map(equal, loaded[2, 4], loaded[0, 0][4:]))
 
 
 def test_stop_and_resume_equals_never_stopped():

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from hdnet.data.layout import read_corr_mat, read_correspondences, write_corr_mat, write_correspondences
-from hdnet.data.layout_correspondences import pair_files
+from hdnet.data.layout_correspondences import pair_files, stored_names
 from hdnet.data.matching import Correspondences
 from hdnet.errors import DataError
 
@@ -101,6 +101,28 @@ def test_corr_mat_is_rectangular_on_disk_and_ragged_in_memory(tmp_path):
     assert (tmp_path / "corr_mat.txt").read_text() == "17634,17637,17640\n17637,17640,17640\n"
     names = ["0017634", "0017637", "0017640"]
     assert read_corr_mat(tmp_path, names) == {name: others for name, others in partners.items() if others}
+
+
+def test_corr_mat_of_the_original_has_four_partners_and_two_rows(tmp_path):
+    write_corr_mat(tmp_path, {"1": ["2", "3", "4"], "2": ["1"]}, width=4)
+    assert (tmp_path / "corr_mat.txt").read_text() == "1,2,3,4,2\n2,1,1,1,1\n"
+    write_corr_mat(tmp_path, {"1": ["2"]}, width=4)
+    assert (tmp_path / "corr_mat.txt").read_text() == "1,2,2,2,2\n" * 2
+    assert read_corr_mat(tmp_path, ["1", "2"]) == {"1": ["2"]}
+    with pytest.raises(DataError, match="a frame has 5 partners; the table holds 4"):
+        write_corr_mat(tmp_path, {"1": list("23456")}, width=4)
+
+
+def test_names_are_found_in_the_files_of_the_pairs(tmp_path):
+    for pair in (("0017634", "0017637"), ("0017637", "0000002")):
+        write_correspondences(tmp_path, *pair, Correspondences.from_rows(ROWS))
+    assert stored_names(tmp_path) == ["0000002", "0017634", "0017637"]
+    write_correspondences(tmp_path, "17637", "0000002", Correspondences.from_rows(ROWS))
+    with pytest.raises(DataError, match="frame 17637 is also written 0017637"):
+        stored_names(tmp_path)
+    (tmp_path / "corrs" / "0_b_i_limit.txt").touch()
+    with pytest.raises(DataError, match=r"0_b_i_limit\.txt: is not named after two frames"):
+        stored_names(tmp_path)
 
 
 def test_corr_mat_of_one_row(tmp_path):

@@ -109,3 +109,46 @@ def test_partners_are_the_next_frames_then_the_ones_before_and_never_of_another_
         "20": ["21"],
         "21": ["20"],
     }
+
+
+def test_frames_farther_apart_than_the_gap_are_no_partners():
+    names = {"a": ["0000001", "0000002", "0000004", "0000009", "0000010"]}
+    assert choose_pairs(names, partners=2, max_gap_frames=2) == {
+        "0000001": ["0000002"],
+        "0000002": ["0000004"],
+        "0000009": ["0000010"],
+        "0000010": ["0000009"],
+    }
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_mutual_matches_are_those_that_are_nearest_in_both_directions(seed):
+    iuv_i, iuv_j = random_iuv(seed), random_iuv(seed + 100, shape=(17, 23))
+    back = brute_force(iuv_j, iuv_i, 7.0)
+    plain, mutual = (match(iuv_i, iuv_j, min_matches=1, mutual=mutual).rows for mutual in (False, True))
+    forth = brute_force(iuv_i, iuv_j, 7.0)
+    expected = [row for row in plain.tolist() if back[row[0], row[3], row[4]] == pytest.approx(forth[tuple(row[:3])])]
+    assert mutual.tolist() == expected
+    assert 10 < len(mutual) < len(plain)
+
+
+def test_a_planted_copy_of_a_place_is_no_mutual_match():
+    iuv_j = np.zeros((20, 40, 3), np.uint8)
+    y, x = np.mgrid[:20, :20]
+    iuv_j[:, :20] = np.stack([np.full_like(x, 3), x * 8, y * 8], axis=-1)
+    iuv_i = iuv_j.copy()
+    # Pixels beside the hand that DensePose takes for a part of it, off by 3.
+    iuv_i[5:15, 25:35] = iuv_j[5:15, 5:15] + np.array([0, 3, 0], np.uint8)
+    plain, mutual = (match(iuv_i, iuv_j, mutual=mutual).rows for mutual in (False, True))
+    assert (len(plain), len(mutual)) == (500, 400)
+    assert (mutual[:, 1:3] == mutual[:, 3:]).all()
+
+
+def test_parts_are_counted_after_the_filters():
+    iuv_j = np.zeros((10, 20, 3), np.uint8)
+    y, x = np.mgrid[:10, :10]
+    iuv_j[:, :10] = np.stack([np.full_like(x, 4), x * 20, y * 20], axis=-1)
+    iuv_i = iuv_j.copy()
+    iuv_i[:, 10:] = iuv_j[:, :10] + np.array([0, 2, 0], np.uint8)
+    assert len(match(iuv_i, iuv_j, min_matches=150).rows) == 200
+    assert len(match(iuv_i, iuv_j, min_matches=150, mutual=True).rows) == 0

@@ -1,19 +1,83 @@
 import math
+import os
+import signal
+import subprocess
+import sys
+import time
 
 import pytest
 
-from hdnet.data.parallel import ordered_map
+from hdnet.data import parallel
+from hdnet.data.packed import pack_tiktok
+from hdnet.data.parallel import ordered_map, using_backend
+from hdnet.errors import DataError, HDNetError, ParamsError
+
+
+def process(_):
+    time.sleep(0.01)
+    return os.getpid()
+
+
+def refuse(item):
+    if item == 3:
+        raise DataError("file 3: is damaged")
+    return item
+
+
+def die(item):
+    if item == 3:
+        os._exit(1)
+    return item
+
+
+def map_all(function, items, jobs):
+    return list(ordered_map(function, items, jobs, progress=False, label=""))
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_results_come_in_the_order_of_the_items(jobs):
-    assert list(ordered_map(math.sqrt, [16.0, 9.0, 4.0], jobs, progress=False, label="")) == [4, 3, 2]
+    assert map_all(math.sqrt, [k * k for k in range(40)], jobs) == list(range(40))
+
+
+def test_several_processes_work():
+    assert len(set(map_all(process, range(40), 2))) == 2
+    assert set(map_all(process, range(3), 1)) == {os.getpid()}
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
-def test_an_error_reaches_the_caller(jobs):
-    with pytest.raises(ValueError, match=r"math domain|nonnegative"):
-        list(ordered_map(math.sqrt, [1.0, -1.0], jobs, progress=False, label=""))
+def test_an_error_reaches_the_caller_as_it_is(jobs):
+    with pytest.raises(DataError, match=r"^file 3: is damaged$"):
+        map_all(refuse, range(8), jobs)
+
+
+def test_a_process_that_dies_is_one_clear_error():
+    with pytest.raises(HDNetError, match="a worker process ended unexpectedly"):
+        map_all(die, range(8), 2)
+    assert map_all(refuse, range(3), 2) == [0, 1, 2]
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_caller_may_stop_early(jobs):
+    results = ordered_map(math.sqrt, range(10_000), jobs, progress=False, label="")
+    assert [next(results) for _ in range(3)] == [0, 1, math.sqrt(2)]
+    results.close()
+
+
+def test_what_waits_in_memory_is_bounded(monkeypatch):
+    """However fast results come: no more than a window of them is worked on ahead of the caller."""
+    monkeypatch.setattr(parallel, "_WINDOW", 4)
+    started = []
+
+    def note(item):
+        started.append(item)
+        return item
+
+    with using_backend("threading"):
+        for taken in ordered_map(note, range(100), 2, progress=False, label=""):
+            time.sleep(0.002)
+            assert len(started) <= 8 * (taken // 8 + 1)
+    assert sorted(started) == list(range(100))
 
 
 def test_progress_goes_to_stderr(capsys):
@@ -21,3 +85,111 @@ def test_progress_goes_to_stderr(capsys):
     captured = capsys.readouterr()
     assert "roots" in captured.err
     assert not captured.out
+
+
+INTERRUPTED = """
+import time
+from hdnet.commands import run_command
+from hdnet.data.parallel import ordered_map
+def work(item):
+    time.sleep(60 if item else 0)
+def main():
+    for _ in ordered_map(work, range(50), 2, progress=False, label=""):
+        print("first", flush=True)
+if __name__ == "__main__":
+    run_command(main)
+"""
+
+
+def test_ctrl_c_ends_quickly_and_leaves_no_process(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(INTERRUPTED)
+    command = subprocess.Popen(
+        [sys.executable, str(script)],
+        start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert command.stdout.readline() == "first\n"
+    time.sleep(0.5)
+    started = time.monotonic()
+    os.killpg(command.pid, signal.SIGINT)
+    _, errors = command.communicate(timeout=30)
+    assert time.monotonic() - started < 10
+    assert (command.returncode, errors) == (130, "interrupted\n")
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline and processes_of(command.pid):
+        time.sleep(0.1)
+    assert not processes_of(command.pid)
+
+
+def processes_of(group):
+    """Running processes of a process group."""
+    listed = subprocess.run(["ps", "-eo", "pgid,stat"], capture_output=True, text=True, check=True).stdout.split("\n")
+    return [line for line in listed if line.split()[:1] == [str(group)] and "Z" not in line]
+
+
+# Other back ends.
+
+
+def test_threads():
+    with using_backend("threading"):
+        assert set(map_all(process, range(4), 2)) == {os.getpid()}
+    assert os.getpid() not in map_all(process, range(4), 2)
+
+
+def test_an_unknown_or_missing_back_end_is_named(monkeypatch):
+    with (
+        pytest.raises(ParamsError, match="'slurm' is unknown; expected one of loky, "),
+        using_backend("slurm"),
+    ):
+        pass
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(ParamsError, match=r"'ray' is not installed .*hdnet\[cluster-ray\]"), using_backend("ray"):
+        pass
+
+
+def test_a_scheduler_that_does_not_answer_is_named():
+    dask = pytest.importorskip("dask")
+    pytest.importorskip("distributed")
+    silent = {"scheduler-address": "tcp://127.0.0.1:1", "distributed.comm.timeouts.connect": "1s"}
+    with (
+        dask.config.set(silent),
+        pytest.raises(HDNetError, match="the dask cluster does not answer"),
+        using_backend("dask"),
+    ):
+        pass
+
+
+def test_dask_cluster(tiktok, tmp_path):
+    """An existing cluster of two processes; results, errors and files as from any other back end."""
+    dask, distributed = pytest.importorskip("dask"), pytest.importorskip("distributed")
+    with (
+        distributed.LocalCluster(2, threads_per_worker=1, dashboard_address=None) as cluster,
+        dask.config.set({"scheduler-address": cluster.scheduler_address}),
+        using_backend("dask"),
+    ):
+        assert len(set(map_all(process, range(40), 1))) == 2
+        assert map_all(math.sqrt, [k * k for k in range(400)], 1) == list(range(400))
+        with pytest.raises(DataError, match=r"^file 3: is damaged$"):
+            map_all(refuse, range(8), 1)
+        pack_tiktok(tiktok.root, tmp_path / "there")
+    pack_tiktok(tiktok.root, tmp_path / "here")
+    for name in ("index.json", "00000.npy"):
+        assert (tmp_path / "there" / name).read_bytes() == (tmp_path / "here" / name).read_bytes()
+
+
+def test_dask_starts_a_cluster_where_there_is_none():
+    pytest.importorskip("distributed")
+    with using_backend("dask"):
+        assert os.getpid() not in map_all(process, range(4), 1)
+
+
+def test_ray_cluster(tiktok, tmp_path):
+    """Its processes do not find this file, so that their work is math's and ours."""
+    pytest.importorskip("ray")
+    with using_backend("ray"):
+        assert map_all(math.sqrt, [k * k for k in range(40)], 1) == list(range(40))
+        with pytest.raises(ValueError, match=r"math domain|nonnegative"):
+            map_all(math.sqrt, [1.0, -1.0], 1)
+        pack_tiktok(tiktok.root, tmp_path / "there")
+    pack_tiktok(tiktok.root, tmp_path / "here")
+    assert (tmp_path / "there/index.json").read_bytes() == (tmp_path / "here/index.json").read_bytes()

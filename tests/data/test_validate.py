@@ -1,16 +1,58 @@
 import json
-from dataclasses import replace
+import shutil
 
 import numpy as np
 import pytest
-from data_folders import CAMERA, labelled_sample
+from dolls import CAMERA, doll, doll_frame
 from PIL import Image
 
-from hdnet.data.layout import TangFolder
+from hdnet.data.layout import TangFolder, TikTokFolder
+from hdnet.data.layout_correspondences import write_corr_mat, write_correspondences
 from hdnet.data.layout_png import write_png
 from hdnet.data.layout_text import write_map
-from hdnet.data.validate import validate_tang, validate_tiktok
+from hdnet.data.matching import match
+from hdnet.data.validate import raise_if_errors, validate_any, validate_raw, validate_tang, validate_tiktok
 from hdnet.errors import DataError
+
+LABELLED = ["0000000", "0000001", "0000002"]
+SEQUENCES = {"a": ["0000010", "0000011"], "b": ["0000020", "0000021"]}
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """A raw folder of three labelled people, one held-out one and four frames."""
+    raw = tmp_path_factory.mktemp("dolls")
+    tang, heldout, tiktok = TangFolder(raw / "Tang_data"), TangFolder(raw / "heldout/Tang_data"), raw / "tiktok_data"
+    for seed, name in enumerate(LABELLED):
+        tang.write(doll(name, seed))
+    tang.write_meta(dict.fromkeys(LABELLED, CAMERA))
+    heldout.write(doll("0000000", 7))
+    heldout.write_meta({"0000000": CAMERA})
+    frames = TikTokFolder(tiktok)
+    for sequence, names in SEQUENCES.items():
+        for name in names:
+            frames.write(doll_frame(name, sequence, int(name)))
+            frames.write_pred_normals(name, doll().normals, doll().mask)
+    frames.write_meta({name: CAMERA for names in SEQUENCES.values() for name in names}, SEQUENCES)
+    for i, j in SEQUENCES.values():
+        write_correspondences(tiktok / "correspondences", i, j, match(doll().iuv, doll().iuv))
+    write_corr_mat(tiktok / "correspondences", {i: [j] for i, j in SEQUENCES.values()}, width=4)
+    return raw
+
+
+@pytest.fixture
+def raw(written, tmp_path):
+    return shutil.copytree(written, tmp_path / "raw")
+
+
+@pytest.fixture
+def people(raw):
+    return TangFolder(raw / "Tang_data")
+
+
+@pytest.fixture
+def frames(raw):
+    return TikTokFolder(raw / "tiktok_data")
 
 
 def only_error(report):
@@ -18,25 +60,54 @@ def only_error(report):
     return str(report.errors[0])
 
 
-def test_good_folders_pass(tang, tiktok):
-    report = validate_tang(tang.root)
-    assert (report.errors, report.warnings, report.samples) == ([], [], 3)
-    # A sphere of ten pixels radius: one-sided differences alone are some degrees off.
-    assert 0 < report.statistics["normal_angle_deg_mean"] < 15
-    report.raise_if_errors()
-    report = validate_tiktok(tiktok.root)
-    assert (report.errors, report.warnings, report.samples) == ([], [], 7)
+def only_warning(report):
+    assert [str(error) for error in report.errors] == []
+    assert len(report.warnings) == 1, [str(warning) for warning in report.warnings]
+    return str(report.warnings[0])
 
 
-def test_report_is_json_and_raises_one_line(tang):
-    tang.png("mask", "0000000").write_text("text")
-    tang.depth_file("0000001").unlink()
-    report = validate_tang(tang.root)
+def test_correct_folders_pass(raw):
+    reports = validate_raw(raw)
+    assert {name: report.samples for name, report in reports.items()} == {"labelled": 3, "heldout": 1, "frames": 4}
+    for report in reports.values():
+        assert (report.errors, report.warnings) == ([], [])
+    raise_if_errors(reports)
+    statistics = reports["labelled"].statistics
+    assert statistics["depth_median_m"]["mean"] == pytest.approx(3.983, abs=0.01)
+    assert statistics["normal_angle_deg"]["worst"] in LABELLED
+    assert statistics["fitted_focal_ratio"] == pytest.approx(1, abs=0.03)
+    assert statistics["normal_angle_deg"]["max"] < 10
+    assert reports["frames"].statistics["facing_away"]["max"] < 0.05
+
+
+def test_one_folder_or_those_of_a_raw_folder_that_are_there(raw, tmp_path):
+    assert list(validate_any(raw / "Tang_data")) == ["Tang_data"]
+    assert list(validate_any(raw / "tiktok_data")) == ["tiktok_data"]
+    shutil.rmtree(raw / "heldout")
+    assert list(validate_any(raw)) == ["labelled", "frames"]
+    with pytest.raises(DataError, match="nowhere: folder is missing; expected a Tang_data or tiktok_data folder"):
+        validate_any(tmp_path / "nowhere")
+
+
+def test_a_tang_folder_without_depth_is_still_one(raw):
+    shutil.rmtree(raw / "Tang_data/depth")
+    (report,) = validate_any(raw / "Tang_data").values()
+    assert {error.found for error in report.errors} == {"file is missing"}
+    assert report.errors[0].file.endswith("depth/0000000.txt")
+
+
+def test_report_is_json_and_raises_one_line(people):
+    people.png("mask", "0000000").write_text("text")
+    people.depth_file("0000001").unlink()
+    report = validate_tang(people.root)
     content = json.loads(json.dumps(report.to_dict()))
-    assert set(content["errors"][0]) == {"file", "found", "expected", "fix"}
+    assert set(content) == {"folder", "samples", "errors", "warnings", "statistics"}
+    assert set(content["errors"][0]) == {"file", "found", "expected", "fix", "kind"}
     assert content["errors"][0]["file"].endswith("mask/0000000.png")
     with pytest.raises(DataError, match=r"mask/0000000\.png: is not a PNG picture; expected .* \(and 1 more in"):
         report.raise_if_errors()
+    with pytest.raises(DataError, match=r"\(and 1 more\); all findings are in there"):
+        raise_if_errors({"x": report}, see="there")
 
 
 @pytest.mark.parametrize(
@@ -49,9 +120,25 @@ def test_report_is_json_and_raises_one_line(tang):
         "normal/0000001_3.txt",
     ],
 )
-def test_missing_partner_is_named(tang, file):
-    (tang.root / file).unlink()
-    assert f"{file}: file is missing" in only_error(validate_tang(tang.root))
+def test_missing_partner_is_named(people, file):
+    (people.root / file).unlink()
+    error = only_error(validate_tang(people.root))
+    assert f"{file}: file is missing" in error
+    assert "remove the other files of that frame" in error
+
+
+def test_partner_of_another_name_is_found(people):
+    people.png("mask", "0000001").rename(people.root / "mask/1.png")
+    assert "mask/0000001.png: file is missing" in only_error(validate_tang(people.root))
+    assert "1.png is there: rename it" in only_error(validate_tang(people.root))
+
+
+def test_missing_normals_name_the_importer(people):
+    for file in people.normal_files("0000001"):
+        file.unlink()
+    error = only_error(validate_tang(people.root))
+    assert "normal/0000001_1.txt: file is missing, and so are those of ny and nz" in error
+    assert "which computes them from depth" in error
 
 
 def test_missing_or_empty_folder_is_one_error(tmp_path):
@@ -59,133 +146,204 @@ def test_missing_or_empty_folder_is_one_error(tmp_path):
     assert "color_WO_bg: folder is missing" in only_error(validate_tiktok(tmp_path / "nowhere"))
 
 
+def damaged(file, how):
+    if how == "truncated":
+        file.write_bytes(file.read_bytes()[:-40])
+    elif how == "empty":
+        file.write_bytes(b"")
+    elif how == "16-bit":
+        Image.fromarray(np.full((256, 256), 40000, dtype=np.uint16)).save(file)
+    elif how == "transparent":
+        picture = Image.open(file).convert("RGBA")
+        picture.putalpha(128)
+        picture.save(file)
+    elif how == "palette":
+        Image.open(file).convert("RGB").quantize(64).save(file)
+    elif how == "other size":
+        Image.open(file).resize((128, 128), Image.Resampling.NEAREST).save(file)
+
+
+@pytest.mark.parametrize("kind", ["color_WO_bg", "densepose", "mask"])
+@pytest.mark.parametrize(
+    ("how", "found"),
+    [
+        ("truncated", "cannot be read ("),
+        ("empty", "is not a PNG picture"),
+        ("16-bit", "16"),
+        ("transparent", "with transparent pixels"),
+        ("other size", "128"),
+    ],
+)
+def test_unusable_pictures_are_errors(frames, kind, how, found):
+    file = frames.png(kind, "0000011")
+    damaged(file, how)
+    errors = validate_tiktok(frames.root).errors
+    of_the_frame = {error.frame for error in errors}
+    assert of_the_frame == {"0000011"}
+    assert all(error.expected and error.fix for error in errors)
+    if (kind, how) != ("mask", "other size"):  # the others are then measured against the mask
+        assert errors[0].file == str(file)
+        assert found in errors[0].found
+
+
+def test_palette_picture_is_read_by_its_colours(frames):
+    damaged(frames.png("color_WO_bg", "0000011"), "palette")
+    assert validate_tiktok(frames.root).errors == []
+    damaged(frames.png("densepose", "0000011"), "palette")
+    assert "different I, U, V on 10434 pixels" in only_warning(validate_tiktok(frames.root))
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("1,2,nan\n3,4,5\n", "row 1, column 3 is nan"),
+        ("1,2,3\n4,5\n", "number of columns changed"),
+        ("", "the file is empty"),
+        ("1,2,x\n", "could not convert"),
+        ("1,2,3\n4,5,6\n", "3 x 2 values"),
+    ],
+)
+@pytest.mark.parametrize("file", ["depth/0000001.txt", "normal/0000001_2.txt"])
+def test_unusable_texts_are_errors(people, file, text, found):
+    (people.root / file).write_text(text)
+    error = only_error(validate_tang(people.root))
+    assert f"{file}: " in error
+    assert found in error
+
+
 @pytest.mark.parametrize("value", [0, 1])
-def test_empty_mask_is_an_error_also_when_it_is_0_and_1(tang, value):
-    Image.fromarray(np.full((32, 24), value, np.uint8)).save(tang.png("mask", "0000001"))
-    message = only_error(validate_tang(tang.root))
+def test_empty_mask_is_an_error_also_when_it_is_0_and_1(people, value):
+    Image.fromarray(np.full((256, 256), value, np.uint8)).save(people.png("mask", "0000001"))
+    message = only_error(validate_tang(people.root))
     assert "mask/0000001.png: no value above 100" in message
     assert "255" in message
 
 
-def test_small_mask_is_a_warning(tiktok):
-    mask = np.zeros((32, 24), bool)
-    mask[14:16, 10:12] = True
-    write_png(tiktok.png("mask", "0000010"), mask)
-    warnings = [str(warning) for warning in validate_tiktok(tiktok.root).warnings]
-    assert any("mask/0000010.png: a mask of 0.52%" in warning for warning in warnings)
-
-
-def test_frame_of_another_size_is_named(tiktok):
-    for kind in ("color", "color_WO_bg", "densepose"):
-        file = tiktok.png(kind, "0000022")
-        Image.open(file).resize((48, 64), Image.Resampling.NEAREST).save(file)
-    mask = tiktok.png("mask", "0000022")
-    Image.open(mask).resize((48, 64), Image.Resampling.NEAREST).save(mask)
-    message = only_error(validate_tiktok(tiktok.root))
-    assert "mask/0000022.png: 48 x 64 pixels; expected 24 x 32" in message
-
-
-def test_part_of_a_sample_of_another_size_is_named(tang):
-    Image.new("RGB", (9, 7)).save(tang.png("densepose", "0000001"))
-    write_map(tang.normal_files("0000002")[0], np.zeros((32, 23)), ",")
-    messages = [str(error) for error in validate_tang(tang.root).errors]
-    assert "densepose/0000001.png: 9 x 7 values" in messages[0]
-    assert "normal/0000002_1.txt: 23 x 32 values" in messages[1]
-    assert len(messages) == 2
-
-
-def test_millimetres_are_recognised(tang):
-    sample = tang.read("0000001")
-    write_map(tang.depth_file("0000001"), sample.depth_m * 1000, ",")
-    message = only_error(validate_tang(tang.root))
-    assert "depth/0000001.txt: median depth" in message
-    assert "millimetres?" in message
-    assert "divide by 1000" in message
+def test_frame_of_another_size_is_named(frames):
+    for kind in ("color", "color_WO_bg", "densepose", "mask"):
+        damaged(frames.png(kind, "0000021"), "other size")
+    for file in frames.pred_normal_files("0000021"):
+        file.unlink()
+    shutil.rmtree(frames.root / "correspondences")
+    message = only_error(validate_tiktok(frames.root))
+    assert "mask/0000021.png: 128 x 128 pixels; expected 256 x 256 as in most" in message
 
 
 @pytest.mark.parametrize(
-    ("change", "complaint"), [(-1, "no depth above 0"), (0, "no depth above 0"), (0.1, "100% of the mask")]
-)
-def test_unusable_depth_is_named(tang, change, complaint):
-    sample = tang.read("0000001")
-    write_map(tang.depth_file("0000001"), sample.depth_m * change, ",")
-    assert complaint in only_error(validate_tang(tang.root))
-
-
-def test_holes_in_the_depth_are_a_warning(tang):
-    sample = tang.read("0000001")
-    depth_m = sample.depth_m.copy()
-    depth_m[::6] = 0
-    write_map(tang.depth_file("0000001"), depth_m, ",")
-    report = validate_tang(tang.root)
-    assert not report.errors
-    assert "depth/0000001.txt" in str(report.warnings[0])
-
-
-@pytest.mark.parametrize(
-    ("axes", "signs", "remedy"),
+    ("change", "file", "text"),
     [
-        ((0, 1, 2), (-1, -1, -1), "(-nx, -ny, -nz)"),
-        ((0, 1, 2), (1, -1, -1), "(nx, -ny, -nz)"),
-        ((2, 1, 0), (1, 1, 1), "(nz, ny, nx)"),
+        (lambda depth: depth * 1000, "depth/0000001.txt", "divide by 1000"),
+        (lambda depth: np.where(depth > 0, 8 - depth, 0), "depth/0000001.txt", "falls towards the outline"),
+        (lambda depth: depth[:, ::-1], "depth/0000001.txt", "mirrored left to right"),
     ],
 )
-def test_flipped_or_swapped_normals_are_recognised(tmp_path, axes, signs, remedy):
-    sample = labelled_sample("0000000")
-    wrong = (sample.normals[..., axes] * signs).astype(np.float32)
-    TangFolder(tmp_path).write(replace(sample, normals=wrong))
-    TangFolder(tmp_path).write_meta({sample.name: CAMERA})
-    message = only_error(validate_tang(tmp_path))
-    assert "normal/0000000_1.txt: normals lie" in message
-    assert remedy in message
+def test_wrong_depth_is_named(people, change, file, text):
+    write_map(people.depth_file("0000001"), change(doll("0000001", 1).depth_m), ",")
+    error = only_error(validate_tang(people.root))
+    assert f"{file}: " in error
+    assert text in error
 
 
-def test_normals_that_are_no_unit_vectors_are_named(tmp_path):
-    sample = labelled_sample("0000000")
-    TangFolder(tmp_path).write(replace(sample, normals=sample.normals * 0.8))
-    TangFolder(tmp_path).write_meta({sample.name: CAMERA})
-    assert "no unit vectors (median length 0.800)" in only_error(validate_tang(tmp_path))
+def test_wrong_normals_are_named(people):
+    write_map(people.normal_files("0000001")[1], -doll("0000001", 1).normals[..., 1], ",")
+    error = only_error(validate_tang(people.root))
+    assert "normal/0000001_1.txt: normals lie" in error
+    assert "(nx, -ny, nz) would lie at 4 degrees: store the components so" in error
 
 
-def test_iuv_channel_order_is_detected(tiktok):
-    file = tiktok.png("densepose", "0000011")
-    rgb = np.asarray(Image.open(file))
-    write_png(file, rgb[..., ::-1].copy())
-    message = only_error(validate_tiktok(tiktok.root))
-    assert "densepose/0000011.png" in message
-    assert "channel R (order I, U, V)" in message
+def test_normals_of_another_size_or_length_are_named(people):
+    write_map(people.normal_files("0000002")[0], np.zeros((256, 255)), ",")
+    for file, component in zip(
+        people.normal_files("0000001"), np.moveaxis(doll("0000001", 1).normals, -1, 0), strict=True
+    ):
+        write_map(file, component * 0.8, ",")
+    first, second = validate_tang(people.root).errors
+    assert "normal/0000001_1.txt: 100% of the normals inside the mask are no unit vectors" in str(first)
+    assert "normal/0000002_1.txt: 255 x 256 values" in str(second)
 
 
-def test_iuv_without_parts_on_the_person_is_an_error(tiktok):
-    write_png(tiktok.png("densepose", "0000011"), np.zeros((32, 24, 3), np.uint8))
-    assert "densepose/0000011.png: no body part inside the mask" in only_error(validate_tiktok(tiktok.root))
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (lambda rgb: rgb[..., ::-1], "order I, U, V"),
+        (lambda rgb: rgb[..., [1, 0, 2]], "order U, V, I"),
+        (lambda rgb: rgb[:, ::-1], "mirrored left to right"),
+        (lambda rgb: np.roll(rgb, 10, axis=0), "10 pixels too low"),
+        (lambda rgb: rgb * 0, "no body part at all"),
+    ],
+)
+def test_wrong_densepose_is_named(frames, change, text):
+    file = frames.png("densepose", "0000011")
+    write_png(file, np.ascontiguousarray(change(np.asarray(Image.open(file)))))
+    error = only_error(validate_tiktok(frames.root))
+    assert "densepose/0000011.png: " in error
+    assert text in error
 
 
-def test_iuv_of_few_parts_or_of_the_wrong_scale_is_a_warning(tiktok):
-    rgb = np.asarray(Image.open(tiktok.png("densepose", "0000011"))).copy()
-    rgb[..., 2] = (rgb[..., 2] > 0) * 3
-    rgb[..., :2] = rgb[..., :2] > 100
-    write_png(tiktok.png("densepose", "0000011"), rgb)
-    report = validate_tiktok(tiktok.root)
-    assert not report.errors
-    text = " ".join(str(warning) for warning in report.warnings)
-    assert "1 body parts" in text
-    assert "U and V of at most 1" in text
+def test_predicted_normals_are_looked_at(frames):
+    write_map(frames.pred_normal_files("0000011")[0], -doll().normals[..., 0], " ")
+    assert "pred_normals/0000011_1.txt: nx of the wrong sign" in only_warning(validate_tiktok(frames.root))
+    frames.pred_normal_files("0000010")[1].unlink()
+    assert "pred_normals/0000010_2.txt: file is missing" in str(validate_tiktok(frames.root).errors[0])
 
 
-def test_sequences_that_name_missing_frames_are_an_error(tiktok):
-    tiktok.png("color_WO_bg", "0000012").unlink()
-    assert "color_WO_bg/0000012.png: file is missing" in only_error(validate_tiktok(tiktok.root))
+def test_correspondences_are_looked_at(frames):
+    (frames.root / "correspondences/corrs/0000010_0000011_i_limit.txt").unlink()
+    assert "0000010_0000011_i_limit.txt: file is missing" in only_error(validate_tiktok(frames.root))
 
 
-def test_missing_camera_is_an_error(tang):
-    (tang.root / "hdnet.json").write_text(json.dumps({"cameras": {"0000000": CAMERA.to_dict()}}))
-    messages = [str(error) for error in validate_tang(tang.root).errors]
-    assert len(messages) == 2
-    assert "hdnet.json: no camera for frame 0000001" in messages[0]
+def test_identical_frames_are_warnings(frames):
+    for kind in ("color", "color_WO_bg", "densepose", "mask"):
+        shutil.copy(frames.png(kind, "0000010"), frames.png(kind, "0000011"))
+    assert "color_WO_bg/0000011.png: the same picture as 0000010.png" in only_warning(validate_tiktok(frames.root))
+
+
+def test_heldout_people_of_the_training_are_warnings(raw):
+    for kind in ("color", "color_WO_bg", "densepose", "mask", "depth", "normal"):
+        for file in (raw / "Tang_data" / kind).glob("0000001*"):
+            shutil.copy(file, raw / "heldout/Tang_data" / kind / file.name)
+    warning = only_warning(validate_raw(raw)["heldout"])
+    assert "heldout/Tang_data/color_WO_bg/0000001.png: the same picture as" in warning
+
+
+def test_cameras_are_looked_at(people):
+    cameras = {name: CAMERA.to_dict() for name in LABELLED[:2]}
+    (people.root / "hdnet.json").write_text(json.dumps({"cameras": cameras}))
+    assert "hdnet.json: no camera for frame 0000002" in only_error(validate_tang(people.root))
+    (people.root / "hdnet.json").write_text("{")
+    assert "hdnet.json: cannot be read as JSON" in only_error(validate_tang(people.root))
+    (people.root / "hdnet.json").unlink()
+    report = validate_tang(people.root)
+    assert report.errors == []
+    assumed, unfit = map(str, report.warnings)
+    assert "the original's camera is assumed" in assumed
+    assert "together fit a camera of focal length 31" in unfit
+    assert "not the given one of 314 and (34, 139)" in unfit
+
+
+def test_computed_and_loose_normals_are_warnings(people):
+    from hdnet.data.validate_normals import Surface
+
+    for seed, name in enumerate(LABELLED):
+        sample = doll(name, seed)
+        surface = Surface.of(sample.depth_m, sample.mask, CAMERA)
+        normals = np.zeros_like(sample.normals)
+        normals[surface.box] = surface.normals()
+        for file, component in zip(people.normal_files(name), np.moveaxis(normals, -1, 0), strict=True):
+            write_map(file, component, ",")
+    assert "normals equal those of the depth maps" in only_warning(validate_tang(people.root))
+    rng = np.random.default_rng(0)
+    for seed, name in enumerate(LABELLED):
+        sample = doll(name, seed)
+        normals = sample.normals + rng.normal(scale=1.6, size=sample.normals.shape) * sample.mask[..., None]
+        normals /= np.maximum(np.linalg.norm(normals, axis=-1, keepdims=True), 1e-9)
+        for file, component in zip(people.normal_files(name), np.moveaxis(normals, -1, 0), strict=True):
+            write_map(file, component, ",")
+    report = validate_tang(people.root)
+    assert any("normals follow the depth maps only loosely" in str(warning) for warning in report.warnings)
 
 
 @pytest.mark.slow
-def test_two_processes_report_the_same_as_one(tang):
-    tang.png("mask", "0000000").write_text("text")
-    assert validate_tang(tang.root, jobs=2) == validate_tang(tang.root)
+def test_two_processes_report_the_same_as_one(people):
+    people.png("mask", "0000000").write_text("text")
+    assert validate_tang(people.root, jobs=2) == validate_tang(people.root)

@@ -40,7 +40,7 @@ def test_upsampling_is_tensorflow_1s():
 
 
 def test_block_agrees_with_numpy():
-    block = Block(2, 3).double()
+    block = Block(2, 3, "image").double()
     torch.nn.init.normal_(block.shift)
     x = torch.randn(2, 2, 5, 6, dtype=torch.float64)
     conv = torch.nn.functional.conv2d(x, block.conv.weight, block.conv.bias, padding=1).detach().numpy()
@@ -57,6 +57,25 @@ def test_an_image_does_not_depend_on_its_batch():
     torch.testing.assert_close(alone[0], together[0])
     # The path that batches on other devices and in exports gives the same.
     torch.testing.assert_close(model._stack(x), model(x))
+
+
+def test_batch_statistics_while_training_only():
+    """The original's normalisation over the whole batch, against NumPy; in use the image's own, as ever."""
+    block = Block(2, 3, "batch").double()
+    x = torch.randn(2, 2, 5, 6, dtype=torch.float64)
+    conv = torch.nn.functional.conv2d(x, block.conv.weight, block.conv.bias, padding=1).detach().numpy()
+    mean, variance = conv.mean((0, 2, 3), keepdims=True), conv.var((0, 2, 3), keepdims=True)
+    np.testing.assert_allclose(
+        block.train()(x).detach(), np.maximum((conv - mean) / np.sqrt(variance + 1e-3), 0), atol=1e-12
+    )
+    torch.testing.assert_close(block.eval()(x)[1:], block(x[1:]))
+
+    batch, image = DepthEstimator(width=2, norm="batch").double(), DepthEstimator(width=2).double()
+    image.load_state_dict(batch.state_dict())
+    x = torch.rand(2, 9, 32, 32, dtype=torch.float64) * torch.tensor([1.0, 50.0])[:, None, None, None]
+    torch.testing.assert_close(batch.eval()(x), image(x))
+    torch.testing.assert_close(batch.train()(x[:1]), image(x[:1]))
+    assert (batch(x) - image(x)).abs().max() > 1e-3
 
 
 def test_training_and_evaluation_mode_are_one():
@@ -88,6 +107,8 @@ def test_unit_scale_brings_all_channels_to_minus_one_to_one():
 
 
 def test_bad_configurations_are_refused():
+    with pytest.raises(ModelError, match="norm must be"):
+        HourglassConfig(3, 3, norm="group")
     with pytest.raises(ModelError, match="width"):
         HourglassConfig(3, 3, width=0)
     with pytest.raises(ModelError, match="input_scale"):

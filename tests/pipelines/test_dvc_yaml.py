@@ -6,8 +6,8 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[2]
-STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())
+STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text().replace("${data.folder}", PARAMS["data"]["folder"]))["stages"]
 ORDER = [
     "acquire", "validate", "pack", "train_normal", "predict_normals", "correspond", "train_depth", "train_hdnet",
     "evaluate", "register",
@@ -47,6 +47,11 @@ def test_parameters_exist_and_runtime_is_none_of_them(name):
 def test_every_section_steers_a_stage():
     used = {parameter for stage in STAGES.values() for parameter in stage.get("params", [])}
     assert used == set(PARAMS) - {"runtime"}
+
+
+def test_the_users_data_is_a_dependency_that_a_fresh_clone_has():
+    assert PARAMS["data"]["folder"] in STAGES["acquire"]["deps"]
+    assert (ROOT / PARAMS["data"]["folder"] / "README.md").is_file()
 
 
 def test_pipeline_files_are_short():

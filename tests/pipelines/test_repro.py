@@ -4,63 +4,20 @@ from __future__ import annotations
 
 import io
 import json
-import os
-import shutil
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
+from checkouts import ROOT, Checkout, small_params
 
-ROOT = Path(__file__).parents[2]
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
-
-
-def small_params() -> dict:
-    values = yaml.safe_load((ROOT / "params.yaml").read_text())
-    values["data"] |= {"people": 4, "heldout_people": 2, "sequences": 1, "frames_per_sequence": 3}
-    values["correspond"]["partners"] = 1
-    values["model"]["width"] = 2
-    for stage in ("train_normal", "train_depth", "train_hdnet"):
-        values[stage] |= {"steps": 4, "batch_size": 1}
-    values["train_hdnet"]["pairs_per_step"] = 1
-    values["runtime"] |= {"jobs": 1, "precision": "32", "log_every": 2, "checkpoint_every": 2}
-    return values
-
-
-class Checkout:
-    """A copy of the repository's code in a git repository of its own."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        ignore = shutil.ignore_patterns("__pycache__", "tmp", "cache", "config.local", "*.db")
-        for name in ("hdnet", "pipelines", "serving", ".dvc"):
-            shutil.copytree(ROOT / name, folder / name, ignore=ignore)
-        for name in ("dvc.yaml", ".dvcignore", ".gitignore"):
-            shutil.copy(ROOT / name, folder / name)
-        self.write_params(small_params())
-        subprocess.run(["git", "init", "-q"], cwd=folder, check=True)
-
-    def write_params(self, values: dict) -> None:
-        (self.folder / "params.yaml").write_text(yaml.safe_dump(values))
-
-    def dvc(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-        environment.pop("MLFLOW_TRACKING_URI", None)
-        return subprocess.run(
-            ["dvc", *arguments], cwd=self.folder, env=environment, capture_output=True, text=True, check=False
-        )
-
-    def ran(self, done: subprocess.CompletedProcess[str]) -> list[str]:
-        return [line.split("'")[1] for line in done.stdout.splitlines() if line.startswith("Running stage")]
 
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
-    made = Checkout(tmp_path_factory.mktemp("checkout"))
+    made = Checkout.of_the_code(tmp_path_factory.mktemp("checkout"))
+    made.write_params(small_params())
     done = made.dvc("repro")
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     assert len(made.ran(done)) == 10

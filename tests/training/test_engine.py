@@ -1,5 +1,6 @@
 import csv
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -41,11 +42,12 @@ def make_engine(trained_data, tmp_path):
         torch.manual_seed(0)
         stream = Stream(LabelledDataset(PackedLabelled(trained_data.labelled)), 2, collate)
         task = NormalTask(changes.pop("model", None) or NormalEstimator(2, "unit"), stream)
+        workers = changes.pop("loader_workers", None)
         schedule = Schedule(**{
             "steps": steps, "learning_rate": 1e-3, "adam_eps": 1e-8, "tf_epsilon": False, "schedule": "cosine",
             "grad_clip": 1.0, "seed": seed, **changes,
         })  # fmt: skip
-        runtime = Runtime("cpu", "32", log_every=1, panel_every=3, checkpoint_every=2)
+        runtime = Runtime("cpu", "32", log_every=1, panel_every=3, checkpoint_every=2, loader_workers=workers)
         return Engine(
             task, schedule, runtime, CheckpointFolder(tmp_path / name, 2), StoppingTracker(tmp_path / f"{name}-report")
         )
@@ -84,6 +86,20 @@ def test_stopped_and_resumed_equals_never_stopped(make_engine, stop_at):
     assert curve(resumed) == curve(whole)
     for name, tensor in weights(whole).items():
         assert torch.equal(tensor, weights(resumed)[name]), name
+
+
+def test_who_reads_the_samples_changes_nothing(make_engine):
+    """Not even from one part of a run to the next."""
+    whole = make_engine("whole")
+    whole.run()
+    broken = make_engine("broken", loader_workers=2)
+    broken.tracker.stop_at = 3
+    with pytest.raises(PowerCutError):
+        broken.run()
+    resumed = make_engine("broken", loader_workers=1)
+    resumed.run()
+    assert curve(resumed) == curve(whole)
+    assert all(torch.equal(tensor, weights(resumed)[name]) for name, tensor in weights(whole).items())
 
 
 def test_a_damaged_newest_checkpoint_costs_only_its_steps(make_engine, caplog):
@@ -149,9 +165,11 @@ from hdnet.training.tracking import FileTracker
 torch.set_num_threads(1)
 torch.manual_seed(0)
 data, out, steps = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
+workers = int(sys.argv[4]) if len(sys.argv) > 4 else 0
 task = NormalTask(NormalEstimator(2, "unit"), Stream(LabelledDataset(PackedLabelled(data)), 2, collate))
 schedule = Schedule(steps, 1e-3, 1e-8, False, "constant", 1.0, 7)
-Engine(task, schedule, Runtime("cpu", "32", 5, 10**6, 1), CheckpointFolder(out / "run", 2), FileTracker(out)).run()
+runtime = Runtime("cpu", "32", 5, 10**6, 1, loader_workers=workers)
+Engine(task, schedule, runtime, CheckpointFolder(out / "run", 2), FileTracker(out)).run()
 torch.save(task.model.state_dict(), out / "final.pt")
 """
 
@@ -175,6 +193,22 @@ def test_a_killed_process_is_continued_bit_by_bit(trained_data, tmp_path, number
     assert start(out).wait() == 0
     whole, resumed = (torch.load(Path(folder) / "final.pt") for folder in (tmp_path / "whole", out))
     assert all(torch.equal(tensor, resumed[name]) for name, tensor in whole.items())
+
+
+@pytest.mark.slow
+def test_ctrl_c_is_the_trainings_and_not_its_readers(trained_data, tmp_path):
+    """It reaches all processes of the terminal; the readers go on until the step in flight is saved."""
+    command = [sys.executable, "-c", SCRIPT, str(trained_data.labelled), str(tmp_path), "100000", "2"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    run = CheckpointFolder(tmp_path / "run", 2)
+    deadline = time.monotonic() + 120
+    while not run.paths() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    stopped = int(re.search(r"KeyboardInterrupt: train_normal: stopped after step (\d+)", errors)[1])
+    assert run.load_latest()["step"] == stopped
 
 
 @pytest.mark.slow

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from hdnet.training.optim import learning_rate_factor, make_adam, tensorflow_epsilon
+from hdnet.errors import TrainingError
+from hdnet.training.optim import learning_rate_factor, make_adam, moments_of, set_moments, tensorflow_epsilon
 
 
 def tensorflow_adam(gradients, rate, eps, beta1=0.9, beta2=0.999):
@@ -44,3 +45,44 @@ def test_schedules():
     assert cosine[0] == 1
     assert cosine[-1] == pytest.approx(0.05)
     assert all(a > b for a, b in itertools.pairwise(cosine))
+
+
+def test_moments_carry_on_where_another_optimiser_stopped():
+    """Six steps at once, and three, then three more by a new optimiser with the first one's moments."""
+    torch.manual_seed(0)
+    inputs, begin = torch.randn(6, 4, 3), torch.nn.Linear(3, 2).state_dict()
+
+    def steps(model, optimiser, chosen):
+        for x in inputs[chosen]:
+            optimiser.zero_grad()
+            model(x).square().mean().backward()
+            optimiser.step()
+
+    def network(state):
+        model = torch.nn.Linear(3, 2)
+        model.load_state_dict(state)
+        return model, make_adam(model.parameters(), 1e-2, 1e-8)
+
+    whole, optimiser = network(begin)
+    steps(whole, optimiser, slice(6))
+    first, optimiser = network(begin)
+    steps(first, optimiser, slice(3))
+    moments = {name: tensor.clone() for name, tensor in moments_of(optimiser, first).items()}
+    second, optimiser = network(first.state_dict())
+    set_moments(optimiser, second, moments)
+    steps(second, optimiser, slice(3, 6))
+    assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), second.parameters(), strict=True))
+    assert moments["steps"] == 3
+
+
+def test_moments_of_another_network_are_refused():
+    model, other = torch.nn.Linear(3, 2), torch.nn.Linear(3, 4)
+    optimiser = make_adam(model.parameters(), 1e-2, 1e-8)
+    model(torch.ones(1, 3)).sum().backward()
+    optimiser.step()
+    moments = moments_of(optimiser, model)
+    fresh = make_adam(other.parameters(), 1e-2, 1e-8)
+    with pytest.raises(TrainingError, match="another network: weight does not fit"):
+        set_moments(fresh, other, moments)
+    with pytest.raises(TrainingError, match=r"mean\.weight does not fit"):
+        set_moments(fresh, other, {name: t for name, t in moments.items() if name != "mean.weight"})

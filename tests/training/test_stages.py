@@ -7,13 +7,13 @@ import torch
 from hdnet import stages
 from hdnet.errors import DataError, ModelError
 from hdnet.models import DepthEstimator
-from hdnet.models.weights import load_estimator, load_hdnet, read_header
+from hdnet.models.weights import load_estimator, load_hdnet, load_moments, read_header
 from hdnet.params import Params, parse_section
 from hdnet.training import stages as training
 from hdnet.workspace import Workspace
 
 
-def joint(work, out, params):
+def joint(work, out, params, depth_model=None):
     return training.train_hdnet(
         work.labelled,
         work.labelled_normals,
@@ -21,7 +21,7 @@ def joint(work, out, params):
         work.frame_normals,
         work.correspondences,
         work.normal_model,
-        work.depth_model,
+        depth_model or work.depth_model,
         out / "hdnet.safetensors",
         out / "report",
         out / "checkpoints",
@@ -29,10 +29,16 @@ def joint(work, out, params):
     )
 
 
-def with_steps(params, **changes):
+def with_steps(params, stage="train_hdnet", **changes):
     values = params.model_dump(by_alias=True)
-    values["train_hdnet"] |= changes
+    values[stage] |= changes
     return parse_section(Params, values, "changed")
+
+
+def depth(work, out, params, start=None):
+    model, report = out / "depth.safetensors", out / "report"
+    training.train_depth(work.labelled, work.labelled_normals, model, report, out / "checkpoints", params, start=start)
+    return model
 
 
 def test_every_stage_leaves_model_report_and_no_checkpoints(trained_data, tiny_params, tmp_path):
@@ -58,6 +64,56 @@ def test_warm_start_can_be_switched_off(trained_data, tiny_params, tmp_path):
     )
     torch.testing.assert_close(warm, start, atol=1e-6, rtol=0)
     assert (cold - start).abs().max() > 1e-3
+
+
+def test_the_joint_stage_can_continue_with_adams_moments(trained_data, tiny_params, tmp_path):
+    params = with_steps(tiny_params, "train_depth", keep_moments=True)
+    kept = depth(trained_data, tmp_path / "depth", params)
+    assert load_moments(kept)["steps"] == params.train_depth.steps
+    # One step with a gradient that hardly counts beside 1e6: with moments the old mean alone decides where it goes.
+    changes = {}
+    for warm in (True, False):
+        one_step = with_steps(params, steps=1, warm_moments=warm, grad_clip=1e-9, schedule="constant")
+        out = tmp_path / f"joint_{warm}"
+        joint(trained_data, out, one_step, depth_model=kept)
+        after = load_hdnet(out / "hdnet.safetensors").depth_estimator.head.weight
+        changes[warm] = after - load_estimator(kept, DepthEstimator).head.weight
+    moments, settings = load_moments(kept), params.train_hdnet
+    t = moments["steps"].item() + 1
+    mean, square = (
+        moments["mean.head.weight"] * 0.9 / (1 - 0.9**t),
+        moments["square.head.weight"] * 0.999 / (1 - 0.999**t),
+    )
+    expected = -settings.learning_rate * mean / (square.sqrt() + settings.adam_eps)
+    torch.testing.assert_close(changes[True], expected, rtol=1e-3, atol=1e-8)
+    assert (changes[False] - changes[True]).abs().max() > 1e-5
+
+
+def test_moments_that_were_not_kept_are_missed_by_name(trained_data, tiny_params, tmp_path):
+    params = with_steps(tiny_params, "train_depth", keep_moments=True)
+    with pytest.raises(ModelError, match="keep_moments: true"):
+        joint(trained_data, tmp_path, with_steps(params, warm_moments=True))
+
+
+@pytest.mark.parametrize("source", ["depth_model", "hdnet_model"])
+def test_a_training_starts_from_a_model_file(trained_data, tiny_params, tmp_path, source):
+    """From a network alone or out of a complete model; what the file was normalised by does not matter."""
+    frozen = with_steps(tiny_params, "train_depth", steps=1, learning_rate=1e-12)
+    start = trained_data.depth_model
+    if source == "hdnet_model":
+        joint(trained_data, tmp_path / "whole", with_steps(tiny_params, steps=1, learning_rate=1e-12))
+        start = tmp_path / "whole/hdnet.safetensors"
+    out = depth(trained_data, tmp_path / "again", frozen, start)
+    before, after = (load_estimator(path, DepthEstimator).blocks[0].conv.weight for path in (start, out))
+    torch.testing.assert_close(after, before, atol=1e-6, rtol=0)
+    assert "data.start" in read_header(out)["provenance"]
+
+
+def test_a_start_of_another_shape_is_refused(trained_data, tiny_params, tmp_path):
+    values = tiny_params.model_dump(by_alias=True)
+    values["model"]["width"] = 3
+    with pytest.raises(ModelError, match=r"holds a network of width 2 .* params\.yaml says 3"):
+        depth(trained_data, tmp_path, parse_section(Params, values, "wide"), trained_data.depth_model)
 
 
 def test_an_interrupted_stage_goes_on_and_another_configuration_does_not_take_its_checkpoints(

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from hdnet import losses
+from hdnet.data.batches import prepare
 from hdnet.data.datasets import LabelledDataset, PairDataset, collate
 from hdnet.data.packed import PackedFrames, PackedLabelled, PseudoNormals
 from hdnet.geometry import depth_to_normals
@@ -26,20 +27,22 @@ def batch_of(stream):
 
 
 def test_normal_task(labelled):
-    task, people = NormalTask(NormalEstimator(2, "unit"), labelled), batch_of(labelled)
-    loss, terms = task.loss(task.model, {"labelled": people})
-    expected = losses.normal_angle(task.model(people["image"]), people["normals"], people["mask"])
+    task, batch = NormalTask(NormalEstimator(2, "unit"), labelled), {"labelled": batch_of(labelled)}
+    loss, terms = task.loss(task.model, batch)
+    people = prepare(batch["labelled"])
+    expected = losses.normal_angle(task.model(people["image"]).double(), people["normals"], people["mask"])
     torch.testing.assert_close(loss, expected)
     assert terms["normal_rad"] == loss
-    (panel,) = task.panels(task.model, {"labelled": people}).values()
+    (panel,) = task.panels(task.model, batch).values()
     assert panel.shape == (32, 96, 3)
 
 
 def test_depth_task_weighs_its_terms_and_sees_true_normals(labelled):
     task = DepthTask(DepthEstimator(2, "unit", 4.0), labelled, DepthWeights(2, 3, 5), "original")
-    people = batch_of(labelled)
-    loss, terms = task.loss(task.model, {"labelled": people})
-    depth = task.model(depth_inputs(people["image"], people["normals"], people["vui"]))
+    stored = batch_of(labelled)
+    loss, terms = task.loss(task.model, {"labelled": stored})
+    people = prepare(stored)
+    depth = task.model(depth_inputs(people["image"], people["normals"], people["vui"])).double()
     normals = depth_to_normals(depth, people["mask"], people["camera"], "original")
     expected = (
         2 * losses.depth_mse(depth, people["depth"], people["mask"])
@@ -52,10 +55,10 @@ def test_depth_task_weighs_its_terms_and_sees_true_normals(labelled):
 
 def test_given_input_normals_take_the_true_ones_place(trained_data, labelled):
     given = LabelledDataset(PackedLabelled(trained_data.labelled), PseudoNormals(trained_data.labelled_normals))
-    people = collate([given[index] for index in range(3)])
+    people = prepare(collate([given[index] for index in range(3)]))
     task = DepthTask(DepthEstimator(2, "unit", 4.0), labelled, DepthWeights(1, 0, 0), "exact")
     loss, _ = task.loss(task.model, {"labelled": people})
-    depth = task.model(depth_inputs(people["image"], people["input_normals"], people["vui"]))
+    depth = task.model(depth_inputs(people["image"], people["input_normals"], people["vui"])).double()
     torch.testing.assert_close(loss, losses.depth_mse(depth, people["depth"], people["mask"]))
     assert not torch.equal(people["input_normals"], people["normals"])
 
@@ -66,13 +69,25 @@ def test_joint_task_adds_both_frames_and_the_warp(labelled, pairs):
     batch = {"labelled": batch_of(labelled), "pairs": batch_of(pairs)}
     total, terms = task.loss(model, batch)
     labelled_only, _ = DepthTask(model, labelled, task.weights, "exact").loss(model, batch)
-    i, j = batch["pairs"]["i"], batch["pairs"]["j"]
-    depth_i, depth_j = (model(depth_inputs(one["image"], one["normals"], one["vui"])) for one in (i, j))
-    warp_m, warp_px = losses.warp(depth_i, depth_j, batch["pairs"]["rows"], i["camera"])
+    pair = prepare(batch["pairs"])
+    i, j = pair["i"], pair["j"]
+    depth_i, depth_j = (model(depth_inputs(one["image"], one["normals"], one["vui"])).double() for one in (i, j))
+    warp_m, warp_px = losses.warp(depth_i, depth_j, pair["rows"], i["camera"])
     expected = labelled_only + 3 * terms["unlabelled_normal_rad"] + 5 * warp_m
     torch.testing.assert_close(total, expected)
     torch.testing.assert_close(terms["warp_px"], warp_px)
     assert set(task.panels(model, batch)) == {"labelled", "unlabelled"}
+
+
+def test_the_originals_statistics_do_not_reach_from_one_set_of_pictures_into_another(labelled, pairs):
+    """With norm="batch" people and both frames go through the network apart, as the original's three towers."""
+    model = DepthEstimator(2, "unit", 4.0, "batch").train()
+    torch.nn.init.normal_(model.head.weight)
+    task = HDNetTask(model, labelled, pairs, DepthWeights(1, 1, 1), PairWeights(1, 1), "exact")
+    batch = {"labelled": batch_of(labelled), "pairs": batch_of(pairs)}
+    alone, _ = DepthTask(model, labelled, task.weights, "exact").loss(model, batch)
+    _, terms = task.loss(model, batch)
+    torch.testing.assert_close(terms["depth_m2"] + terms["scale_invariant_m2"] + terms["normal_rad"], alone)
 
 
 def test_every_weight_of_zero_silences_its_term(labelled, pairs):

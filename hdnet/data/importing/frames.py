@@ -1,0 +1,200 @@
+"""From a full frame of any size, its mask and its DensePose map to one 256 x 256 frame with its camera."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from scipy import ndimage
+
+from hdnet.crop import NETWORK_SIZE, Crop, bounds, network_inputs
+from hdnet.data.importing.cuts import Look, look_at
+from hdnet.data.importing.densepose_kind import densepose_order, read_densepose_rgb
+from hdnet.data.importing.frame_files import FrameFiles, as_data_error, read_iuv, read_person
+from hdnet.data.importing.intrinsics import Intrinsics
+from hdnet.data.samples import UnlabelledFrame
+from hdnet.errors import DataError
+from hdnet.geometry import Camera
+from hdnet.pictures import IuvOrder
+
+_MIN_INSIDE = 0.005
+# DensePose reaches a little beyond a mask; what lies further away, in parts of the picture's side, is somebody else's.
+_SPILL = 0.03
+_FOREIGN_PARTS = 0.2
+_LEAST_COVERED, _WELL_COVERED = 0.05, 0.3
+
+
+@dataclass(frozen=True)
+class FrameOptions:
+    """How frames are read and cut.
+
+    Attributes:
+        intrinsics: Cameras of the full frames.
+        margin: Free room around the person in parts of its size.
+        iuv_order: Channel order of the DensePose pictures; None finds it out.
+        keep_largest: Take the largest silhouette where several are large, instead of refusing the frame.
+        cut_detection: Look for changes of shot.
+    """
+
+    intrinsics: Intrinsics = field(default_factory=Intrinsics)
+    margin: float = 0.1
+    iuv_order: IuvOrder | None = None
+    keep_largest: bool = False
+    cut_detection: bool = True
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.margin <= 1:
+            raise DataError(f"--margin {self.margin:g}: expected 0 to 1, parts of the person's size")
+
+
+@dataclass(frozen=True, eq=False)
+class Survey:
+    """What planning needs to know of a frame.
+
+    Attributes:
+        reason: Why the frame is refused; None where it can be used.
+        size: (width, height) in pixels.
+        box: (top, bottom, left, right) of the person, first and last + 1 pixel.
+        area: Pixels of the mask.
+        look: For finding cuts; None where not wanted.
+        order: Channel order of the DensePose picture where it was looked at and is clear.
+    """
+
+    reason: str | None = None
+    size: tuple[int, int] = (0, 0)
+    box: tuple[int, int, int, int] = (0, 0, 0, 0)
+    area: int = 0
+    look: Look | None = None
+    order: IuvOrder | None = None
+
+
+def survey_frame(files: FrameFiles, options: FrameOptions, with_densepose: bool) -> Survey:
+    """Looks at picture and mask, and at DensePose on request.
+
+    Args:
+        files: The frame.
+        options: How to read it.
+        with_densepose: Also find out the order of the DensePose channels; costs a third more.
+    """
+    order: IuvOrder | None = None
+    try:
+        if files.problem or not files.image:
+            raise DataError(files.problem or f"{files.source}: has no picture")
+        if with_densepose and files.densepose and options.iuv_order is None:
+            order = _order_or_none(Path(files.densepose))
+        image, mask, _ = read_person(files, options.keep_largest)
+    except DataError as error:
+        return Survey(reason=str(error), order=order)
+    (top, bottom), (left, right) = bounds(mask)
+    return Survey(
+        None,
+        (image.shape[1], image.shape[0]),
+        (top, bottom, left, right),
+        int(np.count_nonzero(mask)),
+        look_at(image, mask) if options.cut_detection else None,
+        order,
+    )
+
+
+@dataclass(frozen=True, slots=True)  # 100,000 of them are in memory
+class Cut:
+    """What planning decided for a frame.
+
+    Attributes:
+        name: 7-digit name that the frame gets.
+        shot: Sequence that it is put into.
+        window: Where to cut, in pixels of the picture.
+        camera: Camera of the window.
+        order: Channel order of its DensePose picture.
+    """
+
+    name: str
+    shot: str
+    window: Crop
+    camera: Camera
+    order: IuvOrder
+
+
+def cut_frame(files: FrameFiles, cut: Cut, keep_largest: bool) -> tuple[UnlabelledFrame, tuple[str, ...]]:
+    """Cuts the window out of a full frame.
+
+    Colours are antialiased and white beyond the picture; white background, mask and IUV are made by the rules of
+    inference (:func:`hdnet.crop.network_inputs`): a mask pixel counts where the mask covers more than half of it; I,
+    U, V are taken from the nearest pixel and never mixed. DensePose further from the mask than 3 % of the picture
+    belongs to somebody else and becomes background.
+
+    Args:
+        files: The frame.
+        cut: Where and how.
+        keep_largest: As in :class:`FrameOptions`.
+
+    Returns:
+        The frame, and notes for the report.
+
+    Raises:
+        DataError: A file is missing, damaged or unfit; the line names it.
+    """
+    if files.problem or not files.image or not files.densepose:
+        raise DataError(files.problem or f"{files.source}: has no DensePose picture")
+    image, mask, notes = read_person(files, keep_largest)
+    iuv, iuv_notes = read_iuv(Path(files.densepose), cut.order, mask.shape)
+    inputs, inside = as_data_error(lambda: network_inputs(image, mask, iuv, cut.window), files)
+    if inside.mean() < _MIN_INSIDE:
+        raise DataError(
+            f"{files.mask or files.image}: the person covers {inside.mean():.1%} of the window; expected "
+            f"{_MIN_INSIDE:.1%} or more, a person that stands in the picture"
+        )
+    cut_iuv, foreign = _own_parts(inputs[3:6].transpose(1, 2, 0).astype(np.uint8), inside)
+    covered = float((cut_iuv[..., 0][inside] > 0).mean())
+    if covered < _LEAST_COVERED:
+        raise DataError(
+            f"{files.densepose}: body parts cover {covered:.0%} of the mask; expected 30 % or more; check that mask "
+            "and DensePose belong to this frame"
+        )
+    notes += iuv_notes
+    notes += ["DensePose of somebody else, outside the mask, left out"] * foreign
+    notes += ["body parts cover less than 30 % of the mask"] * (covered < _WELL_COVERED)
+    notes += ["the person reaches beyond the window"] * _reaches_beyond(mask, cut.window)
+    white_image = np.round(inputs[:3]).clip(0, 255).astype(np.uint8).transpose(1, 2, 0)
+    colours = _cut_colours(image, cut.window)
+    frame = UnlabelledFrame(cut.name, cut.shot, colours, white_image, cut_iuv, inside, cut.camera)
+    return frame, tuple(notes)
+
+
+def _own_parts(iuv: np.ndarray, inside: np.ndarray) -> tuple[np.ndarray, bool]:
+    """IUV near the mask alone, and whether much was elsewhere."""
+    reach = 2 * round(_SPILL * NETWORK_SIZE) + 1
+    near = ndimage.maximum_filter(inside, size=reach)
+    foreign = (iuv[..., 0] > 0) & ~near
+    much = bool(foreign.sum() > _FOREIGN_PARTS * inside.sum())
+    return np.where(near[..., None], iuv, np.uint8(0)), much
+
+
+def _cut_colours(image: np.ndarray, window: Crop) -> np.ndarray:
+    """(S, S, 3) uint8 of the whole picture, white beyond it, by the filter that the network's input is made with."""
+    # In Pillow's coordinates pixel 0 spans 0..1.
+    side = window.zoom * NETWORK_SIZE
+    left, top = window.left + 0.5 - window.zoom / 2, window.top + 0.5 - window.zoom / 2
+    reach = int(np.ceil(max(window.zoom, 1.0))) + 1
+    x, y = int(np.floor(left)) - reach, int(np.floor(top)) - reach
+    size = int(np.ceil(side)) + 2 * reach + 1
+    # Image.crop fills with black what lies beyond the picture.
+    darkness = Image.fromarray(~image).crop((x, y, x + size, y + size))
+    box = (left - x, top - y, left - x + side, top - y + side)
+    resized = darkness.resize((NETWORK_SIZE, NETWORK_SIZE), Image.Resampling.BILINEAR, box=box)
+    return ~np.asarray(resized)
+
+
+def _reaches_beyond(mask: np.ndarray, window: Crop) -> bool:
+    (top, bottom), (left, right) = bounds(mask)
+    x, y = window.places(np.array([left - 0.5, right - 0.5]), np.array([top - 0.5, bottom - 0.5]))
+    return bool(min(x[0], y[0]) < -1 or max(x[1], y[1]) > NETWORK_SIZE)
+
+
+def _order_or_none(file: Path) -> IuvOrder | None:
+    try:
+        return densepose_order(read_densepose_rgb(file), file)
+    except DataError:
+        return None  # refused by name when the frame is cut

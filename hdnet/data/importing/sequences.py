@@ -1,0 +1,192 @@
+"""What belongs together in an imported video: its shots, the window of every frame, the order of the IUV channels."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from hdnet.crop import Crop
+from hdnet.data.importing.cuts import find_cuts
+from hdnet.data.importing.frame_files import FrameFiles
+from hdnet.data.importing.frames import Cut, FrameOptions, Survey
+from hdnet.data.importing.windows import plan_windows
+from hdnet.errors import DataError
+from hdnet.pictures import IuvOrder
+
+# Less than this part of the person's usual area: the person is leaving the picture.
+_LEAST_OF_USUAL = 0.1
+# Frames of a sequence whose DensePose is looked at to find the order of its channels.
+_ORDER_SAMPLES = 7
+DEFAULT_ORDER: IuvOrder = "vui"
+
+
+@dataclass(frozen=True)
+class SequenceFiles:
+    """A video as files, one entry a frame.
+
+    Attributes:
+        name: Name of the sequence.
+        frames: In the order of time.
+        remarks: For the report.
+    """
+
+    name: str
+    frames: tuple[FrameFiles, ...]
+    remarks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)  # 100,000 of them are in memory
+class PlannedFrame:
+    """Window of a frame and the size of the picture that it is cut from; ``index`` counts the sequence's frames."""
+
+    index: int
+    shot: str
+    window: Crop
+    width: int
+    height: int
+
+    def cut(self, name: str, sequence: str, order: IuvOrder, options: FrameOptions) -> Cut:
+        """The frame's task."""
+        camera = options.intrinsics.camera(sequence, self.width, self.height)
+        window = self.window
+        return Cut(name, self.shot, window, camera.crop(window.left, window.top, window.zoom), order)
+
+
+@dataclass(frozen=True)
+class SequencePlan:
+    """Everything decided about a sequence before its frames are written.
+
+    Attributes:
+        name: The sequence.
+        order: Channel order of its DensePose pictures.
+        frames: Frames to be cut.
+        refused: Reason by index of the others.
+        remarks: For the report.
+    """
+
+    name: str
+    order: IuvOrder
+    frames: tuple[PlannedFrame, ...]
+    refused: dict[int, str]
+    remarks: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able."""
+        return {
+            "name": self.name,
+            "order": self.order,
+            "frames": [
+                [f.index, f.shot, f.window.left, f.window.top, f.window.zoom, f.width, f.height] for f in self.frames
+            ],
+            "refused": list(self.refused.items()),
+            "remarks": list(self.remarks),
+        }
+
+    @classmethod
+    def from_dict(cls, content: dict[str, Any]) -> SequencePlan:
+        """The inverse of :meth:`to_dict`."""
+        frames = tuple(
+            PlannedFrame(index, shot, Crop(left, top, zoom), width, height)
+            for index, shot, left, top, zoom, width, height in content["frames"]
+        )
+        return cls(content["name"], content["order"], frames, dict(content["refused"]), tuple(content["remarks"]))
+
+
+def looked_at(count: int) -> set[int]:
+    """Indices of the frames whose DensePose is looked at before the order of its channels is decided."""
+    return {int(i) for i in np.linspace(0, count - 1, min(count, _ORDER_SAMPLES)).round()}
+
+
+def plan_sequence(
+    sequence: SequenceFiles, surveys: Sequence[Survey], options: FrameOptions, max_gap: int
+) -> SequencePlan:
+    """Splits a sequence into shots and places the windows.
+
+    A new shot begins at a cut and where more than ``max_gap`` frame numbers are missing (numbers with a common step,
+    as of every 5th frame, have no gaps). A frame that is refused does not end a shot.
+
+    Args:
+        sequence: The files.
+        surveys: One a frame.
+        options: Margin, cameras, known order.
+        max_gap: Missing numbers inside a shot.
+    """
+    refused = {i: survey.reason for i, survey in enumerate(surveys) if survey.reason}
+    usable = [i for i in range(len(surveys)) if i not in refused]
+    for i in usable:
+        try:
+            options.intrinsics.camera(sequence.name, *surveys[i].size)
+        except DataError as error:
+            refused[i] = f"{sequence.frames[i].source}: {error}"
+    usable = [i for i in usable if i not in refused]
+    numbers = np.array([frame.number for frame in sequence.frames])
+    starts = _gaps(numbers, max_gap)
+    cuts = set()
+    if options.cut_detection:
+        looks = [surveys[i].look for i in usable]
+        cuts = {usable[k] for k in find_cuts([look for look in looks if look is not None])}
+    shots = _split(usable, starts | cuts, surveys)
+    planned: list[PlannedFrame] = []
+    for position, members in enumerate(shots, start=1):
+        shot = sequence.name if len(shots) == 1 else f"{sequence.name}-{position}"
+        kept = _not_leaving(members, surveys, sequence, refused)
+        boxes = np.array([surveys[i].box for i in kept])
+        for i, window in zip(kept, plan_windows(boxes, numbers[kept], options.margin), strict=True):
+            planned.append(PlannedFrame(i, shot, window, *surveys[i].size))
+    order, remark = _order(surveys, options)
+    remarks = [*sequence.remarks] + [remark] * bool(remark)
+    if len(shots) > 1:
+        # The frame that a shot begins with, by the last part of its name.
+        first = ", ".join(sequence.frames[members[0]].source.rsplit("/", 1)[-1] for members in shots[1:])
+        remarks.append(f"{len(shots)} shots, new ones from {first}")
+    return SequencePlan(sequence.name, order, tuple(planned), dict(sorted(refused.items())), tuple(remarks))
+
+
+def _gaps(numbers: np.ndarray, max_gap: int) -> set[int]:
+    """Indices of frames before which too many numbers are missing."""
+    if len(numbers) < 2:
+        return set()
+    steps = np.diff(numbers)
+    step = Counter(steps.tolist()).most_common(1)[0][0]
+    return {int(i) + 1 for i in np.flatnonzero(steps > step * (1 + max_gap))}
+
+
+def _split(usable: Sequence[int], starts: set[int], surveys: Sequence[Survey]) -> list[list[int]]:
+    """Usable frames by shot; a change of the picture's size ends a shot as well."""
+    shots: list[list[int]] = []
+    for i in usable:
+        before = shots[-1][-1] if shots else None
+        if before is None or any(before < start <= i for start in starts) or surveys[before].size != surveys[i].size:
+            shots.append([])
+        shots[-1].append(i)
+    return shots
+
+
+def _not_leaving(
+    members: Sequence[int], surveys: Sequence[Survey], sequence: SequenceFiles, refused: dict[int, str]
+) -> list[int]:
+    """Without the frames in which hardly anything of the person is left."""
+    usual = float(np.median([surveys[i].area for i in members]))
+    for i in members:
+        share = surveys[i].area / usual
+        if share < _LEAST_OF_USUAL:
+            refused[i] = (
+                f"{sequence.frames[i].mask or sequence.frames[i].image}: the person is cut to {share:.0%} of the usual "
+                f"size of the shot; expected {_LEAST_OF_USUAL:.0%} or more"
+            )
+    return [i for i in members if i not in refused]
+
+
+def _order(surveys: Sequence[Survey], options: FrameOptions) -> tuple[IuvOrder, str]:
+    """The order of the channels, and a remark where it had to be found out against the usual."""
+    if options.iuv_order:
+        return options.iuv_order, ""
+    found = Counter(survey.order for survey in surveys if survey.order)
+    if not found:
+        return DEFAULT_ORDER, ""
+    order = found.most_common(1)[0][0]
+    return order, "" if order == DEFAULT_ORDER else f"DensePose read in the order {', '.join(order.upper())}"

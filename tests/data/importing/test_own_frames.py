@@ -1,0 +1,224 @@
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from dance_videos import dance, paint, save, save_video
+from video_files import write_video
+
+from hdnet.cli import main
+from hdnet.data.importing.frames import FrameOptions
+from hdnet.data.importing.own_frames import OwnFrames, import_own_frames
+from hdnet.data.importing.video import Selection
+from hdnet.data.layout import TikTokFolder
+from hdnet.errors import DataError
+
+NO_CUTS = FrameOptions(cut_detection=False)
+
+
+def do_import(own: OwnFrames, out: Path, options: FrameOptions = NO_CUTS, **settings: object):
+    return import_own_frames(own, out, options, **settings)
+
+
+def own_frames(folder: Path, **values: object) -> OwnFrames:
+    return OwnFrames(
+        **{"images": folder / "images", "masks": folder / "masks", "densepose": folder / "densepose", **values}
+    )
+
+
+def raw_frames(raw: Path) -> TikTokFolder:
+    return TikTokFolder(raw / "tiktok_data")
+
+
+@pytest.fixture
+def shooting(tmp_path: Path) -> Path:
+    """Eight frames in three folders."""
+    save_video(tmp_path / "kitchen", dance(8))
+    return tmp_path / "kitchen"
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    """A video of twelve frames with folders of masks and DensePose maps, numbered from 1 as ffmpeg does."""
+    pytest.importorskip("av")
+    folder = tmp_path / "clip"
+    save_video(folder, dance(12))
+    shutil.rmtree(folder / "images")
+    write_video(folder / "clip.mp4", [paint(scene)[0] for scene in dance(12)])
+    return folder
+
+
+def test_three_folders_become_a_sequence_named_after_their_folder(shooting: Path, tmp_path: Path):
+    report = do_import(own_frames(shooting), tmp_path / "raw")
+    assert raw_frames(tmp_path / "raw").sequences() == {"kitchen": [f"{i:07d}" for i in range(8)]}
+    assert report.outcomes[0].source == "images/0001.png"
+    assert report.refused == []
+
+
+def test_the_same_frames_as_by_the_dataset_form(shooting: Path, tmp_path: Path):
+    do_import(own_frames(shooting), tmp_path / "a")
+    main(["data", "import-tiktok", str(shooting), "--out", str(tmp_path / "b"), "--no-cut-detection"])
+    for file in (tmp_path / "a" / "tiktok_data").rglob("*"):
+        if file.is_file():
+            assert file.read_bytes() == (tmp_path / "b" / file.relative_to(tmp_path / "a")).read_bytes(), file
+
+
+def test_endings_tell_the_pictures_of_one_folder_apart(tmp_path: Path):
+    for i, scene in enumerate(dance(3)):
+        image, mask, iuv = paint(scene)
+        for ending, pixels in (("img", image), ("mask", mask), ("dp", iuv[..., ::-1])):
+            save(tmp_path / "test_data" / f"{43 + i:04d}_{ending}.png", pixels)
+    folder = tmp_path / "test_data"
+    report = do_import(OwnFrames(folder, folder, folder), tmp_path / "raw")
+    assert [outcome.source for outcome in report.taken] == [
+        f"test_data/{number:04d}_img.png" for number in (43, 44, 45)
+    ]
+
+
+def test_names_that_differ_are_matched_by_number(shooting: Path, tmp_path: Path):
+    for kind, prefix in (("masks", "m"), ("densepose", "iuv-")):
+        for file in (shooting / kind).iterdir():
+            file.rename(file.with_name(f"{prefix}{int(file.stem)}.png"))
+    report = do_import(own_frames(shooting), tmp_path / "raw")
+    assert len(report.taken) == 8
+    assert "matched by number, no two names agree" in report.extra["sequences"][0]
+
+
+def test_names_without_numbers_are_taken_in_natural_order(shooting: Path, tmp_path: Path):
+    for kind in ("images", "masks", "densepose"):
+        for file in (shooting / kind).iterdir():
+            file.rename(file.with_name(f"pose {'abcdefghi'[int(file.stem)]}.png"))
+    report = do_import(own_frames(shooting, selection=Selection(every=3)), tmp_path / "raw")
+    assert [outcome.source for outcome in report.taken] == [f"images/pose {letter}.png" for letter in "beh"]
+
+
+def test_alpha_instead_of_masks(shooting: Path, tmp_path: Path):
+    for i, scene in enumerate(dance(8), start=1):
+        image, mask, _ = paint(scene)
+        save(shooting / "images" / f"{i:04d}.png", np.dstack([image, np.where(mask, np.uint8(255), np.uint8(0))]))
+    expected = do_import(own_frames(shooting), tmp_path / "a")
+    report = do_import(own_frames(shooting, masks=None), tmp_path / "b")
+    assert len(report.taken) == len(expected.taken) == 8
+    first, second = (raw_frames(tmp_path / name).read("0000003") for name in "ab")
+    np.testing.assert_array_equal(first.mask, second.mask)
+
+
+def test_partners_that_are_missing_or_double_are_named(shooting: Path, tmp_path: Path):
+    (shooting / "masks" / "0002.png").unlink()
+    shutil.copy(shooting / "densepose" / "0003.png", shooting / "densepose" / "0003_iuv.png")
+    shutil.copy(shooting / "images" / "0004.png", shooting / "images" / "0004_img.png")
+    report = do_import(own_frames(shooting), tmp_path / "raw")
+    assert {outcome.source: outcome.reason.split(": ")[1] for outcome in report.refused} == {
+        "images/0002.png": "no mask for images/0002.png; expected a file of the same name or number",
+        "images/0003.png": "0003.png and 0003_iuv.png belong to the same frame; expected one",
+        "images/0004.png": "0004.png and 0004_img.png are the same frame; expected one",
+        "images/0004_img.png": "0004.png and 0004_img.png are the same frame; expected one",
+    }
+
+
+def test_a_second_sequence_is_added(shooting: Path, tmp_path: Path):
+    raw = tmp_path / "raw"
+    do_import(own_frames(shooting), raw)
+    with pytest.raises(DataError, match=r"a sequence kitchen is in .* already; import it under another name"):
+        do_import(own_frames(shooting, selection=Selection(every=2)), raw)
+    do_import(own_frames(shooting, name="again", selection=Selection(every=2)), raw)
+    sequences = raw_frames(raw).sequences()
+    assert sequences["kitchen"] == [f"{i:07d}" for i in range(8)]
+    assert sequences["again"] == [f"{i:07d}" for i in range(8, 12)]
+    names = raw_frames(raw).names()
+    assert [raw_frames(raw).read(name).sequence for name in names] == ["kitchen"] * 8 + ["again"] * 4
+
+
+def test_a_video_with_folders_numbered_from_one(clip: Path, tmp_path: Path):
+    own = own_frames(clip, images=clip / "clip.mp4", selection=Selection(every=2))
+    report = do_import(own, tmp_path / "raw")
+    assert [outcome.source for outcome in report.taken] == [f"clip.mp4/frame {i}" for i in range(0, 12, 2)]
+    assert list(raw_frames(tmp_path / "raw").sequences()) == ["clip"]
+    assert "mask pictures matched by number, the video's first frame is 1" in report.extra["sequences"][0]
+    # Each picture with its own mask: the person's red fills the mask and nothing else.
+    for name in raw_frames(tmp_path / "raw").names():
+        frame = raw_frames(tmp_path / "raw").read(name)
+        red = frame.image[..., 0].astype(int) - frame.image[..., 2] > 60
+        assert (red & frame.mask).sum() > 0.95 * frame.mask.sum()
+    assert not list(tmp_path.glob(".*importing"))
+
+
+def test_a_video_with_folders_of_every_second_frame_in_order(clip: Path, tmp_path: Path):
+    for kind in ("masks", "densepose"):
+        for i in range(1, 13):
+            file = clip / kind / f"{i:04d}.png"
+            file.rename(clip / kind / f"{i // 2 + 1:04d}.png") if i % 2 else file.unlink()
+    own = own_frames(clip, images=clip / "clip.mp4", selection=Selection(every=2))
+    report = do_import(own, tmp_path / "raw")
+    assert len(report.taken) == 6
+    assert "mask pictures matched in order: as many as frames were taken" in report.extra["sequences"][0]
+
+
+def test_numbers_that_could_begin_at_zero_or_one_must_be_stated(clip: Path, tmp_path: Path):
+    for kind in ("masks", "densepose"):
+        for number in (1, 12):
+            (clip / kind / f"{number:04d}.png").unlink()
+    own = own_frames(clip, images=clip / "clip.mp4")
+    with pytest.raises(DataError, match=r"numbered 2 to 11 for a video of 12 frames; state by --first-number"):
+        do_import(own, tmp_path / "raw")
+    report = do_import(own_frames(clip, images=clip / "clip.mp4", first_number=1), tmp_path / "raw")
+    assert [outcome.source for outcome in report.refused] == ["clip.mp4/frame 0", "clip.mp4/frame 11"]
+
+
+def test_masks_and_lossless_densepose_as_videos_too(clip: Path, tmp_path: Path):
+    masks = [np.repeat(paint(scene)[1][..., None], 3, axis=2) * np.uint8(255) for scene in dance(12)]
+    write_video(clip / "mask.mp4", masks)
+    write_video(clip / "iuv.mkv", [paint(scene)[2][..., ::-1] for scene in dance(12)], codec="ffv1", pixels="bgr0")
+    own = OwnFrames(clip / "clip.mp4", clip / "mask.mp4", clip / "iuv.mkv")
+    report = do_import(own, tmp_path / "raw")
+    assert len(report.taken) == 12
+    expected = do_import(own_frames(clip, images=clip / "clip.mp4"), tmp_path / "by-folder")
+    assert len(expected.taken) == 12
+    frame, other = (raw_frames(tmp_path / name).read("0000005") for name in ("raw", "by-folder"))
+    assert (frame.mask ^ other.mask).mean() < 0.005  # lossy masks move an edge here and there
+    both = frame.mask & other.mask
+    assert (frame.iuv[both][:, 0] == other.iuv[both][:, 0]).mean() > 0.97
+
+
+def test_lossy_densepose_is_refused_before_anything_is_read(clip: Path, tmp_path: Path):
+    write_video(clip / "iuv.mp4", [paint(scene)[2] for scene in dance(12)])
+    own = own_frames(clip, images=clip / "clip.mp4", densepose=clip / "iuv.mp4")
+    with pytest.raises(DataError, match=r"iuv\.mp4: DensePose in a h264 video: lossy storage"):
+        do_import(own, tmp_path / "raw")
+    assert not list(tmp_path.glob(".*importing"))
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ({"images": "absent"}, "absent: expected a folder of pictures or a video file"),
+        ({"masks": "empty"}, "empty: holds no mask pictures"),
+        ({"selection": Selection(start_s=1)}, "--start and --end are for videos"),
+    ],
+)
+def test_places_that_cannot_be_used_are_refused(shooting: Path, tmp_path: Path, values: dict, reason: str):
+    (tmp_path / "empty").mkdir()
+    paths = {key: tmp_path / value if isinstance(value, str) else value for key, value in values.items()}
+    with pytest.raises(DataError, match=reason):
+        do_import(own_frames(shooting, **paths), tmp_path / "raw")
+    assert not (tmp_path / "raw").exists()
+
+
+def test_the_command_prints_the_report(shooting: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    (shooting / "masks" / "0002.png").unlink()
+    arguments = [f"--{kind}={shooting / kind}" for kind in ("images", "masks", "densepose")]
+    main(["data", "import-frames", *arguments, f"--out={tmp_path / 'raw'}", "--name=me", "--fov-deg=60", "--jobs=2"])
+    said = capsys.readouterr().out
+    assert "taken        7" in said
+    assert "no mask for images/0002.png" in said
+    assert "assumed: 60 degrees vertical field of view" in said
+    assert "sequences: 1: me: 7 of 8 frames" in said
+
+
+def test_the_command_takes_the_authors_form_too(tmp_path: Path, shooting: Path, capsys: pytest.CaptureFixture[str]):
+    do_import(own_frames(shooting), tmp_path / "other")
+    main(["data", "import-tiktok", str(tmp_path / "other"), "--out", str(tmp_path / "raw")])
+    assert "taken        8" in capsys.readouterr().out
+    assert list(raw_frames(tmp_path / "raw").sequences()) == ["kitchen"]
+    with pytest.raises(SystemExit, match=r"tiktok_data: exists already, and the authors' form keeps"):
+        main(["data", "import-tiktok", str(tmp_path / "other"), "--out", str(tmp_path / "raw")])

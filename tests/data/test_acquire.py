@@ -1,0 +1,206 @@
+import dataclasses
+import errno
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from data_folders import CAMERA, labelled_sample, unlabelled_frame
+
+from hdnet import stages
+from hdnet.data import acquire as module
+from hdnet.data.acquire import acquire
+from hdnet.data.layout import TangFolder, TikTokFolder
+from hdnet.errors import DataError
+from hdnet.geometry import Camera
+from hdnet.params import Params, parse_section
+from hdnet.workspace import Workspace
+
+VALUES = yaml.safe_load((Path(__file__).parents[2] / "params.yaml").read_text())
+
+
+def params(**data) -> Params:
+    amounts = {"people": 5, "heldout_people": 4, "sequences": 2, "frames_per_sequence": 3}
+    return parse_section(Params, VALUES | {"data": VALUES["data"] | amounts | data}, "test")
+
+
+def write_people(folder: Path, count: int, seed: int) -> None:
+    tang, names = TangFolder(folder), [f"{index:07d}" for index in range(count)]
+    for index, name in enumerate(names):
+        tang.write(labelled_sample(name, seed + index))
+    tang.write_meta(dict.fromkeys(names, CAMERA))
+
+
+def write_dances(folder: Path, sequences: int, frames: int) -> None:
+    tiktok, members = TikTokFolder(folder), {}
+    for index in range(sequences):
+        members[f"made-{index}"] = [f"{index * frames + frame:07d}" for frame in range(frames)]
+    for sequence, names in members.items():
+        for name in names:
+            tiktok.write(unlabelled_frame(name, sequence, int(name)))
+    tiktok.write_meta(dict.fromkeys(sum(members.values(), []), CAMERA), members)
+
+
+@pytest.fixture
+def made(monkeypatch) -> list:
+    """Spheres instead of synthetic people; what was asked for."""
+    asked = []
+
+    def synthesize(out, spec, jobs, progress):
+        asked.append((spec.people, spec.sequences, spec.seed))
+        if spec.people:
+            write_people(out / "Tang_data", spec.people, seed=0)
+        if spec.sequences:
+            write_dances(out / "tiktok_data", spec.sequences, spec.frames_per_sequence)
+        progress(spec.people + spec.sequences, spec.people + spec.sequences)
+
+    monkeypatch.setattr(module, "synthesize", synthesize)
+    return asked
+
+
+@pytest.fixture
+def own(tmp_path) -> Path:
+    """A raw folder of the user: three people, one held out, a dance of two frames."""
+    folder = tmp_path / "own"
+    write_people(folder / "Tang_data", 3, seed=20)
+    write_people(folder / "heldout/Tang_data", 1, seed=40)
+    write_dances(folder / "tiktok_data", 1, 2)
+    (folder / "import.json").write_text("{}")
+    return folder
+
+
+def counts(raw: Path) -> tuple[int, int, int]:
+    people, heldout = TangFolder(raw / "Tang_data"), TangFolder(raw / "heldout/Tang_data")
+    return len(people.names()), len(heldout.names()), len(TikTokFolder(raw / "tiktok_data").names())
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+def test_everything_is_made(tmp_path, made):
+    sheet, report = acquire(tmp_path / "raw", tmp_path / "nothing", params().data, 7, 1)
+    assert counts(tmp_path / "raw") == (5, 4, 6)
+    assert made == [(5, 2, 7), (4, 0, 7 + 1_000_003)]
+    assert sheet.dtype == np.uint8
+    assert report is None
+    assert sorted(path.name for path in (tmp_path / "raw").iterdir()) == ["Tang_data", "heldout", "tiktok_data"]
+
+
+def test_everything_comes_from_a_folder_byte_by_byte(tmp_path, own, made):
+    acquire(tmp_path / "raw", own, params(source="folder").data, 7, 1)
+    assert files(tmp_path / "raw") == {name: data for name, data in files(own).items() if name != "import.json"}
+    assert made == []
+
+
+@pytest.mark.parametrize(
+    ("take", "expected", "asked"),
+    [("dances", (5, 4, 2), [(5, 0, 7), (4, 0, 1_000_010)]), ("people", (3, 1, 6), [(0, 2, 7)])],
+)
+def test_the_rest_is_made(tmp_path, own, made, take, expected, asked):
+    acquire(tmp_path / "raw", own, params(source="folder", take=take).data, 7, 1)
+    assert counts(tmp_path / "raw") == expected
+    assert made == asked
+    taken = {"dances": "tiktok_data", "people": "Tang_data"}[take]
+    assert files(tmp_path / "raw" / taken) == files(own / taken)
+
+
+@pytest.mark.parametrize(
+    ("missing", "take", "said"),
+    [
+        ("Tang_data", "both", "has no Tang_data; .*data.take: dances"),
+        ("tiktok_data", "both", "has no tiktok_data; .*data.take: people"),
+        ("heldout/Tang_data", "people", "has no heldout/Tang_data; move some"),
+        ("tiktok_data", "dances", "has no tiktok_data; expected tiktok_data in it$"),
+    ],
+)
+def test_a_missing_part_is_named_and_nothing_is_written(tmp_path, own, made, missing, take, said):
+    (own / missing).rename(tmp_path / "elsewhere")
+    with pytest.raises(DataError, match=said):
+        acquire(tmp_path / "raw", own, params(source="folder", take=take).data, 7, 1)
+    assert not (tmp_path / "raw").exists()
+
+
+def test_a_missing_folder_is_named(tmp_path, made):
+    with pytest.raises(DataError, match="nothing: no such folder; set data.folder"):
+        acquire(tmp_path / "raw", tmp_path / "nothing", params(source="folder").data, 7, 1)
+
+
+@pytest.mark.parametrize("place", ["raw", "raw/inside"])
+def test_data_that_would_be_overwritten_is_not_taken(tmp_path, own, made, place):
+    (tmp_path / place).parent.mkdir(exist_ok=True)
+    own.rename(tmp_path / place)
+    before = files(tmp_path / "raw")
+    with pytest.raises(DataError, match=r"lies in .*raw"):
+        acquire(tmp_path / "raw", tmp_path / place, params(source="folder").data, 7, 1)
+    assert files(tmp_path / "raw") == before
+
+
+def test_a_full_disk_leaves_earlier_data_as_it_was(tmp_path, own, made, monkeypatch):
+    acquire(tmp_path / "raw", own, params().data, 7, 1)
+    before = files(tmp_path / "raw")
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("hdnet.data.copying.shutil.copyfile", full)
+    monkeypatch.setattr("hdnet.data.copying._share", lambda *_: False)
+    with pytest.raises(DataError, match="No space left"):
+        acquire(tmp_path / "raw", own, params(source="folder").data, 7, 1)
+    assert files(tmp_path / "raw") == before
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+@pytest.fixture
+def archive(tmp_path) -> Path:
+    """As the authors published theirs: eleven people without cameras and held-out ones, one dance."""
+    folder, camera = tmp_path / "training_data", Camera.reference()
+    for index in range(11):
+        sample = pictures_of_size_256(labelled_sample(f"{index:07d}", index))
+        TangFolder(folder / "Tang_data").write(dataclasses.replace(sample, camera=camera))
+    for index in range(2):
+        frame = pictures_of_size_256(unlabelled_frame(f"{17634 + index:07d}", "all", index))
+        TikTokFolder(folder / "tiktok_data").write(dataclasses.replace(frame, camera=camera))
+    with zipfile.ZipFile(tmp_path / "training_data.zip", "w") as packed:
+        for file in sorted(folder.rglob("*")):
+            packed.write(file, file.relative_to(tmp_path))
+    return tmp_path / "training_data.zip"
+
+
+def pictures_of_size_256(sample):
+    pictures = {
+        field.name: np.pad(value, [(112, 112), (116, 116)] + [(0, 0)] * (value.ndim - 2), constant_values=filling)
+        for field in dataclasses.fields(sample)
+        if isinstance(value := getattr(sample, field.name), np.ndarray)
+        for filling in [255 if field.name == "white_image" else 0]
+    }
+    return dataclasses.replace(sample, **pictures)
+
+
+def test_the_authors_archive_is_imported_and_reported(tmp_path, archive, made):
+    work, values = Workspace(tmp_path / "work"), params(source="archive", folder=str(archive))
+    work.raw.parent.mkdir(parents=True)
+    stages.acquire(work, values, None)
+    assert counts(work.raw) == (10, 1, 2)
+    assert made == []
+    assert (work.report("acquire") / "contact_sheet.png").is_file()
+    assert '"taken": 13' in (work.report("acquire") / "import.json").read_text()
+    assert sorted(path.name for path in work.raw.iterdir()) == ["Tang_data", "heldout", "tiktok_data"]
+    assert [path.name for path in work.raw.parent.iterdir()] == ["raw"]
+
+    stages.acquire(work, params(source="synthetic"), None)
+    assert not (work.report("acquire") / "import.json").exists()
+
+
+def test_the_archives_dances_with_made_people(tmp_path, archive, made):
+    _, report = acquire(tmp_path / "raw", archive, params(source="archive", take="dances").data, 7, 1)
+    assert counts(tmp_path / "raw") == (5, 4, 2)
+    assert len(report.taken) == 2
+
+
+def test_an_unpacked_archive_without_dances_is_refused(tmp_path, archive, made):
+    (tmp_path / "training_data/tiktok_data").rename(tmp_path / "elsewhere")
+    with pytest.raises(DataError, match="training_data: has no tiktok_data; .*data.take: people"):
+        acquire(tmp_path / "raw", tmp_path / "training_data", params(source="archive").data, 7, 1)
+    assert not (tmp_path / "raw").exists()

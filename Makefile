@@ -35,7 +35,7 @@ endif
 	@rm -f $(VENV)/.installed-*
 	@touch $@
 
-# TensorFlow, for the tests of `hdnet import-tf`: 1.4 GB that nothing else needs.
+# What only tests need: TensorFlow (1.4 GB) for those of `hdnet import-tf`, an S3 server for those of DVC's remotes.
 $(TEST_STAMP): $(STAMP)
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable . --group test
 	@touch $@

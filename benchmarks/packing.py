@@ -133,7 +133,7 @@ def print_memory(arguments: argparse.Namespace) -> None:
     frames = TikTokFolder(arguments.data / "tiktok_data")
     print(f"{len(frames.names())} frames of 256 x 256, repeated; {arguments.jobs} processes pack, one reads\n")
     print("| frames | packing MB | its workers MB | ms a frame | disk GB | reading MB | frames/s | verify s |")
-    print("|---:|---:|---:|---:|---:|---:|---:|---:|")
+    print("|---:|---:|---:|---:|---:|---:|---:|---:|", flush=True)
     for count in arguments.frames:
         with scratch(arguments.scratch) as folder:
             source = linked(frames.root, frames.names(), count, folder / "tiktok_data")

@@ -157,7 +157,8 @@ def test_synthesize_validate_pack_and_correspond(capsys, tmp_path):
     assert status == 0
     for kind in ("Tang_data", "tiktok_data"):
         assert "no errors" in run(capsys, "data", "validate", raw / kind, "--json", tmp_path / "f.json")[1]
-        assert run(capsys, "data", "pack", raw / kind, "--out", tmp_path / kind)[0] == 0
+        assert run(capsys, "data", "pack", raw / kind, "--out", tmp_path / kind, "--backend", "threading")[0] == 0
+        assert "all as they were packed" in run(capsys, "data", "verify", tmp_path / kind)[1]
     folder = tmp_path / "correspondences"
     correspond = ("data", "correspond", raw / "tiktok_data", "--out")
     assert run(capsys, *correspond, folder, "--partners", 1)[0] == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -55,7 +56,7 @@ def acquire(out: Path, source: Path, data: DataParams, seed: int, jobs: int) -> 
         elif data.source == "archive":
             report = _import(source, temporary, parts, out.with_name(f".{out.name}.imported"), seed, jobs)
         _synthesize(temporary, data, parts, seed, jobs)
-    return raw_contact_sheet(out), report
+    return raw_contact_sheet(out), report and replace(report, out=str(out))
 
 
 def _copy(source: Path, target: Path, parts: Sequence[str]) -> None:

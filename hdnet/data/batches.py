@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-import torch
 from torch import Tensor
 
 from hdnet.data.datasets import Item, collate
@@ -27,8 +26,7 @@ def prepare(stored: Mapping[str, Any]) -> Batch:
         "image" (B, 3, H, W) RGB, float32 0..255, white outside the mask; "vui" (B, 3, H, W) float32 0..255 in the
         networks' order V, U, I; "mask" (B, 1, H, W) bool; "depth" (B, 1, H, W) float32, metres; "normals" and, if there
         are others for input, "input_normals" (B, 3, H, W) float32, unit or 0; "camera" (B, 7) float32. Of pairs "i" and
-        "j", each of these, and "rows" (M, 6) int64: item in the batch, part, r1, c1, r2, c2. Pictures lie in memory as
-        channels_last, as they are stored.
+        "j", each of these, and "rows" (M, 6) int64: item in the batch, part, r1, c1, r2, c2.
     """
     if "image" in stored:
         return dict(stored)
@@ -37,20 +35,17 @@ def prepare(stored: Mapping[str, Any]) -> Batch:
         if key in ("i", "j"):
             batch[key] = prepare(values)
         elif key == "white_image":
-            batch["image"] = _channels_first(values.float())
-        elif key == "iuv":
-            i, u, v = values.unbind(-1)
-            batch["vui"] = _channels_first(torch.stack([v, u, i], -1).float())
+            batch["image"] = values.float()
+        elif key == "vui":
+            batch["vui"] = values.float()
         elif key == "depth_m":
-            batch["depth"] = values[:, None]
-        elif key == "mask":
-            batch["mask"] = values[:, None]
+            batch["depth"] = values
         elif key in ("normals", "input_normals"):
-            batch[key] = _channels_first(_unit(values.float()))
+            batch[key] = _unit(values)
         elif key == "rows":
             batch["rows"] = values.long()
-        elif key == "camera":
-            batch["camera"] = values
+        elif key in ("mask", "camera"):
+            batch[key] = values
         else:
             raise KeyError(f"a stored batch has no {key!r}")
     return batch
@@ -79,14 +74,11 @@ class PreparedItems:
         return {key: values[0] for key, values in prepare(collate([self.dataset[k]])).items()}
 
 
-def _channels_first(pictures_bhwc: Tensor) -> Tensor:
-    return pictures_bhwc.permute(0, 3, 1, 2)
-
-
-def _unit(vectors_bhwc: Tensor) -> Tensor:
+def _unit(stored_b3hw: Tensor) -> Tensor:
     """Whatever they were scaled by; the angle loss needs a cosine that cannot exceed 1 (quirk 17)."""
     # In place: on a processor new memory for every step of this would take longer than the arithmetic.
-    x_bhw, y_bhw, z_bhw = vectors_bhwc.unbind(-1)
+    normals_b3hw = stored_b3hw.float()
+    x_bhw, y_bhw, z_bhw = normals_b3hw.unbind(1)
     squared_bhw = (x_bhw * x_bhw).addcmul_(y_bhw, y_bhw).addcmul_(z_bhw, z_bhw)
     # The components are whole numbers: what is not 0 is at least 1.
-    return vectors_bhwc.mul_(squared_bhw.clamp_(min=1).rsqrt_()[..., None])
+    return normals_b3hw.mul_(squared_bhw.clamp_(min=1).rsqrt_()[:, None])

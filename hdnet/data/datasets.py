@@ -25,9 +25,9 @@ Batch = dict[str, Any]
 class LabelledDataset(Dataset[Item]):
     """Labelled samples as they are stored.
 
-    An item holds "white_image" and "iuv" (H, W, 3) uint8, "mask" (H, W) bool, "depth_m" (H, W) float32, "normals"
-    (H, W, 3) int16, see :mod:`hdnet.data.records`; "camera" (7,) float32; and "input_normals" like "normals" if others
-    were given for input. Do not write into them: they are the mapped file's own memory.
+    An item holds "white_image" and "vui" (3, H, W) uint8, "mask" (1, H, W) bool, "depth_m" (1, H, W) float32,
+    "normals" (3, H, W) int16, see :mod:`hdnet.data.records`; "camera" (7,) float32; and "input_normals" like "normals"
+    if others were given for input. Do not write into them: they are the mapped file's own memory.
 
     Args:
         packed: The packed samples.

@@ -96,6 +96,7 @@ def pack(source: Source, out: Path, progress: bool, jobs: int) -> None:
 def pack_together(sources: Mapping[str, Source], out: Path, progress: bool, jobs: int) -> None:
     """Packs every source into a folder of its name in ``out``, which appears only when all are complete."""
     with resumable_folder(out, marker=next(iter(sources))) as (temporary, notes):
+        _remove_all_but({*sources, notes.name}, temporary)
         for name, source in sources.items():
             for folder in (temporary / name, notes / name):
                 folder.mkdir(exist_ok=True)
@@ -115,9 +116,7 @@ def _fill(folder: Path, notes: Path, source: Source, progress: bool, jobs: int, 
         file = folder / CAMERAS_FILE
         np.save(file, cameras)
         files[CAMERAS_FILE] = {"records": len(names), "bytes": file.stat().st_size, "sha256": sha256_of(file)}
-    for file in folder.iterdir():  # left by an earlier run of other data
-        if file.is_file() and file.name not in files:
-            file.unlink()
+    _remove_all_but({*files, notes.name}, folder)
     index = {"format": FORMAT, "version": FORMAT_VERSION, "kind": source.kind, "size": list(size)}
     write_json(folder / INDEX_FILE, {**index, "files": files, **more, "names": names})
 
@@ -139,6 +138,17 @@ def _finish(source: Source, folder: Path, notes: Path, dtype: np.dtype[Any], sha
     if made_from is not None:
         write_json(note, {"made_from": made_from, "entry": entry})
     return entry
+
+
+def _remove_all_but(names: set[str], folder: Path) -> None:
+    """Clears away what an interrupted run of other data has left."""
+    for path in folder.iterdir():
+        if path.name in names:
+            continue
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 def _read_note(note: Path) -> dict[str, Any]:

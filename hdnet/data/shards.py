@@ -32,7 +32,7 @@ SHARD_RECORDS = 512
 _OPEN_SHARDS = 200
 # Pages that a folder may keep mapped before they are given back. They stay in the system's cache: this only keeps the
 # process from growing to the size of the data, which looks like a leak and counts as one where memory is limited.
-_MAPPED_BYTES = 256 << 20
+_MAPPED_BYTES = 128 << 20
 
 Record = Mapping[str, np.ndarray]
 # Shape of a field, "h" and "w" for the size of the pictures, and its type.
@@ -171,6 +171,7 @@ class ShardReader:
         self._bytes_read += self._dtype.itemsize
         if self._bytes_read > _MAPPED_BYTES:
             self._give_back()
+        mapped.fetch(place * self._dtype.itemsize, self._dtype.itemsize)
         return {field: pictures[place] for field, pictures in mapped.fields.items()}
 
     def verify(self, jobs: int | None = None) -> None:
@@ -220,10 +221,19 @@ class ShardReader:
 
 @dataclass(frozen=True, eq=False)
 class _Mapped:
-    """A mapped shard: its memory, and its fields with all records in front."""
+    """A mapped shard: its memory, where its records begin in it, and its fields with all records in front."""
 
     memory: mmap.mmap
+    offset: int
     fields: dict[str, np.ndarray]
+
+    def fetch(self, first: int, count: int) -> None:
+        """Has the system read those bytes of the records now, all at once, while others are still being asked for.
+
+        Left to itself it reads some 100 kB whenever a page is missing, and the process waits for each of them.
+        """
+        begin = (self.offset + first) // mmap.PAGESIZE * mmap.PAGESIZE
+        self.memory.madvise(mmap.MADV_WILLNEED, begin, self.offset + first + count - begin)
 
     @classmethod
     def of(cls, file: Path, dtype: np.dtype[Any], count: int) -> _Mapped:
@@ -241,7 +251,7 @@ class _Mapped:
                 f"{file}: found {shape} records of {found}, expected {count} of {dtype}; pack the data again"
             )
         records = np.frombuffer(memory, dtype, count, offset)
-        return cls(memory, {field: records[field] for field in dtype.names or ()})
+        return cls(memory, offset, {field: records[field] for field in dtype.names or ()})
 
 
 def read_index(folder: Path, kind: str | None = None) -> dict[str, Any]:

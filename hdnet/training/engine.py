@@ -37,8 +37,8 @@ from hdnet.training.tracking import Tracker
 logger = logging.getLogger(__name__)
 
 Precision = Literal["32", "bf16", "64"]
-# One copies thousands of samples a second; the second bridges its pauses.
-_GPU_LOADER_WORKERS = 2
+# One copies more samples than a GPU trains on, and two batches ahead fit the 64 MB that containers share by default.
+_GPU_LOADER_WORKERS = 1
 _FABRIC_PRECISION = {"32": "32-true", "bf16": "bf16-mixed", "64": "64-true"}
 
 

@@ -1,5 +1,6 @@
 import dataclasses
 import errno
+import json
 import zipfile
 from pathlib import Path
 
@@ -39,7 +40,7 @@ def write_dances(folder: Path, sequences: int, frames: int) -> None:
     for sequence, names in members.items():
         for name in names:
             tiktok.write(unlabelled_frame(name, sequence, int(name)))
-    tiktok.write_meta(dict.fromkeys(sum(members.values(), []), CAMERA), members)
+    tiktok.write_meta(dict.fromkeys([name for names in members.values() for name in names], CAMERA), members)
 
 
 @pytest.fixture
@@ -123,7 +124,7 @@ def test_a_missing_part_is_named_and_nothing_is_written(tmp_path, own, made, mis
 
 
 def test_a_missing_folder_is_named(tmp_path, made):
-    with pytest.raises(DataError, match="nothing: no such folder; set data.folder"):
+    with pytest.raises(DataError, match="nothing: no such folder"):
         acquire(tmp_path / "raw", tmp_path / "nothing", params(source="folder").data, 7, 1)
 
 
@@ -185,7 +186,9 @@ def test_the_authors_archive_is_imported_and_reported(tmp_path, archive, made):
     assert counts(work.raw) == (10, 1, 2)
     assert made == []
     assert (work.report("acquire") / "contact_sheet.png").is_file()
-    assert '"taken": 13' in (work.report("acquire") / "import.json").read_text()
+    report = json.loads((work.report("acquire") / "import.json").read_text())
+    assert report["counts"] == {"items": 13, "taken": 13, "refused": 0}
+    assert report["out"] == str(work.raw)
     assert sorted(path.name for path in work.raw.iterdir()) == ["Tang_data", "heldout", "tiktok_data"]
     assert [path.name for path in work.raw.parent.iterdir()] == ["raw"]
 
@@ -201,6 +204,6 @@ def test_the_archives_dances_with_made_people(tmp_path, archive, made):
 
 def test_an_unpacked_archive_without_dances_is_refused(tmp_path, archive, made):
     (tmp_path / "training_data/tiktok_data").rename(tmp_path / "elsewhere")
-    with pytest.raises(DataError, match="training_data: has no tiktok_data; .*data.take: people"):
+    with pytest.raises(DataError, match=r"training_data: has no tiktok_data; .*data.take: people"):
         acquire(tmp_path / "raw", tmp_path / "training_data", params(source="archive").data, 7, 1)
     assert not (tmp_path / "raw").exists()

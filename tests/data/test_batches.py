@@ -44,7 +44,7 @@ def test_normals_are_unit_to_float32_or_zero():
     vectors[:, ::3] = 0
     vectors[:, 1::3] *= 1e-3  # the direction is what counts
     expected = vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-300)
-    normals = prepare({"normals": torch.from_numpy(to_fixed_point(vectors))})["normals"]
+    normals = prepare({"normals": torch.from_numpy(to_fixed_point(vectors[0]))[None]})["normals"]
     np.testing.assert_allclose(normals.permute(0, 2, 3, 1), expected, atol=2e-5)
     length = torch.linalg.vector_norm(normals, dim=1)
     assert (length[length > 0] - 1).abs().max() < 2e-7
@@ -52,13 +52,14 @@ def test_normals_are_unit_to_float32_or_zero():
 
 
 def test_input_normals_are_treated_like_normals():
-    stored = torch.from_numpy(to_fixed_point(np.random.default_rng(0).normal(size=(2, 8, 8, 3))))
+    normals = np.random.default_rng(0).normal(size=(2, 8, 8, 3))
+    stored = torch.from_numpy(np.stack([to_fixed_point(one) for one in normals]))
     batch = prepare({"normals": stored, "input_normals": stored.flip(0)})
     assert torch.equal(batch["input_normals"], batch["normals"].flip(0))
 
 
 def test_both_frames_of_pairs_are_prepared_and_rows_can_index():
-    image = torch.arange(2 * 4 * 4 * 3, dtype=torch.uint8).reshape(2, 4, 4, 3)
+    image = torch.arange(2 * 4 * 4 * 3, dtype=torch.uint8).reshape(2, 3, 4, 4)
     rows = torch.tensor([[0, 1, 2, 3, 4, 5]], dtype=torch.int16)
     batch = prepare({"i": {"white_image": image}, "j": {"white_image": image.flip(0)}, "rows": rows})
     assert torch.equal(batch["i"]["image"], batch["j"]["image"].flip(0))

@@ -1,4 +1,3 @@
-import os
 from pathlib import Path
 
 import pytest
@@ -32,7 +31,7 @@ def test_a_copy_is_another_file_with_permissions_of_its_own(source, tmp_path, mo
     picture, copy = source / "color/0000000.png", tmp_path / "copy/color/0000000.png"
     picture.chmod(0o444)
     copy_folder(source, tmp_path / "copy")
-    assert not os.path.samefile(picture, copy)
+    assert not picture.samefile(copy)
     assert picture.stat().st_nlink == 1
     copy.write_bytes(b"changed")
     assert picture.read_bytes() == b"picture"

@@ -42,17 +42,18 @@ def pairs(tiktok, tmp_path):
 def test_labelled_item_equals_the_sample(labelled, tang):
     item, sample = labelled[1], tang.read("0000001")
     assert {key: (tuple(value.shape), value.dtype) for key, value in item.items()} == {
-        "white_image": ((32, 24, 3), torch.uint8),
-        "iuv": ((32, 24, 3), torch.uint8),
-        "mask": ((32, 24), torch.bool),
-        "depth_m": ((32, 24), torch.float32),
-        "normals": ((32, 24, 3), torch.int16),
+        "white_image": ((3, 32, 24), torch.uint8),
+        "vui": ((3, 32, 24), torch.uint8),
+        "mask": ((1, 32, 24), torch.bool),
+        "depth_m": ((1, 32, 24), torch.float32),
+        "normals": ((3, 32, 24), torch.int16),
         "camera": ((7,), torch.float32),
     }
-    for key in ("white_image", "iuv", "mask"):
-        np.testing.assert_array_equal(item[key], getattr(sample, key))
-    np.testing.assert_array_equal(item["depth_m"], shift_to_median(sample.depth_m, sample.mask))
-    np.testing.assert_allclose(item["normals"] / NORMAL_SCALE, sample.normals, atol=2e-5)
+    np.testing.assert_array_equal(item["white_image"].permute(1, 2, 0), sample.white_image)
+    np.testing.assert_array_equal(item["vui"].flip(0).permute(1, 2, 0), sample.iuv)
+    np.testing.assert_array_equal(item["mask"][0], sample.mask)
+    np.testing.assert_array_equal(item["depth_m"][0], shift_to_median(sample.depth_m, sample.mask))
+    np.testing.assert_allclose(item["normals"].permute(1, 2, 0) / NORMAL_SCALE, sample.normals, atol=2e-5)
     torch.testing.assert_close(item["camera"], sample.camera.as_tensor())
 
 
@@ -63,7 +64,7 @@ def test_items_share_the_pages_of_the_file_until_they_are_collated(labelled, pai
         assert np.shares_memory(item[field].numpy(), values), field
         assert not np.shares_memory(batch[field].numpy(), values), field
     frame = int(pairs.pairs[0, 0])
-    assert np.shares_memory(pairs[0]["i"]["iuv"].numpy(), pairs.frames.record(frame)["iuv"])
+    assert np.shares_memory(pairs[0]["i"]["vui"].numpy(), pairs.frames.record(frame)["vui"])
     assert np.shares_memory(pairs[0]["i"]["normals"].numpy(), pairs.pseudo_normals.record(frame)["normals"])
 
 
@@ -77,13 +78,13 @@ def test_given_input_normals_come_along(labelled, tmp_path):
     write_pseudo_normals(tmp_path / "normals", labelled.packed, lambda numbers: (other[k] for k in numbers))
     both = LabelledDataset(labelled.packed, PseudoNormals(tmp_path / "normals"))
     assert not torch.equal(both[2]["input_normals"], both[2]["normals"])
-    assert tuple(collate([both[0], both[2]])["input_normals"].shape) == (2, 32, 24, 3)
+    assert tuple(collate([both[0], both[2]])["input_normals"].shape) == (2, 3, 32, 24)
 
 
 def test_labelled_batch_has_the_keys_of_its_items(labelled):
     batch = collate([labelled[0], labelled[2]])
     assert set(batch) == set(labelled[0])
-    assert tuple(batch["depth_m"].shape) == (2, 32, 24)
+    assert tuple(batch["depth_m"].shape) == (2, 1, 32, 24)
     assert torch.equal(batch["normals"][1], labelled[2]["normals"])
 
 
@@ -93,20 +94,20 @@ def test_pair_item_holds_both_frames_and_their_rows(pairs, tiktok, tmp_path):
     for k in range(len(pairs)):
         item = pairs[k]
         name_i, name_j = (matches.names[place] for place in matches.pairs[k])
-        np.testing.assert_array_equal(item["i"]["white_image"], tiktok.read(name_i).white_image)
-        np.testing.assert_array_equal(item["j"]["white_image"], tiktok.read(name_j).white_image)
+        np.testing.assert_array_equal(item["i"]["white_image"].permute(1, 2, 0), tiktok.read(name_i).white_image)
+        np.testing.assert_array_equal(item["j"]["white_image"].permute(1, 2, 0), tiktok.read(name_j).white_image)
         np.testing.assert_array_equal(item["rows"], matches.rows(k))
         assert item["rows"].dtype == torch.int16
     assert set(item) == {"i", "j", "rows"}
     for side in "ij":
-        assert set(item[side]) == {"white_image", "iuv", "mask", "normals", "camera"}
+        assert set(item[side]) == {"white_image", "vui", "mask", "normals", "camera"}
 
 
 def test_pair_batch_joins_the_rows_with_their_item(pairs):
     batch = collate([pairs[3], pairs[0]])
     assert set(batch) == {"i", "j", "rows"}
     assert set(batch["i"]) == set(batch["j"]) == set(pairs[0]["i"])
-    assert tuple(batch["j"]["white_image"].shape) == (2, 32, 24, 3)
+    assert tuple(batch["j"]["white_image"].shape) == (2, 3, 32, 24)
     assert torch.equal(batch["j"]["mask"][0], pairs[3]["j"]["mask"])
     for b, k in enumerate((3, 0)):
         assert torch.equal(batch["rows"][batch["rows"][:, 0] == b][:, 1:], pairs[k]["rows"])

@@ -1,6 +1,6 @@
 import pytest
 
-from hdnet.data.files import atomic_folder, read_json_object, write_json
+from hdnet.data.files import atomic_folder, read_json_object, resumable_folder, write_json
 from hdnet.errors import DataError
 
 
@@ -76,3 +76,45 @@ def test_a_run_killed_between_the_renames_loses_nothing(tmp_path):
     with pytest.raises(ZeroDivisionError), atomic_folder(tmp_path / "out", marker="index.json"):
         raise ZeroDivisionError
     assert (tmp_path / "out/index.json").read_text() == "kept"
+
+
+def break_off(out, note, error):
+    """A run that fails after its first file, which it has noted as finished or not."""
+    with resumable_folder(out, marker="index.json") as (folder, notes):
+        (folder / "a").write_text("finished")
+        if note:
+            (notes / "a").touch()
+        raise error
+
+
+def test_a_resumable_folder_keeps_what_was_noted_as_finished(tmp_path):
+    out = tmp_path / "out"
+    with pytest.raises(ZeroDivisionError):
+        break_off(out, True, ZeroDivisionError)
+    assert not out.exists()
+    with resumable_folder(out, marker="index.json") as (folder, notes):
+        assert (folder / "a").read_text() == "finished"
+        assert (notes / "a").exists()
+    assert [path.name for path in out.iterdir()] == ["a"]
+    assert list(tmp_path.iterdir()) == [out]
+
+
+def test_a_resumable_folder_without_notes_vanishes_when_it_fails(tmp_path):
+    with pytest.raises(ZeroDivisionError):
+        break_off(tmp_path / "out", False, ZeroDivisionError)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_resumable_folder_is_one_processes_alone(tmp_path):
+    with (
+        resumable_folder(tmp_path / "out", marker="index.json"),
+        pytest.raises(DataError, match="another process is writing"),
+        resumable_folder(tmp_path / "out", marker="index.json"),
+    ):
+        pass
+    assert list(tmp_path.iterdir()) == [tmp_path / "out"]
+
+
+def test_a_full_disk_says_where_the_finished_wait(tmp_path):
+    with pytest.raises(DataError, match=r"No space left.*waits in .*\.out\.partial"):
+        break_off(tmp_path / "out", True, OSError(28, "No space left on device"))

@@ -1,11 +1,13 @@
 import errno
 import json
 import pickle
+import re
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -53,13 +55,14 @@ def test_packed_samples_equal_the_folder(tang, tmp_path):
     assert (packed.names, len(packed), packed.size) == (tang.names(), 3, (32, 24))
     for k, name in enumerate(tang.names()):
         sample, record = tang.read(name), packed.record(k)
-        for field in ("white_image", "iuv", "mask"):
-            np.testing.assert_array_equal(record[field], getattr(sample, field))
-        np.testing.assert_array_equal(record["depth_m"], shift_to_median(sample.depth_m, sample.mask))
-        np.testing.assert_allclose(record["normals"] / NORMAL_SCALE, sample.normals, atol=2e-5)
+        np.testing.assert_array_equal(record["white_image"], sample.white_image.transpose(2, 0, 1))
+        np.testing.assert_array_equal(record["vui"], sample.iuv.transpose(2, 0, 1)[::-1])
+        np.testing.assert_array_equal(record["mask"][0], sample.mask)
+        np.testing.assert_array_equal(record["depth_m"][0], shift_to_median(sample.depth_m, sample.mask))
+        np.testing.assert_allclose(record["normals"] / NORMAL_SCALE, sample.normals.transpose(2, 0, 1), atol=2e-5)
         assert packed.camera(k) == CAMERA
     assert {field: values.dtype.name for field, values in packed.record(-1).items()} == {
-        "white_image": "uint8", "iuv": "uint8", "mask": "bool", "depth_m": "float32", "normals": "int16",
+        "white_image": "uint8", "vui": "uint8", "mask": "bool", "depth_m": "float32", "normals": "int16",
     }  # fmt: skip
     assert {file.name for file in packed.folder.iterdir()} == {"index.json", "cameras.npy", "00000.npy", "00001.npy"}
     packed.verify()
@@ -68,7 +71,7 @@ def test_packed_samples_equal_the_folder(tang, tmp_path):
 def test_a_shard_is_an_array_that_numpy_reads(tang, tmp_path):
     pack_tang(tang.root, tmp_path / "packed")
     records = np.load(tmp_path / "packed/00000.npy")
-    np.testing.assert_array_equal(records["iuv"][2], tang.read("0000002").iuv)
+    np.testing.assert_array_equal(records["vui"][2, 2], tang.read("0000002").iuv[..., 0])
 
 
 @pytest.mark.usefixtures("two_a_shard")
@@ -76,8 +79,8 @@ def test_packed_frames_keep_their_sequences(tiktok, tmp_path):
     pack_tiktok(tiktok.root, tmp_path / "packed")
     packed = PackedFrames(tmp_path / "packed")
     assert packed.sequences == SEQUENCES
-    assert set(packed.record(0)) == {"white_image", "iuv", "mask"}
-    np.testing.assert_array_equal(packed.record(4)["white_image"], tiktok.read("0000020").white_image)
+    assert set(packed.record(0)) == {"white_image", "vui", "mask"}
+    np.testing.assert_array_equal(packed.record(4)["mask"][0], tiktok.read("0000020").mask)
     with pytest.raises(IndexError):
         packed.record(7)
 
@@ -261,8 +264,17 @@ def test_a_finished_shard_whose_files_have_changed_is_written_again(tang, tmp_pa
 def test_shards_that_are_no_longer_needed_do_not_stay(tiktok, tang, tmp_path):
     break_at_the_last(tang, tmp_path / "packed")
     (tmp_path / ".packed.partial/00007.npy").write_bytes(b"of other data")
+    (tmp_path / ".packed.partial/more").mkdir()
     pack_tang(tang.root, tmp_path / "packed")
-    assert not (tmp_path / "packed/00007.npy").exists()
+    assert {file.name for file in (tmp_path / "packed").iterdir()} == {
+        "index.json", "cameras.npy", "00000.npy", "00001.npy",
+    }  # fmt: skip
+
+
+def test_a_disk_that_will_be_full_is_told_before(tang, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(packed_module.shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
+    pack_tang(tang.root, tmp_path / "packed")
+    assert re.search(r"packed\.partial: 0\.0 GB are to be written, 0\.0 GB are free", caplog.text)
 
 
 @pytest.mark.usefixtures("two_a_shard")
@@ -303,6 +315,7 @@ def test_several_folders_appear_together_and_go_on_together(tang, tiktok, tmp_pa
     assert not (tmp_path / "packed").exists()
     assert len(written) == 2 + 3
     tiktok.png("mask", "0000022").write_bytes(mask)
+    (tmp_path / ".packed.partial/heldout").mkdir()
     pack_together(sources, tmp_path / "packed", progress=False, jobs=1)
     assert len(written) == 2 + 4
     PackedLabelled(tmp_path / "packed/labelled").verify()
@@ -364,7 +377,9 @@ def test_pseudo_normals_round_trip_and_belong_to_their_frames(tiktok, tmp_path):
     write_pseudo_normals(tmp_path / "normals", frames, lambda numbers: normals[numbers.start : numbers.stop])
     pseudo = PseudoNormals(tmp_path / "normals")
     for k in range(7):
-        np.testing.assert_allclose(pseudo.record(k)["normals"] / NORMAL_SCALE, normals[k], atol=1.6e-5)
+        np.testing.assert_allclose(
+            pseudo.record(k)["normals"] / NORMAL_SCALE, normals[k].transpose(2, 0, 1), atol=1.6e-5
+        )
     pseudo.check_names(frames)
     index = json.loads((tmp_path / "normals/index.json").read_text())
     index["names"][-1] = "0000099"
@@ -425,6 +440,6 @@ def test_reading_keeps_no_files_open_and_gives_pages_back(tiktok, tmp_path, monk
     before = len(list(Path("/proc/self/fd").iterdir()))
     for _ in range(3):
         for k, name in enumerate(packed.names):
-            np.testing.assert_array_equal(packed.record(k)["iuv"], tiktok.read(name).iuv)
+            np.testing.assert_array_equal(packed.record(k)["vui"][2], tiktok.read(name).iuv[..., 0])
     assert len(list(Path("/proc/self/fd").iterdir())) <= before + 2
     assert len(given_back) == 5

@@ -21,6 +21,9 @@ from hdnet.training.checkpoint import CheckpointFolder
 from hdnet.training.engine import Engine, Runtime, Schedule
 from hdnet.training.tasks import DepthTask, DepthWeights, HDNetTask, NormalTask, PairWeights, Stream
 
+# Minutes a stage: five steps of the full width in float64.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
+
 FIGURES = load("training")
 PAIR = ("0017634", "0017640")
 WEIGHTS = DepthWeights(depth=2, scale_invariant=1, normal=1)
@@ -136,7 +139,6 @@ def named(trained_stage, values):
     return {name: value.numpy() for name, value in as_variables(trained_stage.model, values).items()}
 
 
-@pytest.mark.slow
 @STAGES
 def test_losses_of_five_steps(trained, stage):
     losses = [values["loss"] for values in trained(stage).recorder.metrics]
@@ -144,7 +146,6 @@ def test_losses_of_five_steps(trained, stage):
     assert losses[:2] == pytest.approx(FIGURES[f"{stage}/losses"][:2], rel=1e-5)
 
 
-@pytest.mark.slow
 @STAGES
 def test_terms_of_the_first_step(trained, stage):
     found = trained(stage).recorder.metrics[0]
@@ -152,7 +153,6 @@ def test_terms_of_the_first_step(trained, stage):
         assert found[ours] == pytest.approx(FIGURES[f"{stage}/terms/{original}"].item(), rel=1e-6), ours
 
 
-@pytest.mark.slow
 @STAGES
 def test_first_gradient(trained, stage):
     gradient = named(trained(stage), trained(stage).recorder.gradient)
@@ -162,7 +162,6 @@ def test_first_gradient(trained, stage):
         assert np.linalg.norm(gradient[name]) == pytest.approx(FIGURES[f"{stage}/gradient_norm"][k], rel=1e-5), name
 
 
-@pytest.mark.slow
 @STAGES
 def test_change_of_the_weights(trained, stage):
     """Every variable but the biases in front of a norm, whose gradient is 0 but for rounding (quirk 3)."""
@@ -176,7 +175,6 @@ def test_change_of_the_weights(trained, stage):
         assert later == pytest.approx(FIGURES[f"{stage}/change_norm_after_4"][k], rel=2e-3), name
 
 
-@pytest.mark.slow
 def test_two_pictures_need_the_originals_statistics_of_both(training_data):
     """What ``norm="batch"`` is for: normalised each by its own statistics, two pictures give another loss."""
     expected = FIGURES["normal/losses"][0]

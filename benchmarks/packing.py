@@ -146,10 +146,10 @@ def print_memory(arguments: argparse.Namespace) -> None:
             f"| {count:,} | {packing['own_mb']:.0f} | {packing['children_mb']:.0f} | {ms:.2f} | {disk_gb:.2f} "
             f"| {reading['own_mb']:.0f} | {per_s:,.0f} | {reading['verify_s']:.1f} |"
         )
-    hours, pictures_gb = ms * FULL_DATASET / 3.6e6, disk_gb / count * FULL_DATASET
+    minutes, pictures_gb = ms * FULL_DATASET / 6e4, disk_gb / count * FULL_DATASET
     normals_gb = NORMAL_BYTES * FULL_DATASET / 1e9
     print(
-        f"\n{FULL_DATASET:,} frames at the last rate: {hours:.2f} h to pack with {arguments.jobs} processes, "
+        f"\n{FULL_DATASET:,} frames at the last rate: {minutes:.0f} min to pack with {arguments.jobs} processes, "
         f"{pictures_gb:.1f} GB on disk, and {normals_gb:.1f} GB for their predicted normals"
     )
 

@@ -172,7 +172,9 @@ def match_one(folder: Path, out: Path) -> None:
 
 def accuracy(dancers: list) -> None:
     """Errors of matches against the true points of the body, as they are and with misplaced patches."""
-    from exact_bodies import match_errors, misplaced
+    from exact_bodies import misplaced
+
+    from hdnet.data.synthetic.exact import match_errors
 
     print(
         "\n| DensePose | turn, degrees | rule | px median | px 95 % | px 99 % | above 3 px | mm median | mm 95 % "

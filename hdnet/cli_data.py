@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from hdnet.cli_archives import add_archive_verbs
 from hdnet.cli_frames import add_frame_verbs
+from hdnet.cli_synthesize import add_synthesize_verb
 from hdnet.commands import Arguments, add_jobs, add_verb, say
 
 # Imports of the rooms stand inside the commands: `hdnet --help` should not wait for torch.
@@ -19,14 +19,7 @@ def add_data_verbs(data: Any) -> None:
     """Adds the verbs to the subparsers of ``hdnet data``."""
     add_archive_verbs(data)
     add_frame_verbs(data)
-    verb = add_verb(data, "synthesize", "make synthetic dressed people in the real layout", _synthesize)
-    verb.add_argument("--people", type=int, required=True)
-    verb.add_argument("--sequences", type=int, default=0)
-    verb.add_argument("--frames", type=int, default=12, help="frames a sequence")
-    verb.add_argument("--camera", choices=("centred", "reference"), default="centred")
-    verb.add_argument("--out", type=Path, required=True)
-    verb.add_argument("--seed", type=int, default=0)
-    verb.add_argument("--jobs", type=int, default=1)
+    add_synthesize_verb(data)
 
     verb = add_verb(data, "validate", "check a Tang_data or tiktok_data folder, or the folder above them", _validate)
     verb.add_argument("folder", type=Path)
@@ -65,22 +58,6 @@ def _add_pair_rule(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--min-parts", type=int, default=5, help="a pair counts from here")
     verb.add_argument("--min-overlap", type=float, default=0.0, help="matched share of the body, 0..1")
     verb.add_argument("--max-turn", dest="max_turn_deg", type=float, help="leave out pairs that turned more, degrees")
-
-
-def _synthesize(arguments: Arguments) -> None:
-    from hdnet.data.acquire import progress_bar
-    from hdnet.data.synthetic import SyntheticSpec, synthesize
-
-    spec = SyntheticSpec(
-        people=arguments.people,
-        sequences=arguments.sequences,
-        frames_per_sequence=arguments.frames,
-        seed=arguments.seed,
-        camera=arguments.camera,
-    )
-    with progress_bar("synthesize", spec.people + spec.sequences) as progress:
-        counts = synthesize(arguments.out, spec, arguments.jobs, progress)
-    say(json.dumps(asdict(counts)))
 
 
 def _is_tang(folder: Path) -> bool:

@@ -13,6 +13,8 @@ from hdnet.errors import ParamsError
 Positive = Annotated[int, Field(ge=1)]
 InputNormals = Literal["exact", "predicted"]
 Weight = Annotated[float, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+FocalPx = Annotated[float, Field(ge=100, le=10_000)]
 
 
 class Section(BaseModel):
@@ -29,12 +31,17 @@ class DataParams(Section):
             authors' archive in any of its variants, packed or unpacked (:mod:`hdnet.data.importing.authors`).
         folder: That folder, or the archive's file or folder. DVC watches it whether it is used or not, so it exists.
         take: What to take from there; the rest is synthetic. People are labelled and held-out ones.
-        people: Synthetic labelled people.
-        heldout_people: Synthetic labelled people for evaluation.
+        people: Synthetic labelled pictures.
+        heldout_people: Synthetic labelled pictures for evaluation, of other people.
         sequences: Synthetic unlabelled sequences.
         frames_per_sequence: Frames of each.
+        stride: Simulated frames, of 30 a second, from one frame of a sequence to the next.
         focal_px: Range of the synthetic cameras' focal lengths in pixels of the 256 x 256 picture.
         camera: Where the synthetic cameras look: straight at the person, or beside it as the original's.
+        masks: The person's exact outline, or one as a segmenter finds it: soft edge, holes, spill.
+        iuv: The body's exact coordinates, or some as DensePose finds them: noise, missing parts, left for right.
+        truncated: Share of labelled pictures whose border cuts the person off, at the thighs or the waist.
+        occluded: Share of labelled pictures with furniture in front of the person.
     """
 
     source: Literal["synthetic", "folder", "archive"]
@@ -44,8 +51,19 @@ class DataParams(Section):
     heldout_people: Positive
     sequences: Positive
     frames_per_sequence: Annotated[int, Field(ge=2)]
-    focal_px: tuple[float, float]
+    stride: Annotated[int, Field(ge=1, le=30)]
+    focal_px: tuple[FocalPx, FocalPx]
     camera: Literal["centred", "reference"]
+    masks: Literal["exact", "segmenter"]
+    iuv: Literal["exact", "densepose"]
+    truncated: Share
+    occluded: Share
+
+    @model_validator(mode="after")
+    def _focal_range(self) -> Self:
+        if self.focal_px[0] > self.focal_px[1]:
+            raise ValueError(f"data.focal_px is {list(self.focal_px)}: write the smaller focal length first")
+        return self
 
 
 class CorrespondParams(Section):

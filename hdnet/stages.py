@@ -14,6 +14,7 @@ from torch import Tensor
 
 from hdnet import visualize
 from hdnet.data.acquire import acquire as acquire_data
+from hdnet.data.acquire import contact_sheets
 from hdnet.data.batches import PreparedItems
 from hdnet.data.correspondence import PairRule, match_folder, pack_given
 from hdnet.data.datasets import LabelledDataset
@@ -52,22 +53,25 @@ def jobs(params: Params, samples: int = _WORTH_A_POOL) -> int:
 
 
 def acquire(work: Workspace, params: Params, open_run: OpenRun | None) -> None:
-    """Synthetic data, or the user's, into ``data/raw``, with a contact sheet for the plots."""
+    """Synthetic data, or the user's, into ``data/raw``, with sheets of pictures for the plots."""
     data = params.data
     with (
         opened(open_run, "acquire", {"seed": params.seed, "data": data.model_dump()}, {}, None) as tracker,
         using_backend(params.runtime.parallel_backend),
     ):
-        sheet, imported = acquire_data(work.raw, work.root / data.folder, data, params.seed, jobs(params))
+        imported = acquire_data(work.raw, work.root / data.folder, data, params.seed, jobs(params))
         folder = _report(work, "acquire")
-        files = [folder / "contact_sheet.png", folder / "import.json"]
-        Image.fromarray(sheet).save(files[0])
-        files[1].unlink(missing_ok=True)
+        report, files = folder / "import.json", []
+        for name, sheet in contact_sheets(work.raw).items():
+            files.append(folder / name)
+            sheet.save(files[-1])
+        report.unlink(missing_ok=True)
         if imported is not None:
             logger.info("%s", imported.to_table())
-            write_json(files[1], imported.to_dict())
+            write_json(report, imported.to_dict())
+            files.append(report)
         if tracker is not None:
-            for file in filter(Path.exists, files):
+            for file in files:
                 tracker.log_file(file)
 
 

@@ -1,14 +1,16 @@
 import os
 import re
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 import yaml
 
 from hdnet.cli import main
+from hdnet.data.synthetic import SIZES
 from hdnet.errors import ParamsError
-from hdnet.params import load_params
+from hdnet.params import DataParams, load_params
 from hdnet.params_overlay import (
     NOT_SET,
     Change,
@@ -40,7 +42,12 @@ NOT_IN_REFERENCE = NOT_IN_DEMO | {
     "data.heldout_people",
     "data.sequences",
     "data.frames_per_sequence",
+    "data.stride",
     "data.focal_px",
+    "data.masks",
+    "data.iuv",
+    "data.truncated",
+    "data.occluded",
 }
 REFERENCE_CHANGES = {
     "data": ["camera"],
@@ -212,6 +219,22 @@ def test_quick_changes_how_much_and_nothing_else(params):
     assert params.read_bytes() == SHIPPED.read_bytes()
 
 
+@pytest.mark.parametrize("name", ["standard", "large"])
+def test_sizes_change_the_synthetic_data_and_nothing_else(params, name):
+    changes = apply_overlay(params, read_overlay(name))
+    assert {change.path[0] for change in changes} == {"data"}
+    assert set(read_overlay(name)["data"]) == set(DataParams.model_fields) - {"source", "folder", "take"}
+    apply_overlay(params, read_overlay("demo"))
+    assert params.read_bytes() == SHIPPED.read_bytes()
+
+
+@pytest.mark.parametrize("name", list(SIZES))
+def test_a_preset_asks_for_as_much_as_the_size_of_its_name(params, name):
+    apply_overlay(params, read_overlay(name))
+    data = load_params(params).data
+    assert {field: getattr(data, field) for field in asdict(SIZES[name])} == asdict(SIZES[name])
+
+
 def test_reference_decides_every_key_that_the_original_has(params):
     every = set(leaves(load_params(SHIPPED).model_dump(mode="json", by_alias=True)))
     assert set(leaves(read_overlay("reference"))) == every - NOT_IN_REFERENCE
@@ -274,7 +297,7 @@ def test_files_that_are_no_overlay_are_refused(tmp_path, text, said):
 
 
 def test_missing_and_unreadable_files_are_refused(tmp_path):
-    with pytest.raises(ParamsError, match="presets are demo, quick, reference"):
+    with pytest.raises(ParamsError, match="presets are demo, large, quick, reference, standard"):
         read_overlay("standrad")
     with pytest.raises(ParamsError, match="no such file"):
         apply_overlay(tmp_path / "params.yaml", {"seed": 1})
@@ -289,7 +312,8 @@ def test_missing_and_unreadable_files_are_refused(tmp_path):
 def test_command_lists_shows_and_applies(capsys, params, tmp_path):
     main(["params", "list"])
     listed = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in listed] == list(presets()) == ["demo", "quick", "reference"]
+    assert [line.split()[0] for line in listed] == list(presets())
+    assert list(presets()) == ["demo", "large", "quick", "reference", "standard"]
     assert all(len(line) > 30 for line in listed)
 
     main(["params", "show", "reference", "--params", str(params)])

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-import numpy as np
+from PIL import Image
 from tqdm import tqdm
 
 from hdnet.data.copying import copy_folder
-from hdnet.data.files import atomic_folder
+from hdnet.data.files import atomic_folder, read_json_object, write_json
 from hdnet.data.importing.authors import import_authors
 from hdnet.data.importing.report import ImportReport
-from hdnet.data.layout import TangFolder
-from hdnet.data.synthetic import Progress, SyntheticSpec, contact_sheet, synthesize
+from hdnet.data.layout import TangFolder, TikTokFolder
+from hdnet.data.synthetic import Progress, SyntheticSpec, contact_sheet, film_strip, fingerprint, synthesize
+from hdnet.data.synthetic.contact_sheet import SHEET_COLUMNS, strip_names
 from hdnet.errors import DataError
 from hdnet.params import DataParams
 
@@ -25,10 +27,9 @@ PEOPLE, DANCES = (TANG, HELDOUT), (TIKTOK,)
 
 # Far from every training seed that a user is likely to try next, so that no held-out person is a training person.
 _HELDOUT_SEED_OFFSET = 1_000_003
-_SHEET_ROWS = 8
 
 
-def acquire(out: Path, source: Path, data: DataParams, seed: int, jobs: int) -> tuple[np.ndarray, ImportReport | None]:
+def acquire(out: Path, source: Path, data: DataParams, seed: int, jobs: int) -> ImportReport | None:
     """Brings labelled people, unlabelled sequences and held-out people together.
 
     Args:
@@ -39,7 +40,7 @@ def acquire(out: Path, source: Path, data: DataParams, seed: int, jobs: int) -> 
         jobs: Processes.
 
     Returns:
-        A contact sheet, (H, W, 3) uint8, and the report on an imported archive.
+        The report on an imported archive.
 
     Raises:
         DataError: The source lacks what is to be taken, cannot be read, or ``out`` cannot be written.
@@ -55,8 +56,8 @@ def acquire(out: Path, source: Path, data: DataParams, seed: int, jobs: int) -> 
             _copy(source, temporary, parts)
         elif data.source == "archive":
             report = _import(source, temporary, parts, out.with_name(f".{out.name}.imported"), seed, jobs)
-        _synthesize(temporary, data, parts, seed, jobs)
-    return raw_contact_sheet(out), report and replace(report, out=str(out))
+        _synthesize(temporary, out.with_name(f".{out.name}.made"), data, parts, seed, jobs)
+    return report and replace(report, out=str(out))
 
 
 def _copy(source: Path, target: Path, parts: Sequence[str]) -> None:
@@ -93,39 +94,94 @@ def _expect_parts(folder: Path, source: Path, parts: Sequence[str]) -> None:
         raise DataError(f"{source}: has no {missing}; expected {expected} in it{advice}")
 
 
-def _synthesize(raw: Path, data: DataParams, taken: Sequence[str], seed: int, jobs: int) -> None:
-    """Makes what was not taken from elsewhere."""
+def _synthesize(raw: Path, made: Path, data: DataParams, taken: Sequence[str], seed: int, jobs: int) -> None:
+    """Makes what was not taken from elsewhere, first in ``made``, where the next run finds it after an interruption."""
     people, sequences = (0 if TANG in taken else data.people), (0 if TIKTOK in taken else data.sequences)
-    if people or sequences:
-        _synthesize_into(raw / "train", "acquire", data, people, sequences, seed, jobs)
-        for made in list((raw / "train").iterdir()):
-            made.rename(raw / made.name)
-        (raw / "train").rmdir()
-    if HELDOUT not in taken:
-        offset = seed + _HELDOUT_SEED_OFFSET
-        _synthesize_into(raw / "heldout", "acquire heldout", data, data.heldout_people, 0, offset, jobs)
+    heldout = 0 if HELDOUT in taken else data.heldout_people
+    made.mkdir(parents=True, exist_ok=True)
+    try:
+        if people or sequences:
+            _synthesize_once(made / "train", "acquire", synthetic_spec(data, people, sequences, seed), jobs)
+        if heldout:
+            offset = seed + _HELDOUT_SEED_OFFSET
+            _synthesize_once(made / "heldout", "acquire heldout", synthetic_spec(data, heldout, 0, offset), jobs)
+        for note in made.glob("*.json"):
+            note.unlink()
+        for part, source in ((TANG, "train/" + TANG), (TIKTOK, "train/" + TIKTOK), (HELDOUT, HELDOUT)):
+            if part not in taken:
+                (raw / part).parent.mkdir(exist_ok=True)
+                (made / source).rename(raw / part)
+        shutil.rmtree(made)
+    finally:
+        with suppress(OSError):
+            made.rmdir()  # only if nothing is finished
 
 
-def _synthesize_into(
-    folder: Path, label: str, data: DataParams, people: int, sequences: int, seed: int, jobs: int
-) -> None:
-    spec = SyntheticSpec(people, sequences, data.frames_per_sequence, seed, data.focal_px, data.camera)
-    with progress_bar(label, people + sequences) as progress:
+def synthetic_spec(data: DataParams, people: int, sequences: int, seed: int) -> SyntheticSpec:
+    """So many people and sequences of the kind that the parameters describe."""
+    return SyntheticSpec(
+        people=people,
+        sequences=sequences,
+        frames_per_sequence=data.frames_per_sequence,
+        seed=seed,
+        focal_px=data.focal_px,
+        camera=data.camera,
+        stride=data.stride,
+        masks=data.masks,
+        iuv=data.iuv,
+        truncated=data.truncated,
+        occluded=data.occluded,
+    )
+
+
+def _synthesize_once(folder: Path, label: str, spec: SyntheticSpec, jobs: int) -> None:
+    """Nothing, if an interrupted run has noted beside the folder that it is complete."""
+    note, key = folder.with_name(f"{folder.name}.json"), {"fingerprint": fingerprint(spec)}
+    if note.exists() and read_json_object(note) == key:
+        return
+    note.unlink(missing_ok=True)
+    with progress_bar(label) as progress:
         synthesize(folder, spec, jobs, progress)
+    write_json(note, key)
 
 
 @contextmanager
-def progress_bar(label: str, total: int) -> Iterator[Progress]:
-    """A bar with the time left, driven by (done, total) calls."""
-    with tqdm(total=total, desc=label, mininterval=0.5) as bar:
+def progress_bar(label: str) -> Iterator[Progress]:
+    """A bar with pictures, pictures an hour and the time left, driven by (done, total) calls from the start on."""
+    with ExitStack() as stack:
+        bars: list[tqdm[Any]] = []
 
-        def advance(done: int, _: int) -> None:
-            bar.update(done - bar.n)
+        def advance(done: int, total: int) -> None:
+            if not bars:
+                # What an earlier run had finished says nothing about the speed of this one.
+                bars.append(stack.enter_context(_PictureBar(total=total, initial=done, desc=label, mininterval=0.5)))
+            bars[0].update(done - bars[0].n)
 
         yield advance
 
 
-def raw_contact_sheet(raw: Path) -> np.ndarray:
-    """Pictures, IUV, depth and normals of the first labelled people in a raw folder."""
-    folder = TangFolder(raw / TANG)
-    return np.asarray(contact_sheet([folder.read(name) for name in folder.names()[:_SHEET_ROWS]]))
+class _PictureBar(tqdm):  # type: ignore[type-arg]
+    """Pictures an hour, where tqdm has items a second."""
+
+    def __init__(self, **settings: Any) -> None:
+        form = "{l_bar}{bar}| {n_fmt}/{total_fmt} pictures [{elapsed}<{remaining}, {per_hour}]"
+        super().__init__(bar_format=form, **settings)
+
+    @property
+    def format_dict(self) -> dict[str, Any]:
+        values = dict(super().format_dict)
+        done, elapsed = values["n"] - values["initial"], values["elapsed"]
+        per_hour = f"{3600 * done / elapsed:,.0f}/h" if done and elapsed else "?/h"
+        return {**values, "per_hour": per_hour}
+
+
+def contact_sheets(raw: Path) -> dict[str, Image.Image]:
+    """Pictures to look at, by file name: labelled people of a raw folder, and film strips of its sequences."""
+    people, frames = TangFolder(raw / TANG), TikTokFolder(raw / TIKTOK)
+    sheets = {}
+    if people.root.is_dir():
+        sheets["contact_sheet.png"] = contact_sheet([people.read(name) for name in people.names()[:SHEET_COLUMNS]])
+    if frames.root.is_dir():
+        shown = strip_names(frames.sequences())
+        sheets["sequences.png"] = film_strip([frames.read(name) for name in shown])
+    return sheets

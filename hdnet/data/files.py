@@ -41,7 +41,7 @@ def atomic_folder(out: Path, marker: str | None = None) -> Iterator[Path]:
 
 
 @contextmanager
-def resumable_folder(out: Path, marker: str) -> Iterator[tuple[Path, Path]]:
+def resumable_folder(out: Path, marker: str | None = None) -> Iterator[tuple[Path, Path]]:
     """Like :func:`atomic_folder`, but what a failed or killed run had finished is found again by the next.
 
     Args:

@@ -7,12 +7,15 @@ Ray cluster, whose machines must see the same folders under the same paths as th
 from __future__ import annotations
 
 import logging
+import os
 import threading
+import time
 import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from contextvars import ContextVar
+from functools import cache, partial
 from typing import Any, Literal, TypeVar, get_args
 
 import joblib
@@ -28,6 +31,9 @@ BACKENDS: tuple[Backend, ...] = get_args(Backend)
 # joblib hands out new work as results come in, whether or not they are taken: so many items a worker at a time bound
 # what can pile up in memory, and are enough that waiting for the last of them costs next to nothing.
 _WINDOW = 128
+
+# How soon a worker of a killed process notices; left alone, loky's stay for minutes, with all their memory.
+_WATCH_S = 0.5
 
 _EXTRAS = {"dask": "cluster", "ray": "cluster-ray"}
 
@@ -69,7 +75,12 @@ def using_backend(backend: Backend) -> Iterator[None]:
 
 
 def ordered_map(
-    function: Callable[[Item], Result], items: Sequence[Item], jobs: int, progress: bool, label: str
+    function: Callable[[Item], Result],
+    items: Sequence[Item],
+    jobs: int,
+    progress: bool,
+    label: str,
+    inner_threads: int | None = None,
 ) -> Iterator[Result]:
     """Results in the order of the items.
 
@@ -81,17 +92,20 @@ def ordered_map(
         jobs: Processes or threads; 1 works in this process. A cluster uses all it has, whatever this says.
         progress: Show a progress bar on stderr.
         label: Its text.
+        inner_threads: Threads that number libraries may use in a process of this machine; None divides the cores.
 
     Raises:
         HDNetError: A worker process died. What ``function`` raises arrives as it is.
     """
     with tqdm(total=len(items), desc=label, disable=not progress) as bar:
-        for result in _results(function, items, jobs):
+        for result in _results(function, items, jobs, inner_threads):
             yield result
             bar.update()
 
 
-def _results(function: Callable[[Item], Result], items: Sequence[Item], jobs: int) -> Iterator[Result]:
+def _results(
+    function: Callable[[Item], Result], items: Sequence[Item], jobs: int, inner_threads: int | None
+) -> Iterator[Result]:
     backend = _backend.get()
     on_cluster = backend in ("dask", "ray")
     if not on_cluster and (jobs <= 1 or len(items) < 2):
@@ -101,16 +115,43 @@ def _results(function: Callable[[Item], Result], items: Sequence[Item], jobs: in
     settings: dict[str, Any] = {"n_jobs": -1 if on_cluster else min(jobs, len(items)), "max_nbytes": None}
     # joblib's Ray back end can only give the results of a window together.
     settings["return_as"] = "list" if backend == "ray" else "generator"
+    work = partial(_call_while_wanted, os.getpid(), function) if backend == "loky" else function
     try:
-        with _quiet_manager(), joblib.Parallel(**settings) as parallel:
+        with _quiet_manager(), _threads(backend, inner_threads), joblib.Parallel(**settings) as parallel:
             window = _WINDOW * max(1, joblib.effective_n_jobs(settings["n_jobs"]))
             for first in range(0, len(items), window):
-                calls = [joblib.delayed(function)(item) for item in items[first : first + window]]
+                calls = [joblib.delayed(work)(item) for item in items[first : first + window]]
                 yield from _quietly_closed(parallel(calls))
     except BrokenProcessPool as error:
         raise HDNetError(
             "a worker process ended unexpectedly, most often because memory ran out; use fewer jobs and run again"
         ) from error
+
+
+def _call_while_wanted(owner: int, function: Callable[[Item], Result], item: Item) -> Result:
+    """The result; a worker process ends with the process that wants it, which cannot say so when it is killed."""
+    if os.getpid() != owner:
+        _end_with(owner)
+    return function(item)
+
+
+@cache
+def _end_with(owner: int) -> None:
+    """Watches the parent process; loky starts its workers itself."""
+
+    def watch() -> None:
+        while os.getppid() == owner:
+            time.sleep(_WATCH_S)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _threads(backend: Backend, inner_threads: int | None) -> AbstractContextManager[Any]:
+    if backend != "loky" or inner_threads is None:
+        return nullcontext()
+    config: AbstractContextManager[Any] = joblib.parallel_config(backend=backend, inner_max_num_threads=inner_threads)
+    return config
 
 
 def _quietly_closed(results: Iterable[Result]) -> Iterator[Result]:

@@ -1,6 +1,7 @@
 import dataclasses
 import errno
 import json
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from data_folders import CAMERA, labelled_sample, unlabelled_frame
 
 from hdnet import stages
 from hdnet.data import acquire as module
-from hdnet.data.acquire import acquire
+from hdnet.data.acquire import acquire, contact_sheets, progress_bar, synthetic_spec
 from hdnet.data.layout import TangFolder, TikTokFolder
 from hdnet.errors import DataError
 from hdnet.geometry import Camera
@@ -50,6 +51,7 @@ def made(monkeypatch) -> list:
 
     def synthesize(out, spec, jobs, progress):
         asked.append((spec.people, spec.sequences, spec.seed))
+        shutil.rmtree(out, ignore_errors=True)
         if spec.people:
             write_people(out / "Tang_data", spec.people, seed=0)
         if spec.sequences:
@@ -81,12 +83,77 @@ def files(folder: Path) -> dict[str, bytes]:
 
 
 def test_everything_is_made(tmp_path, made):
-    sheet, report = acquire(tmp_path / "raw", tmp_path / "nothing", params().data, 7, 1)
+    report = acquire(tmp_path / "raw", tmp_path / "nothing", params().data, 7, 1)
     assert counts(tmp_path / "raw") == (5, 4, 6)
     assert made == [(5, 2, 7), (4, 0, 7 + 1_000_003)]
-    assert sheet.dtype == np.uint8
     assert report is None
     assert sorted(path.name for path in (tmp_path / "raw").iterdir()) == ["Tang_data", "heldout", "tiktok_data"]
+    assert [path.name for path in tmp_path.iterdir()] == ["raw"]
+
+
+def test_sheets_show_people_and_film_strips(tmp_path, own, made):
+    sheets = contact_sheets(own)
+    assert {name: sheet.size for name, sheet in sheets.items()} == {
+        "contact_sheet.png": (3 * 24 + 2 * 4, 5 * 32 + 4 * 4),
+        "sequences.png": (2 * 24 + 4, 32),
+    }
+    shutil.rmtree(own / "tiktok_data")
+    assert list(contact_sheets(own)) == ["contact_sheet.png"]
+
+
+def test_all_that_the_parameters_say_reaches_the_generator():
+    data = params(stride=3, masks="segmenter", occluded=0.25).data
+    spec = synthetic_spec(data, 9, 2, 11)
+    assert (spec.people, spec.sequences, spec.seed) == (9, 2, 11)
+    fields = {field.name for field in dataclasses.fields(spec)} - {"people", "sequences", "seed"}
+    assert {name: getattr(spec, name) for name in fields} == {name: getattr(data, name) for name in fields}
+
+
+def test_an_interrupted_run_goes_on(tmp_path, made, monkeypatch):
+    """Killed while held-out people are made: the others are not made again, unless something else is wanted."""
+    fake, raw = module.synthesize, tmp_path / "raw"
+
+    def interrupted(out, spec, jobs, progress):
+        if out.name == "heldout":
+            raise KeyboardInterrupt
+        fake(out, spec, jobs, progress)
+
+    def interrupt(values):
+        monkeypatch.setattr(module, "synthesize", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            acquire(raw, tmp_path / "nothing", values.data, 7, 1)
+        monkeypatch.setattr(module, "synthesize", fake)
+
+    interrupt(params())
+    interrupt(params())
+    assert made == [(5, 2, 7)]
+    assert [path.name for path in tmp_path.iterdir()] == [".raw.made"]
+    acquire(raw, tmp_path / "nothing", params().data, 7, 1)
+    assert made == [(5, 2, 7), (4, 0, 1_000_010)]
+    assert counts(raw) == (5, 4, 6)
+    assert [path.name for path in tmp_path.iterdir()] == ["raw"]
+
+    interrupt(params())
+    acquire(raw, tmp_path / "nothing", params(people=3).data, 7, 1)
+    assert made[2:] == [(5, 2, 7), (3, 2, 7), (4, 0, 1_000_010)]
+    assert counts(raw) == (3, 4, 6)
+
+
+def test_what_an_interrupted_run_had_made_goes_when_it_is_not_wanted(tmp_path, own, made, monkeypatch):
+    (tmp_path / ".raw.made/train/Tang_data").mkdir(parents=True)
+    acquire(tmp_path / "raw", own, params(source="folder").data, 7, 1)
+    assert not (tmp_path / ".raw.made").exists()
+
+
+def test_the_progress_bar_counts_pictures_an_hour_without_those_of_an_earlier_run(capsys):
+    with progress_bar("made") as progress:
+        progress(400, 500)
+        progress(450, 500)
+        progress(500, 500)
+    last = capsys.readouterr().err.split("\r")[-1]
+    assert "made: 100%" in last
+    assert "500/500 pictures" in last
+    assert "/h]" in last
 
 
 def test_everything_comes_from_a_folder_byte_by_byte(tmp_path, own, made):
@@ -186,6 +253,7 @@ def test_the_authors_archive_is_imported_and_reported(tmp_path, archive, made):
     assert counts(work.raw) == (10, 1, 2)
     assert made == []
     assert (work.report("acquire") / "contact_sheet.png").is_file()
+    assert (work.report("acquire") / "sequences.png").is_file()
     report = json.loads((work.report("acquire") / "import.json").read_text())
     assert report["counts"] == {"items": 13, "taken": 13, "refused": 0}
     assert report["out"] == str(work.raw)
@@ -197,7 +265,7 @@ def test_the_authors_archive_is_imported_and_reported(tmp_path, archive, made):
 
 
 def test_the_archives_dances_with_made_people(tmp_path, archive, made):
-    _, report = acquire(tmp_path / "raw", archive, params(source="archive", take="dances").data, 7, 1)
+    report = acquire(tmp_path / "raw", archive, params(source="archive", take="dances").data, 7, 1)
     assert counts(tmp_path / "raw") == (5, 4, 2)
     assert len(report.taken) == 2
 

@@ -114,10 +114,25 @@ def test_ctrl_c_ends_and_leaves_no_process(tmp_path):
     # 50 items of a minute. A worker that was just starting may miss the signal and finish its one.
     _, errors = command.communicate(timeout=150)
     assert (command.returncode, errors.splitlines()[-1]) == (130, "interrupted")
+    wait_for_the_end_of(command.pid)
+
+
+def test_workers_end_with_a_killed_process(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(INTERRUPTED)
+    command = subprocess.Popen([sys.executable, str(script)], start_new_session=True, stdout=subprocess.PIPE, text=True)
+    assert command.stdout.readline() == "first\n"
+    command.kill()
+    command.wait()
+    wait_for_the_end_of(command.pid)
+    command.stdout.close()
+
+
+def wait_for_the_end_of(group):
     deadline = time.monotonic() + 30
-    while time.monotonic() < deadline and processes_of(command.pid):
+    while time.monotonic() < deadline and processes_of(group):
         time.sleep(0.1)
-    assert not processes_of(command.pid)
+    assert not processes_of(group)
 
 
 def processes_of(group):

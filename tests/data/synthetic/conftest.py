@@ -3,19 +3,19 @@ from __future__ import annotations
 import pytest
 
 from hdnet.data.samples import LabelledSample, UnlabelledFrame
-from hdnet.data.synthetic import generate_sequences, generate_stills
+from hdnet.data.synthetic import SyntheticSpec, generate_sequences, generate_stills
 
 
 @pytest.fixture(scope="session")
-def seed() -> int:
-    return 3
+def spec() -> SyntheticSpec:
+    return SyntheticSpec(people=8, sequences=1, frames_per_sequence=4, seed=3)
 
 
 @pytest.fixture(scope="session")
-def stills(seed: int) -> list[LabelledSample]:
-    return list(generate_stills(6, seed))
+def stills(spec: SyntheticSpec) -> list[LabelledSample]:
+    return list(generate_stills(spec))
 
 
 @pytest.fixture(scope="session")
-def frames(seed: int) -> list[UnlabelledFrame]:
-    return list(generate_sequences(1, 4, seed))
+def frames(spec: SyntheticSpec) -> list[UnlabelledFrame]:
+    return list(generate_sequences(spec))

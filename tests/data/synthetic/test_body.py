@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,15 @@ from scipy.spatial.transform import Rotation
 
 from hdnet.data.synthetic import body as body_module
 from hdnet.data.synthetic import body_files
-from hdnet.data.synthetic.body import SKIN_VERTICES, Phenotype, body_model, cache_path, rotation_between
+from hdnet.data.synthetic.body import (
+    SKIN_VERTICES,
+    Phenotype,
+    body_model,
+    cache_path,
+    draw_expression,
+    draw_traits,
+    rotation_between,
+)
 from hdnet.errors import DataError
 
 EVEN = (1 / 3, 1 / 3, 1 / 3)
@@ -16,6 +25,8 @@ PEOPLE = [
     Phenotype(0.1, 0.7, 0.3, 0.8, 0.4, 0.6, EVEN),
     Phenotype(0.95, 0.9, 0.6, 0.2, 0.7, 0.3, EVEN),
 ]
+TEENAGER = Phenotype(0.9, 0.58, 0.4, 0.5, 0.5, 0.5, (0.2, 0.5, 0.3))
+SMILE = {"mouthSmileLeft": 0.8, "mouthSmileRight": 0.6, "jawOpen": 0.3}
 
 
 def test_cache_is_small() -> None:
@@ -40,6 +51,53 @@ def test_phenotypes_change_the_shape_as_named() -> None:
         return float(np.ptp(rest[:SKIN_VERTICES, 2]))
 
     assert height_m(0.9) > height_m(0.5) > height_m(0.1)
+
+
+def test_teenagers_are_smaller_and_nobody_is_younger() -> None:
+    model = body_model()
+
+    def height_m(age: float) -> float:
+        rest = model.shape(Phenotype(0.5, age, 0.5, 0.5, 0.5, 0.5, EVEN))
+        return float(np.ptp(rest[:SKIN_VERTICES, 2]))
+
+    assert 1.4 < height_m(0.55) < height_m(0.62) < height_m(2 / 3)
+    assert height_m(0.1) == height_m(0.55)
+
+
+def test_an_expression_moves_the_face_only() -> None:
+    model = body_model()
+    head = model.weights[:, model.bone("head")].toarray().ravel()
+    for seed in range(10):
+        expression = draw_expression(np.random.default_rng(seed))
+        assert expression == draw_expression(np.random.default_rng(seed))
+        assert all(0 <= value <= 1 for value in expression.values())
+        neutral, moved = model.shape(TEENAGER), model.shape(TEENAGER, expression)
+        distance = np.linalg.norm(moved - neutral, axis=1)
+        assert 0.0002 < distance.max() < 0.04
+        assert head[distance > 1e-3].min() > 0.3
+        shift = np.linalg.norm(model.joints(moved) - model.joints(neutral), axis=1)
+        # The second joint of the neck is defined by the chin among others.
+        assert shift[[name != "neck02" for name in model.bone_names]].max() < 1e-4
+        assert shift.max() < 7e-3
+
+
+def test_an_open_jaw_lowers_the_chin() -> None:
+    model = body_model()
+    opened = model.shape(PEOPLE[0], {"jawOpen": 1.0}) - model.shape(PEOPLE[0])
+    assert opened[:SKIN_VERTICES, 2].min() < -0.015
+
+
+def test_traits_change_what_they_name() -> None:
+    model = body_model()
+    traits = draw_traits(np.random.default_rng(0), 0.8)
+    assert traits == draw_traits(np.random.default_rng(0), 0.8)
+    assert dict(draw_traits(np.random.default_rng(0), 0.6))["belly"] == 0
+    for value in (-1.0, 1.0):
+        changed = model.shape(replace(PEOPLE[0], traits=(("nose-width", value),))) - model.shape(PEOPLE[0])
+        moved = np.linalg.norm(changed, axis=1) > 1e-4
+        assert 50 < moved[:SKIN_VERTICES].sum() < 1500
+        left = model.shape(PEOPLE[0])[:, 0] > 0.01
+        assert np.sign(changed[moved & left, 0].mean()) == np.sign(value)
 
 
 def test_an_elbow_moves_the_forearm_rigidly_and_nothing_else() -> None:
@@ -110,10 +168,10 @@ def test_equals_annys_own_forward(tmp_path: Path) -> None:
         phenotypes="all",
         skinning_method="lbs",
         phenotype_blendshapes="original",
+        facial_actions="all",
     )
     assert anny_model_data.CURRENT_DATA_VERSION
     model = body_model()
-    person = PEOPLE[1]
     turns = {
         "upperarm01.L": Rotation.from_rotvec([0.2, 0.5, -0.3]).as_matrix(),
         "lowerleg01.R": Rotation.from_rotvec([0.8, 0.0, 0.0]).as_matrix(),
@@ -124,11 +182,13 @@ def test_equals_annys_own_forward(tmp_path: Path) -> None:
     for name, matrix in turns.items():
         pose[0, reference.bone_labels.index(name), :3, :3] = torch.as_tensor(matrix)
     names = ("gender", "age", "muscle", "weight", "height", "proportions")
-    shape = {name: float(getattr(person, name)) for name in names}
-    shape |= dict(zip(("african", "asian", "caucasian"), person.race, strict=True))
-    with torch.no_grad():
-        theirs = reference(pose_parameters=pose, phenotype_kwargs=shape)["vertices"][0].numpy()
-    ours = model.pose(model.shape(person), turns)
     used = np.unique(np.concatenate(list(model.triangles.values())))
-    shift = (theirs - ours)[used].mean(0)
-    assert np.abs((theirs - ours)[used] - shift).max() < 1e-4
+    for person, expression in ((PEOPLE[1], {}), (TEENAGER, SMILE)):
+        shape = {name: float(getattr(person, name)) for name in names}
+        shape |= dict(zip(("african", "asian", "caucasian"), person.race, strict=True))
+        with torch.no_grad():
+            posed = reference(pose_parameters=pose, phenotype_kwargs=shape, facial_actions=expression)
+        theirs = posed["vertices"][0].numpy()
+        ours = model.pose(model.shape(person, expression), turns)
+        shift = (theirs - ours)[used].mean(0)
+        assert np.abs((theirs - ours)[used] - shift).max() < 1e-4

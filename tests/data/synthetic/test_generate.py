@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from itertools import pairwise
 from typing import Any
 
@@ -12,11 +12,12 @@ from scipy.ndimage import label
 from hdnet.data.samples import LabelledSample, UnlabelledFrame
 from hdnet.data.synthetic import (
     SyntheticSpec,
-    contact_sheet,
     generate,
     generate_sequences,
     generate_stills,
 )
+from hdnet.data.synthetic.generate import Stage
+from hdnet.data.synthetic.pictures import MIN_MASK_SHARE
 from hdnet.errors import DataError
 from hdnet.geometry import Camera, depth_to_normals, unproject
 
@@ -65,17 +66,27 @@ def test_nothing_outside_the_mask(stills: list[LabelledSample]) -> None:
         assert np.array_equal(sample.white_image[sample.mask], sample.image[sample.mask])
 
 
-def test_the_person_is_whole_and_large_enough(stills: list[LabelledSample]) -> None:
+def test_every_picture_shows_enough_of_a_person(stills: list[LabelledSample]) -> None:
     for sample in stills:
-        assert 0.03 < sample.mask.mean() < 0.5
+        assert MIN_MASK_SHARE <= sample.mask.mean() < 0.8
+        sizes = np.bincount(label(sample.mask)[0].ravel())[1:]
+        assert sizes.max() > 0.6 * sample.mask.sum()
+        body = (sample.iuv[..., 0] > 0).sum() / sample.mask.sum()
+        # Skirts, hair and wide clothes have no charts.
+        assert 0.4 < body <= 1
+
+
+def test_people_are_whole_where_nothing_is_to_be_cut() -> None:
+    for sample in generate_stills(SyntheticSpec(4, 0, 0, 3, truncated=0.0, occluded=0.0)):
         rows, columns = np.nonzero(sample.mask)
         assert min(rows.min(), columns.min()) >= 1
         assert max(rows.max(), columns.max()) <= 254
-        assert 100 <= np.ptp(rows) + 1 <= 230
-        sizes = np.bincount(label(sample.mask)[0].ravel())[1:]
-        assert sizes.max() > 0.97 * sample.mask.sum()
-        body = (sample.iuv[..., 0] > 0).sum() / sample.mask.sum()
-        assert 0.6 < body <= 1
+        assert 100 <= np.ptp(rows) + 1 <= 250
+
+
+def test_people_are_cut_where_all_are_to_be() -> None:
+    for sample in generate_stills(SyntheticSpec(4, 0, 0, 3, truncated=1.0, occluded=0.0)):
+        assert sample.mask[-1].any()
 
 
 def test_median_depth_is_four_metres(stills: list[LabelledSample]) -> None:
@@ -105,7 +116,8 @@ def test_normals_agree_with_those_of_the_depth(stills: list[LabelledSample]) -> 
             for step in (-1, 1):
                 smooth &= np.abs(np.roll(z, step, axis) - z) < 0.03
         angles.append(_angle_deg(from_depth, sample.normals)[smooth])
-    assert np.concatenate(angles).mean() < 12
+    # What is left is mostly one-sided differences at 256 pixels.
+    assert np.concatenate(angles).mean() < 8
 
 
 def test_shading_goes_with_the_normals(stills: list[LabelledSample]) -> None:
@@ -118,13 +130,23 @@ def test_shading_goes_with_the_normals(stills: list[LabelledSample]) -> None:
 
 
 def test_same_seed_same_bytes_whatever_the_jobs(
-    seed: int, stills: list[LabelledSample], frames: list[UnlabelledFrame]
+    spec: SyntheticSpec, stills: list[LabelledSample], frames: list[UnlabelledFrame]
 ) -> None:
-    again = list(generate_stills(3, seed, jobs=2))
+    again = list(generate_stills(replace(spec, people=3), jobs=2))
+    assert len(again) == 3
     assert all(_same(a, b) for a, b in zip(again, stills, strict=False))
-    assert all(_same(a, b) for a, b in zip(generate_sequences(1, 4, seed), frames, strict=True))
-    other = next(iter(generate_stills(1, seed + 1)))
+    assert all(_same(a, b) for a, b in zip(generate_sequences(spec), frames, strict=True))
+    other = next(iter(generate_stills(replace(spec, people=1, seed=spec.seed + 1))))
     assert not np.array_equal(other.image, stills[0].image)
+
+
+def test_what_is_drawn_elsewhere_does_not_change_the_rest(spec: SyntheticSpec, stills: list[LabelledSample]) -> None:
+    """Streams are separate: another lens moves the camera, not the person, the clothes or the light."""
+    a, b = Stage(spec, "still", 0), Stage(replace(spec, focal_px=(400.0, 500.0)), "still", 0)
+    assert a.camera != b.camera
+    assert np.array_equal(a.person.shape.rest, b.person.shape.rest)
+    assert [garment.cut for garment in a.person.outfit] == [garment.cut for garment in b.person.outfit]
+    assert a.light.kind == b.light.kind
 
 
 def test_a_sequence_keeps_person_light_background_and_camera(frames: list[UnlabelledFrame]) -> None:
@@ -134,9 +156,9 @@ def test_a_sequence_keeps_person_light_background_and_camera(frames: list[Unlabe
     empty = ~np.any([frame.mask for frame in frames], axis=0)
     empty &= np.roll(empty, 4, 0) & np.roll(empty, -4, 0) & np.roll(empty, 4, 1) & np.roll(empty, -4, 1)
     pixels = np.stack([frame.image[empty] for frame in frames]).astype(float)
-    # Sensor noise differs from frame to frame, the scene does not.
-    assert np.abs(pixels - pixels[0]).mean() < 5
-    colours = [np.median(frame.image[frame.mask & (frame.iuv[..., 0] == 2)], axis=0) for frame in frames]
+    # Sensor noise and shadows differ from frame to frame, the scene does not.
+    assert np.median(np.abs(pixels - pixels[0])) < 8
+    colours = [np.median(frame.image[frame.mask], axis=0) for frame in frames]
     assert np.ptp(np.stack(colours), axis=0).max() < 40
 
 
@@ -147,7 +169,7 @@ def test_a_sequence_moves_but_not_much_between_neighbours(frames: list[Unlabelle
 
 
 def test_names_and_sequences_run_on() -> None:
-    made = list(generate_sequences(2, 1, 5))
+    made = list(generate_sequences(SyntheticSpec(0, 2, 1, 5)))
     assert [(frame.name, frame.sequence) for frame in made] == [
         ("0000000", "seq-000"),
         ("0000001", "seq-001"),
@@ -156,22 +178,36 @@ def test_names_and_sequences_run_on() -> None:
 
 
 def test_cameras() -> None:
-    centred = next(iter(generate_stills(1, 8, focal_px=(300, 310))))
+    centred = next(iter(generate_stills(SyntheticSpec(1, 0, 0, 8, focal_px=(300, 310)))))
     fx, fy, cx, cy = centred.camera.pixel_intrinsics()
     assert 300 <= fx == fy <= 310
     assert cx == cy == 127.5
-    original = next(iter(generate_stills(1, 8, camera="reference")))
+    original = next(iter(generate_stills(SyntheticSpec(1, 0, 0, 8, camera="reference", truncated=0.0))))
     assert original.camera == Camera.reference()
     columns = np.nonzero(original.mask)[1]
-    assert abs(columns.mean() - 127.5) < 40
+    assert abs(columns.mean() - 127.5) < 80
     # Off axis: the person stands to the right of the optical axis.
     depth = torch.from_numpy(original.depth_m)[None, None]
-    assert unproject(depth, original.camera)[0, 0][torch.from_numpy(original.mask)].mean() > 0.5
+    points = unproject(depth, original.camera)[0, 0][torch.from_numpy(original.mask)]
+    assert points.mean() > 0.3
+
+
+def test_imperfect_masks_and_charts_are_valid_and_off_by_default(stills: list[LabelledSample]) -> None:
+    assert (SyntheticSpec(1, 0, 0, 0).masks, SyntheticSpec(1, 0, 0, 0).iuv) == ("exact", "exact")
+    spec = SyntheticSpec(3, 0, 0, 3, masks="segmenter", iuv="densepose")
+    for spoilt, exact in zip(generate_stills(spec), stills, strict=False):
+        differ = (spoilt.mask != exact.mask).sum() / exact.mask.sum()
+        assert 0 < differ < 0.3
+        assert (spoilt.iuv != exact.iuv).any()
+        assert np.allclose(np.linalg.norm(spoilt.normals[spoilt.mask], axis=1), 1, atol=1e-5)
+        assert spoilt.depth_m[spoilt.mask].min() > 1
+        assert (spoilt.white_image[~spoilt.mask] == 255).all()
 
 
 def test_progress_is_told_after_each_picture() -> None:
     calls: list[tuple[int, int]] = []
-    list(generate_stills(2, 4, progress=lambda done, total: calls.append((done, total))))
+    spec = SyntheticSpec(2, 0, 0, 4)
+    list(generate_stills(spec, progress=lambda done, total: calls.append((done, total))))
     assert calls == [(1, 2), (2, 2)]
 
 
@@ -183,6 +219,11 @@ def test_progress_is_told_after_each_picture() -> None:
         ({"seed": -1}, "seed"),
         ({"focal_px": (400.0, 300.0)}, "focal_px"),
         ({"camera": "fisheye"}, "camera"),
+        ({"stride": 0}, "stride"),
+        ({"truncated": 1.5}, "truncated"),
+        ({"occluded": -0.1}, "occluded"),
+        ({"masks": "soft"}, "masks"),
+        ({"iuv": "real"}, "iuv"),
     ],
 )
 def test_bad_specs_are_refused(change: dict[str, Any], message: str) -> None:
@@ -193,7 +234,7 @@ def test_bad_specs_are_refused(change: dict[str, Any], message: str) -> None:
 
 def test_jobs_below_one_are_refused() -> None:
     with pytest.raises(DataError, match="jobs is 0"):
-        list(generate_stills(1, 0, jobs=0))
+        list(generate_stills(SyntheticSpec(1, 0, 0, 0), jobs=0))
 
 
 def test_a_failing_sample_is_one_error_that_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -202,22 +243,17 @@ def test_a_failing_sample_is_one_error_that_names_it(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(generate, "draw_person", broken)
     with pytest.raises(DataError, match=r"synthetic sample 0 of seed 9 .*no such bone"):
-        list(generate_stills(1, 9))
+        list(generate_stills(SyntheticSpec(1, 0, 0, 9)))
 
 
 def test_frames_that_show_too_little_are_drawn_again_and_then_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    share = next(iter(generate_stills(1, 6))).mask.mean()
+    spec = SyntheticSpec(1, 0, 0, 6)
+    share = next(iter(generate_stills(spec))).mask.mean()
     monkeypatch.setattr(generate, "MIN_MASK_SHARE", share + 0.001)
-    assert next(iter(generate_stills(1, 6))).mask.mean() > share
-    monkeypatch.setattr(generate, "MIN_MASK_SHARE", 0.9)
+    assert next(iter(generate_stills(spec))).mask.mean() > share
+    monkeypatch.setattr(generate, "MIN_MASK_SHARE", 0.95)
     monkeypatch.setattr(generate, "_ATTEMPTS", 2)
-    with pytest.raises(DataError, match="covers less than 90%"):
-        list(generate_stills(1, 6))
-
-
-def test_contact_sheet_shows_the_first_samples(stills: list[LabelledSample]) -> None:
-    sheet = contact_sheet(stills, columns=3)
-    assert sheet.size == (3 * 256, 5 * 256)
-    assert np.array_equal(np.asarray(sheet)[:256, :256], stills[0].image)
+    with pytest.raises(DataError, match="covers less than 95%"):
+        list(generate_stills(spec))

@@ -5,7 +5,7 @@ import pytest
 
 from hdnet.data.samples import LabelledSample
 from hdnet.data.synthetic.body import body_model
-from hdnet.data.synthetic.garments import canonical
+from hdnet.data.synthetic.canonical import canonical
 
 X, Y, Z = np.eye(3)
 

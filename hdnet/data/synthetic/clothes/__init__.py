@@ -1,0 +1,1 @@
+"""Clothes: patterns cut from the body model, draped by simulation."""

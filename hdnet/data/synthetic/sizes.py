@@ -1,0 +1,95 @@
+"""How much to generate: the named sizes, and what they cost in time and disk."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from hdnet.errors import DataError
+
+
+@dataclass(frozen=True)
+class Size:
+    """One row of :data:`SIZES`.
+
+    Attributes:
+        people: Labelled pictures to learn from.
+        heldout_people: Labelled pictures for evaluation (pipeline only).
+        sequences: Unlabelled sequences.
+        frames_per_sequence: Frames of each.
+        focal_px: Range of the focal length in pixels of the 256 x 256 picture.
+    """
+
+    people: int
+    heldout_people: int
+    sequences: int
+    frames_per_sequence: int
+    focal_px: tuple[float, float]
+
+
+SIZES = {
+    "demo": Size(280, 32, 4, 12, (300.0, 330.0)),
+    "standard": Size(2_000, 200, 60, 24, (250.0, 600.0)),
+    "large": Size(30_000, 1_000, 1_000, 24, (250.0, 600.0)),
+}
+"""By the names of the presets that ask for as much."""
+
+# Measured with benchmarks/synthesis.py on one core of a server, rounded up.
+SECONDS_PER_STILL = 0.9
+SECONDS_PER_FRAME = 0.4
+SECONDS_TO_START = 12.0
+BYTES_PER_STILL = 1_250_000
+BYTES_PER_FRAME = 160_000
+# Kept free beside what is written.
+_SPARE_BYTES = 256 * 2**20
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a run takes.
+
+    Attributes:
+        seconds: Wall time; a rough guess, since it depends on the processor.
+        disk_bytes: Space for what is written.
+    """
+
+    seconds: float
+    disk_bytes: int
+
+    def __str__(self) -> str:
+        return f"about {_duration(self.seconds)} and {max(self.disk_bytes / 1e9, 0.01):,.2f} GB on disk"
+
+
+def cost(stills: int, frames: int, jobs: int) -> Cost:
+    """Time with ``jobs`` processes on as many cores, and disk space, for so many pictures."""
+    seconds = (stills * SECONDS_PER_STILL + frames * SECONDS_PER_FRAME) / max(jobs, 1) + SECONDS_TO_START
+    return Cost(seconds, stills * BYTES_PER_STILL + frames * BYTES_PER_FRAME)
+
+
+def check_room(folder: Path, disk_bytes: int) -> None:
+    """See that the disk has room.
+
+    Args:
+        folder: Where it will be written; need not exist yet.
+        disk_bytes: How much.
+
+    Raises:
+        DataError: There is not enough.
+    """
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    free, needed = shutil.disk_usage(there).free, disk_bytes + _SPARE_BYTES
+    if free < needed:
+        raise DataError(
+            f"{folder}: the disk has {free / 1e9:,.1f} GB free, {needed / 1e9:,.1f} GB are needed; "
+            "choose another disk, a smaller size, or make room"
+        )
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{max(math.ceil(seconds / 10), 1) * 10} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"

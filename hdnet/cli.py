@@ -57,6 +57,8 @@ def _parser() -> argparse.ArgumentParser:
     verb = _add(verbs, "register", "the evaluated model as a version of the MLflow registry", _register)
     _add_workspace(verb)
 
+    _add(verbs, "deliver", "to MLflow what waits because it could not be reached", _deliver)
+
     verb = _add(verbs, "import-tf", "the original's TensorFlow 1 checkpoints as a model file", _import_tf)
     verb.add_argument("checkpoint", type=Path, nargs="+", help="normal or depth network, or one of each")
     verb.add_argument("--out", type=Path, required=True, help="safetensors file to write")
@@ -169,6 +171,21 @@ def _register(arguments: Arguments) -> None:
     work, params = _workspace(arguments)
     stages.register(work, params)
     _say((work.report("register") / "version.json").read_text())
+
+
+def _deliver(_: argparse.Namespace) -> None:
+    from hdnet import registry
+    from hdnet.errors import TrackingError
+
+    deliveries = registry.deliver_pending()
+    for delivery in deliveries:
+        if not delivery.problem:
+            _say(f"{delivery.name}: delivered to run {delivery.run_id}")
+    problems = [f"{delivery.name}: {delivery.problem}" for delivery in deliveries if delivery.problem]
+    if problems:
+        raise TrackingError("; ".join(problems))
+    if not deliveries:
+        _say("nothing waits for MLflow here")
 
 
 def _import_tf(arguments: Arguments) -> None:

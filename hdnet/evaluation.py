@@ -34,6 +34,7 @@ METRICS = DEPTH_METRICS + NORMAL_METRICS
 _THRESHOLDS_DEG = (11.25, 22.5, 30.0)
 # Lower is better: only for these a relative improvement means something.
 ERRORS = DEPTH_METRICS + NORMAL_METRICS[:2]
+HIGHER_IS_BETTER = frozenset(METRICS) - frozenset(ERRORS)
 _HEADINGS = {
     "depth_mae_mm": "depth MAE (mm)",
     "depth_rmse_mm": "depth RMSE (mm)",
@@ -226,8 +227,7 @@ def evaluate(model: HDNet, samples: Samples, sample_names: Sequence[str] | None 
     for index in range(len(samples)):
         sample = samples[index]
         name = f"sample {index}" if sample_names is None else sample_names[index]
-        mask = sample["mask"][0].bool().cpu().numpy()
-        true_m, true_normals = _picture(sample["depth"])[..., 0], _picture(sample["normals"])
+        mask, true_m, true_normals = truth_of(sample)
         try:
             depth_m, normals = predict_sample(model, sample)
             model_row = depth_metrics(depth_m, true_m, mask) | normal_metrics(normals, true_normals, mask)
@@ -270,11 +270,23 @@ def predict_sample(model: HDNet, sample: Mapping[str, Any]) -> tuple[np.ndarray,
             outputs_4hw = model(inputs_7hw[None].to(device))[0].double().cpu().numpy()
     finally:
         model.train(was_training)
-    camera = Camera(*(float(value) for value in sample["camera"]))
-    height, width = outputs_4hw.shape[1:]
-    rotation = rotation_between(model.camera, camera, height)
-    x, y = np.arange(width), np.arange(height)
-    return carry(outputs_4hw[0], outputs_4hw[1:].transpose(1, 2, 0), x, y, model.camera, rotation)
+    return into_camera(outputs_4hw[0], outputs_4hw[1:].transpose(1, 2, 0), model.camera, sample["camera"])
+
+
+def truth_of(sample: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mask (H, W) bool, depth (H, W) and normals (H, W, 3) float64 of a labelled sample."""
+    mask: np.ndarray = sample["mask"][0].bool().cpu().numpy()
+    return mask, _picture(sample["depth"])[..., 0], _picture(sample["normals"])
+
+
+def into_camera(
+    depth_m: np.ndarray, normals: np.ndarray, model_camera: Camera, camera_7: Tensor
+) -> tuple[np.ndarray, np.ndarray]:
+    """Depth (H, W) and normals (H, W, 3) as a network saw them, in the camera of a sample."""
+    camera = Camera(*(float(value) for value in camera_7))
+    height, width = depth_m.shape
+    rotation = rotation_between(model_camera, camera, height)
+    return carry(depth_m, normals, np.arange(width), np.arange(height), model_camera, rotation)
 
 
 def _least_squares(pred: np.ndarray, true: np.ndarray) -> np.ndarray:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import socket
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -39,3 +41,31 @@ def dvc_tags() -> dict[str, str]:
     read = yaml.safe_load((root / "dvc.yaml").read_text())["stages"].get(stage, {}).get("deps", [])
     below = {path: md5 for path, md5 in made.items() for dep in read if dep == path or dep.startswith(f"{path}/")}
     return {f"dvc.{path}": md5 for path, md5 in below.items()}
+
+
+def pipeline_id() -> str | None:
+    """Names the ``dvc repro`` (or ``dvc exp run``) that runs this stage; None outside of one.
+
+    All stages of one command are started by the same DVC process; its number and start time, which no two processes of
+    a machine share, stand for it. Nothing has to be kept in the workspace.
+    """
+    if not os.environ.get("DVC_STAGE"):
+        return None
+    number, started = _dvc_process()
+    named = f"{socket.gethostname()}:{number}:{started}:{Path(os.environ.get('DVC_ROOT', '.')).absolute()}"
+    return hashlib.sha256(named.encode()).hexdigest()[:16]
+
+
+def _dvc_process() -> tuple[int, float]:
+    """Number and start time of the nearest ancestor that is DVC: some shells stand between it and the stage."""
+    import psutil  # type: ignore[import-untyped]  # comes with DVC
+
+    ancestors = psutil.Process().parents()
+    for process in ancestors:
+        try:
+            words = [Path(word).stem for word in process.cmdline()[:3]]
+        except psutil.Error:  # somebody else's
+            continue
+        if "dvc" in words:
+            return process.pid, process.create_time()
+    return (ancestors[0].pid, ancestors[0].create_time()) if ancestors else (os.getppid(), 0.0)

@@ -142,6 +142,8 @@ def warp(
     camera: CameraLike,
     allow_reflection: bool = False,
     camera_j: CameraLike | None = None,
+    robust_m: float | None = None,
+    pair_weights_b: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Agreement of two depth maps after each body part of i was moved rigidly onto j (paper, section 3.2).
 
@@ -150,40 +152,62 @@ def warp(
     Args:
         depth_i_b1hw: Depth of frame i in metres, unmasked.
         depth_j_b1hw: Depth of frame j in metres, unmasked.
-        correspondences: One set per batch item, or their packed form ``rows_n6`` (:func:`pack_correspondences`).
+        correspondences: One set per batch item, or their packed form ``rows_n6`` (:func:`pack_correspondences`). There
+            the item -1 marks a match that does not count, so that a GPU can leave out matches without being waited for.
         camera: Camera of frame i, or ``camera_b7``.
         allow_reflection: Let a part be mirrored where that fits better, as the original does (quirk 30).
         camera_j: Camera of frame j; frame i's if not given.
+        robust_m: Takes the distance d in metres as Huber does, d^2 / (2 robust_m) up to robust_m and d - robust_m / 2
+            beyond (loss_3d only): residuals far below the noise of the matches then hardly pull. None counts every
+            distance as it is. The rigid fit stays one of least squares.
+        pair_weights_b: Weight of each pair, at least 0, without gradient, in the mean over the pairs; None weighs them
+            alike. A sum of 0 gives 0.
 
     Returns:
         (loss_3d in metres, loss_2d_px): distance between moved i and j, mean over all matches of a pair, then over the
-        pairs that have any; the same after projection, in pixels of the *uncropped* frame as in the original. 0 where
-        there are no matches at all; parts without matches do not count. Parts that leave the rotation open (two points,
-        collinear) take one of the optimal ones, with a finite gradient (:func:`hdnet.geometry.fit_rigid`). A part with
-        one or coincident points, or a perfect fit, has a zero gradient, where the original's is NaN (quirk 29).
+        pairs that have any; the same after projection, in pixels of the *uncropped* frame as in the original, which
+        only reports it. Both have gradients into both maps; a point that is predicted close to z = 0 projects far away,
+        so the second suits estimates that are depth already. 0 where there are no matches at all; parts without matches
+        do not count. Parts that leave the rotation open (two points, collinear) take one of the optimal ones, with a
+        finite gradient (:func:`hdnet.geometry.fit_rigid`). A part with one or coincident points, or a perfect fit, has
+        a zero gradient, where the original's is NaN (quirk 29).
 
     Raises:
-        ValueError: If an index lies outside the pictures.
+        ValueError: An index outside the pictures, ``robust_m`` not above 0, or not one weight a pair.
     """
+    if robust_m is not None and not robust_m > 0:
+        raise ValueError(f"robust_m is {robust_m}; expected metres above 0, or None for plain distances")
     rows_n6 = correspondences
     if not isinstance(rows_n6, Tensor):
         if len(rows_n6) != len(depth_i_b1hw):
             raise ValueError(f"{len(rows_n6)} sets of correspondences for a batch of {len(depth_i_b1hw)}")
         rows_n6 = pack_correspondences(rows_n6, depth_i_b1hw.device)
     _check_rows(rows_n6, depth_i_b1hw, depth_j_b1hw)
-    item_n, part_n, r1_n, c1_n, r2_n, c2_n = rows_n6.unbind(1)
+    given_n, part_n, r1_n, c1_n, r2_n, c2_n = rows_n6.unbind(1)
     batch, given = len(depth_i_b1hw), depth_i_b1hw.dtype
+    item_n = given_n.clamp(min=0)
+    counts_n = given_n >= 0
     depth_i_b1hw, depth_j_b1hw = depth_i_b1hw.double(), depth_j_b1hw.double()
     columns_i = _per_item(camera, batch, depth_i_b1hw)
     columns_j = columns_i if camera_j is None else _per_item(camera_j, batch, depth_j_b1hw)
     points_i_n3 = _points_at(depth_i_b1hw, item_n, r1_n - 1, c1_n - 1, columns_i)
     points_j_n3 = _points_at(depth_j_b1hw, item_n, r2_n - 1, c2_n - 1, columns_j)
-    segment_n = item_n * PARTS + part_n - 1
-    moved_n3 = _move_parts(points_i_n3, points_j_n3, segment_n, batch * PARTS, allow_reflection)
+    # Matches that do not count form a segment and an item of their own, behind the others.
+    segment_n = torch.where(counts_n, item_n * PARTS + part_n - 1, batch * PARTS)
+    moved_n3 = _move_parts(points_i_n3, points_j_n3, segment_n, batch * PARTS + 1, allow_reflection)
     distance_m = _safe_norm(moved_n3 - points_j_n3)
     distance_px = _safe_norm(_frame_pixels(moved_n3, item_n, columns_j) - _frame_pixels(points_j_n3, item_n, columns_j))
-    losses = (_mean_per_item(distance_m, item_n, batch), _mean_per_item(distance_px, item_n, batch))
-    return losses[0].to(given), losses[1].to(given)
+    distance_m = distance_m if robust_m is None else _huber(distance_m, robust_m)
+    counted_n = torch.where(counts_n, given_n, batch)
+    loss_3d, loss_2d = (_mean_per_item(d, counted_n, batch, pair_weights_b) for d in (distance_m, distance_px))
+    return loss_3d.to(given), loss_2d.to(given)
+
+
+def pairs_with_matches(rows_n6: Tensor, batch: int) -> Tensor:
+    """Which pairs of a batch have packed matches that count, (B,) bool."""
+    item_n = rows_n6[:, 0]
+    has_b = torch.zeros(batch + 1, dtype=torch.bool, device=rows_n6.device)
+    return has_b.index_fill_(0, torch.where(item_n >= 0, item_n, batch), True)[:batch]
 
 
 def _mask_and_count(mask_b1hw: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
@@ -199,7 +223,7 @@ def _check_rows(rows_n6: Tensor, depth_i_b1hw: Tensor, depth_j_b1hw: Tensor) -> 
     highest = (len(depth_i_b1hw) - 1, PARTS, *depth_i_b1hw.shape[-2:], *depth_j_b1hw.shape[-2:])
     low, high = rows_n6.amin(0).tolist(), rows_n6.amax(0).tolist()
     for name, lowest, found_low, found_high, limit in zip(
-        ("item", "part", "row i", "column i", "row j", "column j"), (0, 1, 1, 1, 1, 1), low, high, highest, strict=True
+        ("item", "part", "row i", "column i", "row j", "column j"), (-1, 1, 1, 1, 1, 1), low, high, highest, strict=True
     ):
         if found_low < lowest or found_high > limit:
             raise ValueError(f"correspondences: {name} from {found_low} to {found_high}, expected {lowest} to {limit}")
@@ -235,7 +259,7 @@ def _move_parts(
         total = values_nc.new_zeros(segments, values_nc.shape[1]).index_add(0, segment_n, values_nc)
         return total / count_s1
 
-    count_s1 = torch.bincount(segment_n, minlength=segments).clamp(min=1).to(points_i_n3.dtype)[:, None]
+    count_s1 = _count(segment_n, segments, points_i_n3).clamp(min=1)[:, None]
     mean_i_s3, mean_j_s3 = mean_of(points_i_n3), mean_of(points_j_n3)
     centred_i_n3 = points_i_n3 - mean_i_s3[segment_n]
     centred_j_n3 = points_j_n3 - mean_j_s3[segment_n]
@@ -250,8 +274,26 @@ def _safe_norm(vectors_nc: Tensor) -> Tensor:
     return torch.where(positive, torch.where(positive, squared, 1).sqrt(), 0)
 
 
-def _mean_per_item(values_n: Tensor, item_n: Tensor, batch: int) -> Tensor:
-    total_b = values_n.new_zeros(batch).index_add(0, item_n, values_n)
-    count_b = torch.bincount(item_n, minlength=batch)
+def _count(place_n: Tensor, places: int, like: Tensor) -> Tensor:
+    # torch.bincount makes a GPU's host wait.
+    return like.new_zeros(places).index_add_(0, place_n, like.new_ones(()).expand(len(place_n)))
+
+
+def _huber(distance_n: Tensor, limit: float) -> Tensor:
+    """As a distance from ``limit`` on, and quadratic below."""
+    near_n = distance_n.clamp(max=limit)
+    return near_n.square() / (2 * limit) + (distance_n - near_n)
+
+
+def _mean_per_item(values_n: Tensor, item_n: Tensor, batch: int, weights_b: Tensor | None = None) -> Tensor:
+    """Mean per item, then over the items that have any; item ``batch`` is none of them."""
+    total_b = values_n.new_zeros(batch + 1).index_add(0, item_n, values_n)[:batch]
+    count_b = _count(item_n, batch + 1, values_n)[:batch]
     mean_b = total_b / count_b.clamp(min=1)
-    return mean_b.sum() / (count_b > 0).sum().clamp(min=1)
+    if weights_b is None:
+        return mean_b.sum() / (count_b > 0).sum().clamp(min=1)
+    if weights_b.shape != mean_b.shape:
+        raise ValueError(f"expected one weight for each of {batch} pairs, got shape {tuple(weights_b.shape)}")
+    weights_b = torch.where(count_b > 0, weights_b.detach().to(mean_b), 0)
+    total = weights_b.sum()
+    return (weights_b * mean_b).sum() / torch.where(total > 0, total, 1)

@@ -3,24 +3,37 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from hdnet.errors import ParamsError
+from hdnet.params_base import Positive, Section, Share, parse_section
+from hdnet.params_training import (
+    AugmentParams,
+    DepthStageParams,
+    HDNetStageParams,
+    InputNormals,
+    ModelParams,
+    NormalStageParams,
+    OptimiserParams,
+    ValidationParams,
+)
 
-Positive = Annotated[int, Field(ge=1)]
-InputNormals = Literal["exact", "predicted"]
-Weight = Annotated[float, Field(ge=0)]
-Share = Annotated[float, Field(ge=0, le=1)]
+__all__ = [
+    "DataParams",
+    "HDNetStageParams",
+    "InputNormals",
+    "ModelParams",
+    "OptimiserParams",
+    "Params",
+    "Section",
+    "load_params",
+    "parse_section",
+]
+
 FocalPx = Annotated[float, Field(ge=100, le=10_000)]
-
-
-class Section(BaseModel):
-    """Base of all sections: frozen, and a misspelt key is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class DataParams(Section):
@@ -88,109 +101,9 @@ class CorrespondParams(Section):
     text_files: bool
 
 
-class ModelParams(Section):
-    """Shape of both networks; see :class:`hdnet.models.hourglass.HourglassConfig`.
-
-    Attributes:
-        width: Channels of the first block.
-        input_scale: How colours and IUV are fed.
-        initial_depth_m: What the untrained depth estimator says everywhere.
-        norm: Whose statistics normalise a picture while training.
-    """
-
-    width: Positive
-    input_scale: Literal["raw", "unit"]
-    initial_depth_m: float
-    norm: Literal["image", "batch"]
-
-
-class OptimiserParams(Section):
-    """One stage's training.
-
-    Attributes:
-        steps: Optimiser steps.
-        batch_size: Labelled people a step.
-        learning_rate: Adam's, at its highest.
-        adam_eps: Adam's epsilon.
-        tf_epsilon: Apply it the way TensorFlow does ("epsilon hat", quirk 6).
-        schedule: "constant" as the original, or "cosine" down to a twentieth.
-        grad_clip: Largest gradient norm; null for none, as the original.
-        start_from: Model file in the folder ``pretrained/`` whose weights the training starts with: one network, or
-            the complete model. null starts with random weights.
-    """
-
-    steps: Positive
-    batch_size: Positive
-    learning_rate: Annotated[float, Field(gt=0)]
-    adam_eps: Annotated[float, Field(gt=0)]
-    tf_epsilon: bool
-    schedule: Literal["constant", "cosine"]
-    grad_clip: Annotated[float, Field(gt=0)] | None
-    start_from: Annotated[str, Field(pattern=r"^[^/\\]+\.safetensors$")] | None
-
-
-class LabelledWeights(Section):
-    """Weights of the loss on labelled people."""
-
-    depth: Weight
-    scale_invariant: Weight
-    normal: Weight
-
-
-class JointWeights(LabelledWeights):
-    """Weights of the joint loss: labelled people, and pairs of unlabelled frames."""
-
-    unlabelled_normal: Weight
-    warp: Weight
-
-
-class NormalStageParams(OptimiserParams):
-    """Stage `train_normal`."""
-
-
-class DepthStageParams(OptimiserParams):
-    """Stage `train_depth`.
-
-    Attributes:
-        weights: Loss weights.
-        rule: Corrected rules, or the original's with its flaws.
-        input_normals: Normals that the depth estimator sees of labelled people: the true ones, as in the original, or
-            our normal estimator's, which is what it gets to see when it is used.
-        keep_moments: Store Adam's moments in the model file (three times its size), for ``train_hdnet.warm_moments``.
-    """
-
-    weights: LabelledWeights
-    rule: Literal["exact", "original"]
-    input_normals: InputNormals
-    keep_moments: bool
-
-
-class HDNetStageParams(OptimiserParams):
-    """Stage `train_hdnet`.
-
-    Attributes:
-        pairs_per_step: Pairs of unlabelled frames a step (1 in the original).
-        weights: Loss weights.
-        rule: Corrected rules, or the original's with its flaws.
-        input_normals: As in :class:`DepthStageParams`.
-        warm_start: Start from the depth estimator of stage `train_depth`; not together with ``start_from``.
-        warm_moments: Continue with that stage's Adam moments and step count too, as the original does (quirk 48).
-    """
-
-    pairs_per_step: Positive
-    weights: JointWeights
-    rule: Literal["exact", "original"]
-    input_normals: InputNormals
-    warm_start: bool
-    warm_moments: bool
-
-    @model_validator(mode="after")
-    def _one_start(self) -> Self:
-        if self.warm_start and self.start_from:
-            raise ValueError("warm_start and start_from name two starts: set warm_start: false or start_from: null")
-        if self.warm_moments and not self.warm_start:
-            raise ValueError("warm_moments continues stage train_depth and needs warm_start: true")
-        return self
+def _switch(value: Any) -> Any:
+    """YAML reads a bare on or off as true or false."""
+    return {True: "on", False: "off"}.get(value, value) if isinstance(value, bool) else value
 
 
 class RuntimeParams(Section):
@@ -198,6 +111,13 @@ class RuntimeParams(Section):
 
     Attributes:
         device: "auto", "cpu" or "cuda".
+        devices: GPUs, or processes on a processor, that share a training on each machine; "auto" for all GPUs that the
+            batch suffices for. What ``torchrun`` says counts where it started the training.
+        nodes: Machines that share a training; started on each, with ``MASTER_ADDR`` and ``NODE_RANK`` set, or by
+            ``torchrun``, or by Slurm.
+        compile: "on" or "off": networks through ``torch.compile``; "auto" for on a GPU only.
+        max_skipped: Steps whose loss or gradient is not finite change nothing; more than so many in a row end the
+            training, and the batch is kept in the stage's report.
         precision: "32", "bf16", "64" (for comparing numbers), or "auto": the faster of the first two, measured when a
             stage starts.
         jobs: Processes that make and check data; 0 for one a core.
@@ -212,7 +132,11 @@ class RuntimeParams(Section):
     """
 
     device: Literal["auto", "cpu", "cuda"]
+    devices: Positive | Literal["auto"]
+    nodes: Positive
+    compile: Annotated[Literal["auto", "on", "off"], BeforeValidator(_switch)]
     precision: Annotated[Literal["auto", "32", "bf16", "64"], BeforeValidator(str)]
+    max_skipped: Annotated[int, Field(ge=0)]
     jobs: Annotated[int, Field(ge=0)]
     parallel_backend: Literal["loky", "threading", "dask", "ray"]
     loader_workers: Annotated[int, Field(ge=0)] | Literal["auto"]
@@ -245,6 +169,8 @@ class Params(Section):
     train_normal: NormalStageParams
     train_depth: DepthStageParams
     train_hdnet: HDNetStageParams
+    augment: AugmentParams
+    validation: ValidationParams
     register_: Annotated[RegisterParams, Field(alias="register")]
     runtime: RuntimeParams
 
@@ -253,9 +179,6 @@ class Params(Section):
         if self.train_hdnet.warm_moments and not self.train_depth.keep_moments:
             raise ValueError("train_hdnet.warm_moments needs train_depth.keep_moments: true")
         return self
-
-
-SectionT = TypeVar("SectionT", bound=Section)
 
 
 def load_params(path: Path = Path("params.yaml")) -> Params:
@@ -271,16 +194,3 @@ def load_params(path: Path = Path("params.yaml")) -> Params:
     except (OSError, UnicodeError, yaml.YAMLError) as error:
         raise ParamsError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
     return parse_section(Params, values, str(path))
-
-
-def parse_section(section: type[SectionT], values: Any, where: str) -> SectionT:
-    """Builds one section, turning pydantic's report into one line."""
-    try:
-        return section.model_validate(values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"]) or "(top level)"
-        more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-        # Keys that contradict each other are named by the message; the whole section would not help.
-        found = "" if first["type"] == "value_error" else f", found {first['input']!r}"
-        raise ParamsError(f"{where}: {key}: {first['msg']}{found}{more}") from error

@@ -126,7 +126,8 @@ def train_normal(work: Workspace, params: Params, open_run: OpenRun | None) -> N
     """The normal estimator on labelled people."""
     report = work.report("train_normal")
     start = work.pretrained(params.train_normal.start_from)
-    training.train_normal(work.labelled, work.normal_model, report, work.checkpoints, params, open_run, start)
+    heldout = _heldout(work, params)
+    training.train_normal(work.labelled, work.normal_model, report, work.checkpoints, params, open_run, start, heldout)
 
 
 def predict_normals(work: Workspace, params: Params, open_run: OpenRun | None) -> None:  # noqa: ARG001 - called alike
@@ -166,7 +167,8 @@ def train_depth(work: Workspace, params: Params, open_run: OpenRun | None) -> No
     report = work.report("train_depth")
     labelled = (work.labelled, work.labelled_normals)
     start = work.pretrained(params.train_depth.start_from)
-    training.train_depth(*labelled, work.depth_model, report, work.checkpoints, params, open_run, start)
+    heldout = _heldout(work, params), work.normal_model
+    training.train_depth(*labelled, work.depth_model, report, work.checkpoints, params, open_run, start, *heldout)
 
 
 def train_hdnet(work: Workspace, params: Params, open_run: OpenRun | None) -> None:
@@ -185,7 +187,12 @@ def train_hdnet(work: Workspace, params: Params, open_run: OpenRun | None) -> No
         params,
         open_run,
         work.pretrained(params.train_hdnet.start_from),
+        _heldout(work, params),
     )
+
+
+def _heldout(work: Workspace, params: Params) -> Path | None:
+    return None if params.validation.every is None else work.heldout
 
 
 def evaluate(work: Workspace, params: Params, open_run: OpenRun | None) -> None:  # noqa: ARG001 - called alike

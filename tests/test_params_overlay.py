@@ -27,6 +27,8 @@ SHIPPED = Path(__file__).parents[1] / "params.yaml"
 # Belong to a machine or a registry, or have no counterpart in the original.
 NOT_IN_DEMO = {
     "runtime.device",
+    "runtime.devices",
+    "runtime.nodes",
     "runtime.jobs",
     "runtime.parallel_backend",
     "runtime.loader_workers",
@@ -48,6 +50,8 @@ NOT_IN_REFERENCE = NOT_IN_DEMO | {
     "data.iuv",
     "data.truncated",
     "data.occluded",
+    "validation.people",
+    "validation.metric",
 }
 REFERENCE_CHANGES = {
     "data": ["camera"],
@@ -62,7 +66,8 @@ REFERENCE_CHANGES = {
         *("rule", "input_normals", "warm_moments"),
         *("weights.depth", "weights.scale_invariant", "weights.unlabelled_normal"),
     ],
-    "runtime": ["precision", "checkpoint_every", "weights_every", "keep_checkpoints"],
+    "validation": ["every"],
+    "runtime": ["compile", "precision", "max_skipped", "checkpoint_every", "weights_every", "keep_checkpoints"],
 }
 
 
@@ -220,9 +225,11 @@ def test_quick_changes_how_much_and_nothing_else(params):
 
 
 @pytest.mark.parametrize("name", ["standard", "large"])
-def test_sizes_change_the_synthetic_data_and_nothing_else(params, name):
+def test_sizes_change_the_synthetic_data_and_go_back(params, name):
     changes = apply_overlay(params, read_overlay(name))
-    assert {change.path[0] for change in changes} == {"data"}
+    changed = {change.path[0] for change in changes}
+    trainings = {"model", "train_normal", "train_depth", "train_hdnet", "augment", "validation", "runtime"}
+    assert changed == ({"data"} if name == "large" else {"data"} | trainings)
     assert set(read_overlay(name)["data"]) == set(DataParams.model_fields) - {"source", "folder", "take"}
     apply_overlay(params, read_overlay("demo"))
     assert params.read_bytes() == SHIPPED.read_bytes()
@@ -252,7 +259,7 @@ def test_reference_is_the_original_by_its_numbers(params):
     assert sum(stage.steps for stage in stages) == 1_920_000
     assert all(stage.tf_epsilon and stage.schedule == "constant" and stage.grad_clip is None for stage in stages)
     assert list(read.train_depth.weights.model_dump().values()) == [2, 1, 1]
-    assert list(read.train_hdnet.weights.model_dump().values()) == [2, 1, 1, 1, 5]
+    assert list(read.train_hdnet.weights.model_dump().values()) == [2, 1, 1, 1, 5, 0]
     assert {read.train_depth.rule, read.train_hdnet.rule} == {"original"}
     assert {read.train_depth.input_normals, read.train_hdnet.input_normals} == {"exact"}
     assert read.train_hdnet.pairs_per_step == 1

@@ -5,7 +5,6 @@ import subprocess
 import sys
 
 import mlflow
-import numpy as np
 import pytest
 import torch
 
@@ -33,54 +32,9 @@ def registered(model_file):
         return registry.register(model_file, "hdnet", "champion", {"model/depth_mae_mm": 80.0}, {"model_sha256": "abc"})
 
 
-def test_a_run_carries_params_metrics_pictures_checkpoints_and_tags(tmp_path):
-    checkpoint = tmp_path / "step.safetensors"
-    checkpoint.write_bytes(b"weights")
-    with registry.run("train_hdnet", {"seed": 1, "weights": {"warp": 5.0}}, {"data.labelled": "f00"}) as tracker:
-        tracker.log_metrics({"loss": 2.0}, 10)
-        tracker.log_metrics({"loss": 1.0}, 20)
-        tracker.log_image("labelled", np.zeros((4, 12, 3), np.uint8), 20)
-        tracker.log_checkpoint(checkpoint, 20)
-    run = mlflow.get_run(tracker.run_id)
-    client = mlflow.MlflowClient()
-    assert run.info.status == "FINISHED"
-    assert run.data.params == {"seed": "1", "weights.warp": "5.0"}
-    assert run.data.tags["data.labelled"] == "f00"
-    assert [(m.step, m.value) for m in client.get_metric_history(tracker.run_id, "loss")] == [(10, 2.0), (20, 1.0)]
-    assert [item.path for item in client.list_artifacts(tracker.run_id, "checkpoints")] == [
-        "checkpoints/step.safetensors"
-    ]
-    assert any(item.path.endswith(".png") for item in client.list_artifacts(tracker.run_id, "images"))
-
-
-def test_an_interrupted_run_is_continued_in_the_same_mlflow_run(tmp_path):
-    with pytest.raises(ZeroDivisionError), registry.run("s", {}, {}, tmp_path / "work") as first:
-        raise ZeroDivisionError
-    assert mlflow.get_run(first.run_id).info.status == "FAILED"
-    with registry.run("s", {}, {}, tmp_path / "work") as second:
-        second.resume(7)
-    assert second.run_id == first.run_id
-    run = mlflow.get_run(first.run_id)
-    assert run.info.status == "FINISHED"
-    assert run.data.tags["resumed_from_step"] == "7"
-
-
-def test_a_run_whose_record_is_gone_starts_anew(tmp_path, caplog):
-    (tmp_path / "work").mkdir()
-    (tmp_path / "work/mlflow_run_id.txt").write_text("0" * 32)
-    with registry.run("s", {}, {}, tmp_path / "work") as tracker:
-        pass
-    assert tracker.run_id != "0" * 32
-    assert "is gone" in caplog.text
-
-
-def test_a_run_deleted_in_the_meantime_starts_anew(tmp_path):
-    with registry.run("s", {}, {}, tmp_path / "work") as first:
-        pass
-    mlflow.delete_run(first.run_id)
-    with registry.run("s", {}, {}, tmp_path / "work") as second:
-        pass
-    assert second.run_id != first.run_id
+def test_registering_needs_a_run_and_says_so(model_file):
+    with pytest.raises(TrackingError, match=r"no MLflow run is open"):
+        registry.register(model_file, "hdnet", "champion", {}, {})
 
 
 def test_what_mlflow_refuses_is_one_line():

@@ -134,15 +134,29 @@ class StepSampler(Sampler[list[int]]):
         seed: Seed of all orders.
         start_step: First step to yield, 0-based.
         steps: Number of steps of the whole training: the last one yielded is ``steps - 1``.
+        rank: Which of the processes that share every step's samples asks.
+        processes: How many they are. Together they take what one process would, each a run of neighbours.
     """
 
-    def __init__(self, length: int, batch_size: int, seed: int, start_step: int, steps: int) -> None:
+    def __init__(
+        self,
+        length: int,
+        batch_size: int,
+        seed: int,
+        start_step: int,
+        steps: int,
+        rank: int = 0,
+        processes: int = 1,
+    ) -> None:
         if length < 1 or batch_size < 1 or start_step < 0:
             raise ValueError(
                 f"expected length and batch_size >= 1 and start_step >= 0, got {length}, {batch_size}, {start_step}"
             )
+        if not 0 <= rank < processes <= batch_size:
+            raise ValueError(f"expected rank 0 .. processes - 1 and a sample for each, got {rank}, {processes}")
         self.length, self.batch_size, self.seed = length, batch_size, seed
         self.start_step, self.steps = start_step, steps
+        self.share = range(rank * batch_size // processes, (rank + 1) * batch_size // processes)
         self._epoch, self._order = -1, np.empty(0, dtype=np.int64)
 
     def __len__(self) -> int:
@@ -153,9 +167,8 @@ class StepSampler(Sampler[list[int]]):
             yield self.indices(step)
 
     def indices(self, step: int) -> list[int]:
-        """The samples of one step."""
-        first = step * self.batch_size
-        return [self._at(position) for position in range(first, first + self.batch_size)]
+        """This process's samples of one step."""
+        return [self._at(step * self.batch_size + place) for place in self.share]
 
     def _at(self, position: int) -> int:
         epoch, place = divmod(position, self.length)

@@ -1,71 +1,68 @@
 """One training loop for all stages.
 
-Read :meth:`Engine.run` from top to bottom: that is the loop. Devices, precision and data movement are Lightning
-Fabric's. Every step's samples follow from (seed, step) alone, so a run that was stopped and resumed goes through the
-same numbers as one that never stopped.
+Read :meth:`Engine.run` and :meth:`Engine._train` from top to bottom: that is the loop. Processes, devices, precision
+and data movement are Lightning Fabric's (:mod:`hdnet.training.devices`). Every step's samples and chance follow from
+(seed, step) alone, so a run that was stopped and resumed goes through the same numbers as one that never stopped. On a
+GPU no step waits for the device: loss terms, gradient norm and the verdict on them stay there until they are reported.
 """
 
 from __future__ import annotations
 
 import logging
-import math
-import os
-import signal
-import sys
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
-from types import FrameType
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any
 
 import torch
-from torch import nn
-from torch.utils.data import DataLoader
-from tqdm import tqdm
+from torch import Tensor, nn
 
-from hdnet.data.datasets import StepSampler
 from hdnet.errors import TrainingError
-from hdnet.models import DepthEstimator, NormalEstimator
 from hdnet.models.weights import save_estimator
+from hdnet.training.best import BestWeights
 from hdnet.training.checkpoint import CheckpointFolder
-from hdnet.training.memory import keep_freed_memory
-from hdnet.training.optim import learning_rate_factor, make_adam, moments_of, set_moments, tensorflow_epsilon
+from hdnet.training.devices import (
+    channels_last,
+    choose_precision,
+    ending_together,
+    faster_cpu_precision,
+    is_compiled,
+    launch,
+    memory_errors_explained,
+    with_precision,
+    without_compiler,
+)
+from hdnet.training.distributed import on_first
+from hdnet.training.ema import WeightAverage
+from hdnet.training.guard import NonFiniteGuard, save_batch
+from hdnet.training.loading import StepBatches
+from hdnet.training.optim import make_adam, moments_of, set_moments, set_rates
+from hdnet.training.reporting import Reporter
+from hdnet.training.settings import Hooks, Precision, Runtime, Schedule, Validation
+from hdnet.training.signals import SharedStop, stop_requested
 from hdnet.training.tasks import Task
 from hdnet.training.tracking import Tracker
 
+__all__ = ["Engine", "Hooks", "Precision", "Runtime", "Schedule", "Validation", "faster_cpu_precision"]
+
 logger = logging.getLogger(__name__)
 
-Precision = Literal["32", "bf16", "64"]
-# One copies more samples than a GPU trains on, and two batches ahead fit the 64 MB that containers share by default.
-_GPU_LOADER_WORKERS = 1
-_FABRIC_PRECISION = {"32": "32-true", "bf16": "bf16-mixed", "64": "64-true"}
 
+@dataclass
+class _Session:
+    """What a run works with once its processes are there and its state is loaded."""
 
-@dataclass(frozen=True)
-class Schedule:
-    """What a run computes: steps and optimiser; see :class:`hdnet.params.OptimiserParams`."""
-
-    steps: int
-    learning_rate: float
-    adam_eps: float
-    tf_epsilon: bool
-    schedule: Literal["constant", "cosine"]
-    grad_clip: float | None
-    seed: int
-
-
-@dataclass(frozen=True)
-class Runtime:
-    """How it runs; see :class:`hdnet.params.RuntimeParams`."""
-
-    device: str = "auto"
-    precision: Literal["auto", "32", "bf16", "64"] = "auto"
-    log_every: int = 10
-    panel_every: int = 100
-    checkpoint_every: int = 100
-    weights_every: int = 500
-    loader_workers: int | None = None
+    fabric: Any
+    network: nn.Module
+    optimiser: Any
+    precision: Precision
+    guard: NonFiniteGuard
+    average: WeightAverage | None
+    reporter: Reporter
+    batches: StepBatches
+    start: int
+    last: dict[str, float]
 
 
 class Engine:
@@ -74,10 +71,12 @@ class Engine:
     Args:
         task: Model, data and loss.
         schedule: Steps, optimiser, seed.
-        runtime: Device, precision, reporting.
+        runtime: Devices, precision, reporting.
         checkpoints: Where to save and to resume from.
         tracker: Gets loss terms, pictures and checkpoints.
         moments: Adam's, to continue with instead of starting at 0; afterwards the attribute holds the last ones.
+        hooks: Augmentation and validation.
+        report: Folder for the batch that a run broke off at; the checkpoints' if not given.
     """
 
     def __init__(
@@ -87,7 +86,9 @@ class Engine:
         runtime: Runtime,
         checkpoints: CheckpointFolder,
         tracker: Tracker,
-        moments: Mapping[str, torch.Tensor] | None = None,
+        moments: Mapping[str, Tensor] | None = None,
+        hooks: Hooks | None = None,
+        report: Path | None = None,
     ) -> None:
         self.task = task
         self.schedule = schedule
@@ -95,241 +96,191 @@ class Engine:
         self.checkpoints = checkpoints
         self.tracker = tracker
         self.moments = moments
+        self.hooks = hooks or Hooks()
+        self.report = report or checkpoints.folder
+        self.facts: dict[str, str] = {}
+        """How it was computed: device, precision, number of processes."""
         # Adam's steps before this run: its bias correction goes on counting.
         self._earlier_steps = int(moments["steps"]) if moments else 0
 
     def run(self) -> dict[str, float]:
         """Trains from the newest checkpoint, or from the start, to the last step.
 
+        Afterwards the task's model holds the result: the last weights, their average, or the best ones, as set. Of
+        several processes only the first one saves and reports.
+
         Returns:
             The last logged loss terms.
 
         Raises:
-            TrainingError: If the loss becomes not finite, the device is missing, or another process trains here.
+            TrainingError: If loss or gradients stay not finite, devices are missing, memory does not suffice, or
+                another process trains here.
             KeyboardInterrupt: After a checkpoint was written, if SIGINT or SIGTERM arrived.
         """
-        with self.checkpoints.lock(), _stop_requested() as stop:
-            state = self.checkpoints.load_latest()
-            start = state["step"] if state else 0
-            precision = self._choose_precision(state)
-            fabric = _make_fabric(self.runtime.device, precision)
-            if fabric.device.type == "cpu":
-                keep_freed_memory()
-            optimiser = make_adam(self.task.model.parameters(), self.schedule.learning_rate, self.schedule.adam_eps)
-            if state:
-                self.task.model.load_state_dict(state["model"])
-                optimiser.load_state_dict(state["optimiser"])
-                logger.info("%s: continuing from step %d", self.task.name, start)
-            elif self.moments:
-                set_moments(optimiser, self.task.model, self.moments)
-            model, optimiser = fabric.setup(channels_last(self.task.model), optimiser)
-            model.train()
-            self.tracker.resume(start)
+        sizes = {name: stream.batch_size for name, stream in self.task.streams.items()}
+        fabric = launch(self.runtime, sizes)
+        with ending_together(fabric), memory_errors_explained(self.task.name, sizes), ExitStack() as stack:
+            state, precision = on_first(fabric, lambda: self._open(stack, fabric))
+            stop = SharedStop(stack.enter_context(stop_requested()), fabric.world_size)
+            session = self._set_up(with_precision(fabric, precision), precision, state)
+            stack.callback(session.reporter.close)
+            last = self._train(session, stop)
+            self.moments = moments_of(session.optimiser, self.task.model)
+            self._choose_result(session)
+        return last
 
-            last: dict[str, float] = state["last"] if state else {}
-            with self._progress(start) as bar:
-                for step, batch in self._batches(fabric, start):
-                    self._set_rates(optimiser, step)
-                    loss, terms = self.task.loss(model, batch)
-                    fabric.backward(loss)
-                    if self.schedule.grad_clip is not None:
-                        # A gradient that is not finite is named below, with the loss terms, before anything is saved.
-                        fabric.clip_gradients(
-                            model, optimiser, max_norm=self.schedule.grad_clip, error_if_nonfinite=False
-                        )
-                    optimiser.step()
-                    optimiser.zero_grad(set_to_none=True)
+    def _train(self, session: _Session, stop: SharedStop) -> dict[str, float]:
+        model, optimiser, reporter = session.network, session.optimiser, session.reporter
+        for step, batch in session.batches.steps(session.start):
+            set_rates(optimiser, self.schedule, step, self._earlier_steps)
+            loss, terms = self.task.loss(model, batch)
+            session.fabric.backward(loss)
+            session.guard.step(model, optimiser, loss, self.schedule.grad_clip)
+            optimiser.zero_grad(set_to_none=True)
+            if session.average:
+                session.average.update(step)
 
-                    done = step + 1
-                    is_last = done == self.schedule.steps
-                    is_stopped = stop.is_set  # asked once: a signal that comes later waits for the next step
-                    is_saved = is_last or is_stopped or self._is_due(done)
-                    if is_saved or done % self.runtime.log_every == 0 or step == 0:
-                        last = self._log(loss, terms, done, bar)
-                    if is_last or done % self.runtime.panel_every == 0:
-                        self._log_panels(model, batch, done)
-                    bar.update()
+            done = step + 1
+            is_last = done == self.schedule.steps
+            is_stopped = stop.is_set()  # asked once: a signal that comes later waits for the next step
+            is_saved = is_last or is_stopped or self._is_due(done)
+            is_reported = is_last or done % self.runtime.log_every == 0 or step == 0
+            reporter.advance(is_reported)
+            if is_saved or is_reported:
+                values, bad_steps = reporter.fetch(loss, terms, session.guard)
+                if session.guard.ends_run(bad_steps, is_last):
+                    raise self._not_finite(session, batch, values, done, bad_steps)
+                if is_reported:
+                    session.last = reporter.log(values, done, bad_steps) or session.last
+                is_saved &= is_last or not bad_steps  # weights that have led astray are no place to go back to
+            if session.fabric.is_global_zero:
+                with reporter.aside():
+                    self._look(session, batch, done)
                     if is_saved:
-                        self._save(done, optimiser, precision, last)
-                    if is_stopped and not is_last:
-                        raise KeyboardInterrupt(
-                            f"{self.task.name}: stopped after step {done}, the next run goes on there"
-                        )
-            self.moments = moments_of(optimiser, self.task.model)
-            return last
+                        self._save(session, done)
+            if is_stopped and not is_last:
+                raise self._stopped(session, done, is_saved)
+        stop.close()
+        return session.last
 
-    def _batches(self, fabric: Any, start: int) -> Iterator[tuple[int, dict[str, Any]]]:
-        loaders = {}
-        on_gpu = _device_type(self.runtime.device) == "cuda"
-        # On a processor they would only take cores from the training.
-        automatic = _GPU_LOADER_WORKERS if on_gpu else 0
-        workers = automatic if self.runtime.loader_workers is None else self.runtime.loader_workers
-        for name, stream in self.task.streams.items():
-            sampler = StepSampler(
-                len(stream.dataset),  # type: ignore[arg-type]
-                stream.batch_size,
-                self.schedule.seed,
-                start,
-                self.schedule.steps,
-            )
-            loader = DataLoader(
-                stream.dataset,
-                batch_sampler=sampler,
-                collate_fn=stream.collate,
-                num_workers=workers,
-                worker_init_fn=ignore_interrupt,
-                pin_memory=on_gpu,
-            )
-            loaders[name] = fabric.setup_dataloaders(loader, use_distributed_sampler=False)
-        for step, batches in enumerate(zip(*loaders.values(), strict=True), start):
-            yield step, dict(zip(loaders, batches, strict=True))
+    def _open(self, stack: ExitStack, fabric: Any) -> tuple[dict[str, Any] | None, Precision]:
+        """Locks the folder and reads the newest checkpoint; it says how the run began to compute."""
+        stack.enter_context(self.checkpoints.lock())
+        state = self.checkpoints.load_latest()
+        if state and self.runtime.precision == "auto":
+            return state, state["precision"]
+        return state, choose_precision(self.runtime, self.task, fabric.device)
 
-    def _set_rates(self, optimiser: Any, step: int) -> None:
-        settings = self.schedule
-        for group in optimiser.param_groups:
-            group["lr"] = settings.learning_rate * learning_rate_factor(settings.schedule, step, settings.steps)
-            if settings.tf_epsilon:
-                group["eps"] = tensorflow_epsilon(settings.adam_eps, self._earlier_steps + step)
-
-    def _log(self, loss: torch.Tensor, terms: dict[str, torch.Tensor], step: int, bar: Any) -> dict[str, float]:
-        values = {"loss": loss.item(), **{name: term.item() for name, term in terms.items()}}
-        if not all(math.isfinite(value) for value in values.values()):
-            raise self._not_finite(step, values)
-        self.tracker.log_metrics(values, step)
-        bar.set_postfix({name: f"{value:.3g}" for name, value in values.items()})
-        return values
-
-    def _not_finite(self, step: int, values: dict[str, float]) -> TrainingError:
-        return TrainingError(
-            f"{self.task.name}: loss or weights are not finite at step {step} ({values}); lower learning_rate or "
-            f"check the data with `hdnet data validate`; the last checkpoint in {self.checkpoints.folder} is intact"
-        )
-
-    def _is_due(self, step: int) -> bool:
-        return step % self.runtime.checkpoint_every == 0 or step % self.runtime.weights_every == 0
-
-    def _log_panels(self, model: nn.Module, batch: dict[str, Any], step: int) -> None:
-        for key, picture in self.task.panels(model, batch).items():
-            self.tracker.log_image(key, picture, step)
-
-    def _save(self, step: int, optimiser: Any, precision: Precision, last: dict[str, float]) -> None:
-        if not all(bool(parameter.isfinite().all()) for parameter in self.task.model.parameters()):
-            raise self._not_finite(step, last)
-        state = {
-            "model": self.task.model.state_dict(),
-            "optimiser": optimiser.state_dict(),
+    def _set_up(self, fabric: Any, precision: Precision, state: dict[str, Any] | None) -> _Session:
+        model, schedule, start = self.task.model, self.schedule, state["step"] if state else 0
+        self.facts = {
+            "device": str(fabric.device.type),
             "precision": precision,
-            "last": last,
+            "processes": str(fabric.world_size),
+            "compiled": str(is_compiled(self.runtime, fabric.device)),
+        }
+        if fabric.is_global_zero:
+            self.tracker.set_tags(self.facts)
+        if fabric.world_size > 1 and model.config.norm == "batch":
+            raise TrainingError(
+                "model.norm: batch takes its statistics from the whole batch, which cannot be spread over "
+                f"{fabric.world_size} processes; set model.norm: image, or runtime.devices: 1"
+            )
+        fabric.to_device(model)
+        optimiser = make_adam(model.parameters(), schedule.learning_rate, schedule.adam_eps)
+        if state:
+            model.load_state_dict(state["model"])
+            optimiser.load_state_dict(state["optimiser"])
+            logger.info("%s: continuing from step %d", self.task.name, start)
+        elif self.moments:
+            set_moments(optimiser, model, self.moments)
+        network = channels_last(model)
+        if is_compiled(self.runtime, fabric.device):
+            network = torch.compile(network, dynamic=False)  # type: ignore[assignment]
+        network, optimiser = fabric.setup(network, optimiser, _reapply_compile=False)
+        network.train()
+        averaged = None
+        if schedule.ema_decay is not None:
+            averaged = WeightAverage(model, schedule.ema_decay, state["average"] if state else None)
+        guard = NonFiniteGuard(self.runtime.max_skipped, fabric.device, state["guard"] if state else None)
+        batches = StepBatches(self.task, schedule, self.runtime, fabric, self.hooks.augmentation)
+        reporter = Reporter(self.task.name, self.tracker if fabric.is_global_zero else None, batches, start)
+        last = state["last"] if state else {}
+        return _Session(fabric, network, optimiser, precision, guard, averaged, reporter, batches, start, last)
+
+    def _look(self, session: _Session, batch: dict[str, Any], step: int) -> None:
+        """Pictures of the batch and metrics on held-out people, where they are due."""
+        is_last, validation = step == self.schedule.steps, self.hooks.validation
+        if is_last or step % self.runtime.panel_every == 0:
+            with without_compiler(is_compiled(self.runtime, session.fabric.device)):
+                pictures = self.task.panels(session.network, batch)
+            for key, picture in pictures.items():
+                self.tracker.log_image(key, picture, step)
+        if validation is not None and (is_last or step % validation.every == 0):
+            self._validate(session, validation, step)
+
+    def _validate(self, session: _Session, validation: Validation, step: int) -> None:
+        model = self.task.model
+        with session.average.applied() if session.average else nullcontext():
+            model.eval()
+            with torch.no_grad(), session.fabric.autocast():
+                metrics = validation.validator(model)
+            model.train()
+            BestWeights(self.checkpoints.folder, self.task.name, validation).offer(model, metrics, step)
+        self.tracker.log_metrics({f"validation/{name}": value for name, value in metrics.items()}, step)
+
+    def _save(self, session: _Session, step: int) -> None:
+        model = self.task.model
+        if not all(bool(parameter.isfinite().all()) for parameter in model.parameters()):
+            raise TrainingError(
+                f"{self.task.name}: weights are not finite at step {step}; lower learning_rate. The last checkpoint in "
+                f"{self.checkpoints.folder} is intact"
+            )
+        state = {
+            "model": model.state_dict(),
+            "optimiser": session.optimiser.state_dict(),
+            "precision": session.precision,
+            "last": session.last,
+            "guard": session.guard.counts(),
+            "average": session.average.state_dict() if session.average else None,
         }
         self.checkpoints.save(step, state)
         if step % self.runtime.weights_every and step != self.schedule.steps:
             return
         weights = self.checkpoints.folder / f"{self.task.name}_step_{step:09d}.safetensors"
-        save_estimator(weights, self.task.model, {"stage": self.task.name, "step": str(step), "precision": precision})
+        about = {"stage": self.task.name, "step": str(step), "precision": session.precision}
+        with session.average.applied() if session.average else nullcontext():
+            save_estimator(weights, model, about)
         self.tracker.log_checkpoint(weights, step)
         weights.unlink()
 
-    def _progress(self, start: int) -> Any:
-        terminal = sys.stderr.isatty()
-        return tqdm(
-            total=self.schedule.steps,
-            initial=start,
-            desc=self.task.name,
-            unit="step",
-            mininterval=0.5 if terminal else 15.0,
-            ascii=None if terminal else True,
-            dynamic_ncols=terminal,
+    def _not_finite(
+        self, session: _Session, batch: dict[str, Any], values: dict[str, float], step: int, bad_steps: int
+    ) -> BaseException:
+        about = {"stage": self.task.name, "step": step, "terms": values}
+        file = save_batch(self.report, batch, about)
+        if not session.fabric.is_global_zero:
+            return SystemExit(0)  # the first process's error is the one to be read
+        found = ", ".join(f"{name} {value:.3g}" for name, value in values.items())
+        return TrainingError(
+            f"{self.task.name}: loss or gradient is not finite at step {step}, {bad_steps} in a row ({found}); the "
+            f"batch is in {file}. Lower learning_rate, set grad_clip, or check the data with `hdnet data validate`; "
+            f"the checkpoints in {self.checkpoints.folder} are intact"
         )
 
-    def _choose_precision(self, state: dict[str, Any] | None) -> Precision:
-        if state and self.runtime.precision == "auto":
-            began_in: Precision = state["precision"]
-            return began_in
-        if self.runtime.precision != "auto":
-            return self.runtime.precision
-        if _device_type(self.runtime.device) == "cuda":
-            return "bf16"
-        labelled = self.task.streams["labelled"]
-        height, width = labelled.collate([labelled.dataset[0]])["mask"].shape[-2:]
-        return faster_cpu_precision(self.task.model, height, width)
+    def _stopped(self, session: _Session, step: int, is_saved: bool) -> BaseException:
+        if not session.fabric.is_global_zero:
+            return SystemExit(0)
+        place = "there" if is_saved else "at its last checkpoint"
+        return KeyboardInterrupt(f"{self.task.name}: stopped after step {step}, the next run goes on {place}")
 
+    def _choose_result(self, session: _Session) -> None:
+        """What the task's model holds in the end."""
+        validation = self.hooks.validation
+        if session.average:
+            session.average.into(self.task.model)
+        if validation is not None and validation.use_best and session.fabric.is_global_zero:
+            BestWeights(self.checkpoints.folder, self.task.name, validation).load_into(self.task.model)
 
-def ignore_interrupt(_: int) -> None:
-    """For workers of a data loader: Ctrl-C reaches them too, but only the training may decide when they end."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-def channels_last(model: nn.Module) -> nn.Module:
-    """The same model with its weights laid out so that convolutions of channels_last pictures need no copies."""
-    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
-
-
-def faster_cpu_precision(model: NormalEstimator | DepthEstimator, height: int, width: int) -> Precision:
-    """Times one training pass of one picture in float32 and in bfloat16 (channels_last) and names the faster.
-
-    bfloat16 gains 2 to 6 times on processors with AMX or AVX512-BF16 and loses on others, so it is measured.
-    """
-    seconds: dict[Precision, float] = {}
-    picture = torch.zeros(1, model.config.in_channels, height, width).to(memory_format=torch.channels_last)
-    network = channels_last(model)
-    precision: Precision
-    for precision in ("32", "bf16"):
-        for _ in range(3):  # the last one counts
-            begin = time.perf_counter()
-            with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
-                output = network(picture)
-            output.float().sum().backward()
-            seconds[precision] = time.perf_counter() - begin
-    model.zero_grad(set_to_none=True)
-    return min(seconds, key=seconds.__getitem__)
-
-
-class _StopFlag:
-    """Whether the run shall end: a signal asked for it, or ``dvc repro``, which started it, is gone."""
-
-    def __init__(self) -> None:
-        self.requested = False
-        # Only below DVC: a training that somebody left in the background must outlive the shell.
-        self.parent = os.getppid() if "DVC_STAGE" in os.environ else None
-
-    @property
-    def is_set(self) -> bool:
-        return self.requested or (self.parent is not None and os.getppid() != self.parent)
-
-
-@contextmanager
-def _stop_requested() -> Iterator[_StopFlag]:
-    """Turns SIGINT and SIGTERM into a flag, so that the step in flight is finished and saved first."""
-    flag = _StopFlag()
-
-    def handle(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signature signal() asks for
-        flag.requested = True
-
-    try:
-        previous = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-    except ValueError:  # not in the main thread, where signals cannot be caught
-        yield flag
-        return
-    try:
-        yield flag
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-
-
-def _device_type(device: str) -> str:
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if device == "cuda" and not torch.cuda.is_available():
-        raise TrainingError("device 'cuda' was asked for but this machine has none; set runtime.device to auto or cpu")
-    return device
-
-
-def _make_fabric(device: str, precision: Precision) -> Any:
-    from lightning.fabric import Fabric  # takes seconds, and only training needs it
-
-    for name in ("lightning.fabric.utilities.rank_zero", "lightning.pytorch.utilities.rank_zero"):
-        logging.getLogger(name).setLevel(logging.WARNING)  # it announces the precision, which is the user's own choice
-    fabric = Fabric(accelerator=_device_type(device), devices=1, precision=_FABRIC_PRECISION[precision])
-    fabric.launch()
-    return fabric
+    def _is_due(self, step: int) -> bool:
+        return step % self.runtime.checkpoint_every == 0 or step % self.runtime.weights_every == 0

@@ -19,15 +19,18 @@ from hdnet.data.files import sha256_of
 from hdnet.data.packed import PackedFrames, PackedLabelled, PseudoNormals
 from hdnet.data.pairs import PackedPairs
 from hdnet.data.shards import INDEX_FILE
+from hdnet.errors import DataError
 from hdnet.geometry import Camera
 from hdnet.models import DepthEstimator, HDNet, NormalEstimator
 from hdnet.models.weights import load_estimator, load_moments, save_estimator, save_hdnet
 from hdnet.params import InputNormals, OptimiserParams, Params
 from hdnet.training.checkpoint import CheckpointFolder, fingerprint
-from hdnet.training.engine import Engine, Runtime, Schedule
+from hdnet.training.devices import ending_together, launch
+from hdnet.training.engine import Engine, Hooks
 from hdnet.training.start import starting_network
 from hdnet.training.tasks import DepthTask, DepthWeights, HDNetTask, NormalTask, PairWeights, Stream, Task
-from hdnet.training.tracking import FileTracker, Tracker, Trackers
+from hdnet.training.tracking import FileTracker, SilentTracker, Tracker, Trackers
+from hdnet.training.wiring import configuration_of, hooks_of, pairs_of, runtime_of, schedule_of
 
 # Opens a run in an experiment tracker: (stage, parameters, tags, folder that remembers the run) -> tracker.
 OpenRun = Callable[[str, dict[str, Any], dict[str, str], Path | None], AbstractContextManager[Tracker]]
@@ -43,6 +46,7 @@ def train_normal(
     params: Params,
     open_run: OpenRun | None = None,
     start: Path | None = None,
+    heldout: Path | None = None,
 ) -> dict[str, float]:
     """Stage `train_normal`: writes the normal estimator to ``out`` and curves, pictures and metrics to ``report``.
 
@@ -54,6 +58,7 @@ def train_normal(
         params: The whole params.yaml.
         open_run: Opens the experiment tracker's run; None for files alone.
         start: Model file to begin with (``start_from`` as a path); None for random weights.
+        heldout: Packed held-out people, for ``validation``; None goes without.
 
     Returns:
         The last loss terms, as in ``metrics.json``.
@@ -64,9 +69,8 @@ def train_normal(
     model = starting_network(NormalEstimator, params.model, start)
     task = NormalTask(model, Stream(LabelledDataset(packed), settings.batch_size, collate))
     data = {"labelled": digest(packed), **_start_digest(start)}
-    with _training(task, settings, report, checkpoints, params, data, open_run) as trained:
-        save_estimator(out, model, trained.provenance)
-    return trained.metrics
+    run = _Run(report, checkpoints, params, open_run, hooks_of(params, task.name, heldout, typical_camera(packed)))
+    return _train(task, settings, run, data, lambda trained: save_estimator(out, model, trained.provenance))
 
 
 def train_depth(
@@ -78,11 +82,14 @@ def train_depth(
     params: Params,
     open_run: OpenRun | None = None,
     start: Path | None = None,
+    heldout: Path | None = None,
+    normal_model: Path | None = None,
 ) -> dict[str, float]:
     """Stage `train_depth`: the depth estimator on labelled people.
 
-    Arguments as :func:`train_normal`, and ``labelled_normals``: predicted normals of those people as stage
-    `predict_normals` wrote them, read only if ``input_normals`` says so.
+    Arguments as :func:`train_normal`, and two that are read only if ``input_normals`` says so: ``labelled_normals``,
+    predicted normals of those people as stage `predict_normals` wrote them, and ``normal_model``, which predicts those
+    of the held-out people.
     """
     torch.manual_seed(params.seed)
     packed = PackedLabelled(labelled)
@@ -92,9 +99,13 @@ def train_depth(
     people = _people(packed, settings.input_normals, labelled_normals)
     task = DepthTask(model, Stream(people, settings.batch_size, collate), weights, settings.rule)
     data = {"labelled": digest(packed), **_input_digest(people), **_start_digest(start)}
-    with _training(task, settings, report, checkpoints, params, data, open_run) as trained:
+    normal_model = normal_model if settings.input_normals == "predicted" else None
+    hooks = hooks_of(params, task.name, heldout, typical_camera(packed), normal_model)
+
+    def save(trained: _Trained) -> None:
         save_estimator(out, model, trained.provenance, trained.moments if settings.keep_moments else None)
-    return trained.metrics
+
+    return _train(task, settings, _Run(report, checkpoints, params, open_run, hooks), data, save)
 
 
 def train_hdnet(
@@ -111,6 +122,7 @@ def train_hdnet(
     params: Params,
     open_run: OpenRun | None = None,
     start: Path | None = None,
+    heldout: Path | None = None,
 ) -> dict[str, float]:
     """Stage `train_hdnet`: the joint, semi-supervised training; writes the complete model.
 
@@ -129,6 +141,7 @@ def train_hdnet(
         params: The whole params.yaml.
         open_run: Opens the experiment tracker's run; None for files alone.
         start: Model file to start from without ``warm_start``; None for random weights.
+        heldout: Packed held-out people, for ``validation``; None goes without.
 
     Returns:
         The last loss terms.
@@ -142,13 +155,15 @@ def train_hdnet(
     pairs = PairDataset(packed_frames, PseudoNormals(frame_normals), correspondences)
     people = _people(packed, settings.input_normals, labelled_normals)
     weights = settings.weights
+    pair_stream, compare = pairs_of(pairs, settings)
     task = HDNetTask(
         model,
         Stream(people, settings.batch_size, collate),
-        Stream(pairs, settings.pairs_per_step, collate),
+        pair_stream,
         DepthWeights(weights.depth, weights.scale_invariant, weights.normal),
-        PairWeights(weights.unlabelled_normal, weights.warp),
+        PairWeights(weights.unlabelled_normal, weights.warp, weights.warp_2d),
         settings.rule,
+        compare,
     )
     data = {
         "labelled": digest(packed),
@@ -158,12 +173,17 @@ def train_hdnet(
         **_input_digest(people),
         **_start_digest(start),
     }
-    with _training(task, settings, report, checkpoints, params, data, open_run, moments) as trained:
-        camera = typical_camera(packed)
+    camera = typical_camera(packed)
+    hooks = hooks_of(
+        params, task.name, heldout, camera, normal_model if settings.input_normals == "predicted" else None
+    )
+
+    def save(trained: _Trained) -> None:
         complete = HDNet(load_estimator(normal_model, NormalEstimator), model, camera)
         focal_px = f"{camera.pixel_intrinsics()[0]:.1f}"
         save_hdnet(out, complete, {**trained.provenance, "trained_focal_px": focal_px})
-    return trained.metrics
+
+    return _train(task, settings, _Run(report, checkpoints, params, open_run, hooks), data, save, moments)
 
 
 def _people(packed: PackedLabelled, input_normals: InputNormals, predicted: Path) -> LabelledDataset:
@@ -187,41 +207,65 @@ class _Trained:
     moments: Mapping[str, Tensor] | None
 
 
-@contextmanager
-def _training(
+@dataclass(frozen=True)
+class _Run:
+    """What the three stages hand on alike; see :func:`train_normal`."""
+
+    report: Path
+    checkpoints: Path
+    params: Params
+    open_run: OpenRun | None
+    hooks: Hooks
+
+
+def _train(
     task: Task,
     settings: OptimiserParams,
-    report: Path,
-    checkpoints: Path,
-    params: Params,
+    run: _Run,
     data: dict[str, str],
-    open_run: OpenRun | None,
+    save: Callable[[_Trained], None],
     moments: Mapping[str, Tensor] | None = None,
-) -> Iterator[_Trained]:
-    """Trains, yields what the model file needs, then publishes the report and drops the checkpoints."""
-    configuration = {"stage": task.name, "seed": params.seed, "model": params.model.model_dump(), "data": data}
-    configuration["settings"] = settings.model_dump()
+) -> dict[str, float]:
+    """Trains, saves the model, then publishes the report and drops the checkpoints.
+
+    Of several processes the first one does all but the training.
+    """
+    params, runtime = run.params, runtime_of(run.params)
+    for name, stream in task.streams.items():
+        if len(stream.dataset) == 0:  # type: ignore[arg-type]
+            raise DataError(f"{task.name}: there are no {name} samples to learn from; see `hdnet data validate`")
+    fabric = launch(runtime, {name: stream.batch_size for name, stream in task.streams.items()})
+    configuration = configuration_of(task.name, settings, params, data)
     folder = CheckpointFolder(
-        checkpoints / task.name / fingerprint(configuration), keep=params.runtime.keep_checkpoints
+        run.checkpoints / task.name / fingerprint(configuration), keep=params.runtime.keep_checkpoints
     )
-    local = FileTracker(folder.folder / "report")
+
+    def engine(tracker: Tracker) -> Engine:
+        schedule = schedule_of(settings, params.seed)
+        return Engine(task, schedule, runtime, folder, tracker, moments, run.hooks, run.report)
+
+    if not fabric.is_global_zero:
+        metrics = engine(SilentTracker()).run()
+        fabric.barrier()  # the first one is still saving, and the next stage reads that
+        return metrics
     tags = {f"data.{name}": digest for name, digest in data.items()}
-    run_params = {"seed": params.seed, "model": params.model.model_dump(), task.name: settings.model_dump()}
-    with opened(open_run, task.name, run_params, tags, folder.folder) as remote:
-        engine = Engine(
-            task,
-            _schedule(settings, params.seed),
-            _runtime(params),
-            folder,
-            Trackers([local] if remote is None else [local, remote]),
-            moments,
-        )
-        metrics = engine.run()
-        task.model.to("cpu").eval()
-        provenance = {"stage": task.name, "steps": str(settings.steps), **tags}
-        yield _Trained(metrics, provenance, engine.moments)
-    _publish(local.folder, report, metrics)
-    folder.remove()
+    run_params = {"seed": params.seed, "model": configuration["model"], "augment": configuration["augment"]}
+    run_params[task.name] = configuration["settings"]
+    local = FileTracker(folder.folder / "report")
+    with ending_together(fabric):
+        with opened(run.open_run, task.name, run_params, tags, folder.folder) as remote:
+            tracker = Trackers([local] if remote is None else [local, remote])
+            for name, stream in task.streams.items():
+                tracker.log_dataset(name, data[name], len(stream.dataset))  # type: ignore[arg-type]
+            trainer = engine(tracker)
+            metrics = trainer.run()
+            task.model.to("cpu").eval()
+            provenance = {"stage": task.name, "steps": str(settings.steps), **tags}
+            save(_Trained(metrics, provenance, trainer.moments))
+        _publish(local.folder, run.report, metrics)
+        folder.remove()
+        fabric.barrier()
+    return metrics
 
 
 @contextmanager
@@ -241,31 +285,6 @@ def _publish(source: Path, report: Path, metrics: dict[str, float]) -> None:
         shutil.rmtree(report)
     shutil.copytree(source, report)
     (report / METRICS_FILE).write_text(json.dumps(metrics, indent=2) + "\n")
-
-
-def _schedule(settings: OptimiserParams, seed: int) -> Schedule:
-    return Schedule(
-        settings.steps,
-        settings.learning_rate,
-        settings.adam_eps,
-        settings.tf_epsilon,
-        settings.schedule,
-        settings.grad_clip,
-        seed,
-    )
-
-
-def _runtime(params: Params) -> Runtime:
-    runtime = params.runtime
-    return Runtime(
-        runtime.device,
-        runtime.precision,
-        runtime.log_every,
-        runtime.panel_every,
-        runtime.checkpoint_every,
-        runtime.weights_every,
-        None if runtime.loader_workers == "auto" else runtime.loader_workers,
-    )
 
 
 def digest(packed: PackedLabelled | PackedFrames | PseudoNormals | PackedPairs) -> str:

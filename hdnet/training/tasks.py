@@ -16,6 +16,8 @@ from hdnet.data.batches import prepare
 from hdnet.geometry import NormalRule, depth_to_normals
 from hdnet.models import DepthEstimator, NormalEstimator
 from hdnet.models.hdnet import depth_inputs, unit_normals
+from hdnet.training.distributed import global_mean
+from hdnet.training.hooks import PairComparison, WarpTerms
 
 Batch = dict[str, Any]
 Terms = dict[str, Tensor]
@@ -42,7 +44,11 @@ class Task(Protocol):
         ...
 
     def loss(self, model: nn.Module, batch: dict[str, Batch]) -> tuple[Tensor, Terms]:
-        """The scalar to minimise, and its terms unweighted, for a batch of every stream as it is stored."""
+        """The scalar to minimise, and its terms unweighted, for a batch of every stream, stored or prepared.
+
+        With several processes each term is this one's part: their average is the term of the whole batch
+        (:func:`hdnet.training.distributed.global_mean`).
+        """
         ...
 
     def panels(self, model: nn.Module, batch: dict[str, Batch]) -> dict[str, np.ndarray]:
@@ -63,6 +69,7 @@ class NormalTask:
         """Normal angle."""
         people = prepare(batch["labelled"])
         angle = losses.normal_angle(model(people["image"]).double(), people["normals"], people["mask"])
+        angle = global_mean(angle, people["mask"].sum())
         return angle, {"normal_rad": angle}
 
     @torch.no_grad()
@@ -113,10 +120,18 @@ class DepthTask:
 
 @dataclass(frozen=True)
 class PairWeights:
-    """Weights of the unlabelled loss: 1, 5 in the original."""
+    """Weights of the unlabelled loss: 1, 5, 0 in the original, which computes the warp in pixels and drops it."""
 
     normal: float
     warp: float
+    warp_2d: float = 0.0
+
+
+def plain_warp(depth_i_b1hw: Tensor, depth_j_b1hw: Tensor, pairs: Batch, allow_reflection: bool) -> WarpTerms:
+    """:func:`hdnet.losses.warp`, every pair alike; see :class:`hdnet.training.hooks.PairComparison`."""
+    rows_n6, cameras = pairs["rows"], (pairs["i"]["camera"], allow_reflection, pairs["j"]["camera"])
+    warp_m, warp_px = losses.warp(depth_i_b1hw, depth_j_b1hw, rows_n6, *cameras)
+    return WarpTerms(warp_m, warp_px, losses.pairs_with_matches(rows_n6, len(depth_i_b1hw)).sum())
 
 
 class HDNetTask:
@@ -132,8 +147,10 @@ class HDNetTask:
         weights: DepthWeights,
         pair_weights: PairWeights,
         rule: NormalRule,
+        compare: PairComparison = plain_warp,
     ) -> None:
         self.model = model
+        self.compare = compare
         self.streams = {"labelled": labelled, "pairs": pairs}
         self.weights = weights
         self.pair_weights = pair_weights
@@ -147,15 +164,11 @@ class HDNetTask:
         terms = labelled_terms(depth, people, self.rule)
         total = labelled_loss(terms, self.weights)
         angle = _normal_term(depth_i, frame_i, self.rule) + _normal_term(depth_j, frame_j, self.rule)
-        warp_m, warp_px = losses.warp(
-            depth_i,
-            depth_j,
-            pairs["rows"],
-            frame_i["camera"],
-            allow_reflection=self.rule == "original",
-            camera_j=frame_j["camera"],
-        )
+        found = self.compare(depth_i, depth_j, pairs, self.rule == "original")
+        warp_m, warp_px = (global_mean(term, found.weight) for term in (found.warp_m, found.warp_px))
         total = total + self.pair_weights.normal * angle + self.pair_weights.warp * warp_m
+        if self.pair_weights.warp_2d:
+            total = total + self.pair_weights.warp_2d * warp_px
         return total, {**terms, "unlabelled_normal_rad": angle, "warp_m": warp_m, "warp_px": warp_px}
 
     def _depths(self, model: nn.Module, inputs: list[Tensor]) -> list[Tensor]:
@@ -175,9 +188,12 @@ class HDNetTask:
 
 def labelled_terms(depth: Tensor, people: Batch, rule: Literal["exact", "original"]) -> Terms:
     """The three terms on labelled people, unweighted. ``depth`` in float64: see :mod:`hdnet.losses`."""
+    pictures = len(depth)
     return {
-        "depth_m2": losses.depth_mse(depth, people["depth"], people["mask"]),
-        "scale_invariant_m2": losses.scale_invariant(depth, people["depth"], people["mask"], rule),
+        "depth_m2": global_mean(losses.depth_mse(depth, people["depth"], people["mask"]), pictures),
+        "scale_invariant_m2": global_mean(
+            losses.scale_invariant(depth, people["depth"], people["mask"], rule), pictures
+        ),
         "normal_rad": _normal_term(depth, people, rule),
     }
 
@@ -196,7 +212,7 @@ def _normal_term(depth: Tensor, people: Batch, rule: NormalRule) -> Tensor:
     mask = people["mask"]
     if rule == "exact":  # a pixel without neighbours has no normal to judge
         mask = mask & (normals.detach().abs().sum(1, keepdim=True) > 0)
-    return losses.normal_angle(normals, people["normals"], mask)
+    return global_mean(losses.normal_angle(normals, people["normals"], mask), mask.sum())
 
 
 def _depth_inputs(people: Batch) -> Tensor:

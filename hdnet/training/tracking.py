@@ -11,6 +11,8 @@ import numpy as np
 from PIL import Image
 
 CURVES_FILE = "curves.csv"
+VALIDATION_FILE = "validation.csv"
+VALIDATION_PREFIX = "validation/"
 PANELS_FOLDER = "panels"
 
 
@@ -33,16 +35,54 @@ class Tracker(Protocol):
         """A file of results."""
         ...
 
+    def log_dataset(
+        self, name: str, digest: str, size: int, source: str | None = None, context: str = "training"
+    ) -> None:
+        """What the run reads: its name, the hash of its content, how many samples it has, where it lies."""
+        ...
+
+    def set_tags(self, tags: dict[str, str]) -> None:
+        """Facts about the run that are no parameters: precision, device, number of processes."""
+        ...
+
     def resume(self, step: int) -> None:
         """The run goes on from ``step``: what was reported after it will come again."""
         ...
 
 
-class FileTracker:
+class SilentTracker:
+    """Hears nothing: for the processes of a distributed training that do not report, and a base for trackers."""
+
+    def log_metrics(self, values: dict[str, float], step: int) -> None:
+        """Nothing."""
+
+    def log_image(self, key: str, picture: np.ndarray, step: int) -> None:
+        """Nothing."""
+
+    def log_checkpoint(self, path: Path, step: int) -> None:
+        """Nothing."""
+
+    def log_file(self, path: Path) -> None:
+        """Nothing."""
+
+    def log_dataset(
+        self, name: str, digest: str, size: int, source: str | None = None, context: str = "training"
+    ) -> None:
+        """Nothing."""
+
+    def set_tags(self, tags: dict[str, str]) -> None:
+        """Nothing."""
+
+    def resume(self, step: int) -> None:
+        """Nothing."""
+
+
+class FileTracker(SilentTracker):
     """Loss curves as CSV (for ``dvc plots`` and ``hdnet plot-convergence``) and the newest picture of each kind.
 
     Args:
-        folder: Gets ``curves.csv`` and ``panels/KEY.png``.
+        folder: Gets ``curves.csv``, a file like ``validation.csv`` for numbers named ``validation/...``, and
+            ``panels/KEY.png``.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -51,37 +91,48 @@ class FileTracker:
         (folder / PANELS_FOLDER).mkdir(parents=True, exist_ok=True)
 
     def log_metrics(self, values: dict[str, float], step: int) -> None:
-        """Appends a row; the first one decides the columns."""
-        is_new = not self.curves.exists() or self.curves.stat().st_size == 0
-        with self.curves.open("a", newline="") as file:
-            writer = csv.DictWriter(file, fieldnames=["step", *values])
-            if is_new:
-                writer.writeheader()
-            writer.writerow({"step": step, **{key: f"{value:.6g}" for key, value in values.items()}})
+        """Appends a row to the file of each group: what is reported rarely would leave holes in the others' rows."""
+        groups: dict[Path, dict[str, str]] = {}
+        for key, value in values.items():
+            group, slash, name = key.partition("/")
+            path = self.folder / f"{group}.csv" if slash else self.curves
+            groups.setdefault(path, {})[name if slash else key] = f"{value:.6g}"
+        for path, row in groups.items():
+            _append(path, {"step": str(step), **row})
 
     def log_image(self, key: str, picture: np.ndarray, step: int) -> None:  # noqa: ARG002 - only the newest is kept
         """Replaces ``panels/KEY.png``."""
         Image.fromarray(picture).save(self.folder / PANELS_FOLDER / f"{key}.png")
 
-    def log_checkpoint(self, path: Path, step: int) -> None:
-        """Nothing: checkpoints are files already."""
-
-    def log_file(self, path: Path) -> None:
-        """Nothing: it is a file already."""
-
     def resume(self, step: int) -> None:
-        """Drops rows after ``step``; a new run (step 0) starts with an empty file."""
-        if not self.curves.exists():
-            return
-        if step == 0:
-            self.curves.unlink()
-            return
-        with self.curves.open(newline="") as file:
-            rows = list(csv.DictReader(file))
-        kept = [row for row in rows if row["step"].isdigit() and int(row["step"]) <= step and None not in row.values()]
-        self.curves.unlink()
-        for row in kept:
-            self.log_metrics({key: float(value) for key, value in row.items() if key != "step"}, int(row["step"]))
+        """Drops rows after ``step``; a new run (step 0) starts with empty files."""
+        for path in self.folder.glob("*.csv"):
+            rows = [] if step == 0 else _rows(path)
+            path.unlink()
+            for row in rows:
+                if row["step"].isdigit() and int(row["step"]) <= step and None not in row.values():
+                    _append(path, row)
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def _append(path: Path, row: dict[str, str]) -> None:
+    """Adds a row; one that brings columns of its own gives them to all rows before."""
+    columns: list[str] = []
+    if path.exists():
+        with path.open(newline="") as file:
+            columns = next(csv.reader(file), [])
+    new = [name for name in row if name not in columns]
+    earlier = _rows(path) if columns and new else []
+    with path.open("w" if new else "a", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=[*columns, *new], restval="")
+        if new:
+            writer.writeheader()
+            writer.writerows(earlier)
+        writer.writerow(row)
 
 
 class Trackers:
@@ -109,6 +160,18 @@ class Trackers:
         """Passes on."""
         for tracker in self.trackers:
             tracker.log_file(path)
+
+    def log_dataset(
+        self, name: str, digest: str, size: int, source: str | None = None, context: str = "training"
+    ) -> None:
+        """Passes on."""
+        for tracker in self.trackers:
+            tracker.log_dataset(name, digest, size, source, context)
+
+    def set_tags(self, tags: dict[str, str]) -> None:
+        """Passes on."""
+        for tracker in self.trackers:
+            tracker.set_tags(tags)
 
     def resume(self, step: int) -> None:
         """Passes on."""

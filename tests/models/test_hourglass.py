@@ -6,7 +6,7 @@ import torch
 
 from hdnet.errors import ModelError
 from hdnet.models import DepthEstimator, NormalEstimator
-from hdnet.models.hourglass import Block, HourglassConfig, upsample_legacy
+from hdnet.models.hourglass import Block, HourglassConfig, upsample_join, upsample_legacy
 
 
 @pytest.mark.parametrize(
@@ -37,6 +37,31 @@ def test_upsampling_is_tensorflow_1s():
     expected = [[0, 0.5, 1, 1], [2, 3.25, 4.5, 4.5], [4, 6, 8, 8], [4, 6, 8, 8]]
     np.testing.assert_allclose(upsample_legacy(x)[0, 0], expected)
     assert upsample_legacy(torch.tensor([[[[0.0, 1.0]]]]))[0, 0, 0].tolist() == [0, 0.5, 1, 1]
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_joining_is_upsampling_and_concatenation(layout):
+    x = torch.randn(2, 3, 4, 2, dtype=torch.float64).to(memory_format=layout).requires_grad_()
+    skip = torch.randn(2, 2, 8, 4, dtype=torch.float64).to(memory_format=layout).requires_grad_()
+    joined = upsample_join(x, skip)
+    torch.testing.assert_close(joined, torch.cat([upsample_legacy(x), skip], dim=1))
+    assert joined.is_contiguous(memory_format=layout)
+    assert torch.autograd.gradcheck(upsample_join, (x, skip))
+
+
+@pytest.mark.parametrize("flag", ["is_compiling", "is_exporting"])
+def test_the_compilers_path_computes_the_same(monkeypatch, flag):
+    model, x = DepthEstimator(width=2).double(), torch.rand(2, 9, 32, 48, dtype=torch.float64)
+    for block in model.blocks:
+        torch.nn.init.normal_(block.shift)
+    parameters = list(model.parameters())
+    weights = torch.randn(2, 1, 32, 48, dtype=torch.float64)
+    expected, gradients = model(x), torch.autograd.grad((model(x) * weights).sum(), parameters)
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    monkeypatch.setattr(torch.compiler, "is_exporting", lambda: flag == "is_exporting")
+    found = model(x)
+    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(torch.autograd.grad((found * weights).sum(), parameters), gradients)
 
 
 def test_block_agrees_with_numpy():

@@ -1,5 +1,6 @@
 import subprocess
 import sys
+import time
 
 import pytest
 import torch
@@ -41,6 +42,37 @@ def test_half_written_files_do_not_count(folder):
     folder.save(3, {"model": {}})
     (folder.folder / "step_000000009.tmp").write_bytes(b"half")
     assert folder.load_latest()["step"] == 3
+
+
+WRITER = """
+import os, sys
+from pathlib import Path
+import torch
+from hdnet.training.checkpoint import CheckpointFolder
+folder = CheckpointFolder(Path(sys.argv[1]), 2)
+for step in range(1, 100000):
+    folder.save(step, {"model": {"w": torch.full((200_000,), float(step))}})
+    print(step, flush=True)
+"""
+
+
+def test_killed_while_it_writes_the_newest_is_whole(folder):
+    """kill -9 at some ten places of the writing, which takes nearly all of the time."""
+    for k in range(10):
+        command = [sys.executable, "-c", WRITER, str(folder.folder)]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        written = int(process.stdout.readline())
+        time.sleep(0.003 * k)
+        process.kill()
+        written = int(([str(written), *process.stdout.read().split()])[-1])
+        process.wait()
+        process.stdout.close()
+        state = folder.load_latest()
+        assert state["step"] >= written
+        assert (state["model"]["w"] == state["step"]).all()
+        assert not list(folder.folder.glob("*.damaged"))
+        for path in folder.folder.iterdir():
+            path.unlink()
 
 
 def test_pickled_code_is_not_run(folder, tmp_path):

@@ -16,7 +16,7 @@ from hdnet.data.packed import PackedLabelled
 from hdnet.errors import TrainingError
 from hdnet.models import NormalEstimator
 from hdnet.training.checkpoint import CheckpointFolder
-from hdnet.training.engine import Engine, Runtime, Schedule, faster_cpu_precision
+from hdnet.training.engine import Engine, Hooks, Runtime, Schedule, Validation, faster_cpu_precision
 from hdnet.training.tasks import NormalTask, Stream
 from hdnet.training.tracking import FileTracker
 
@@ -42,15 +42,17 @@ def make_engine(trained_data, tmp_path):
         torch.manual_seed(0)
         stream = Stream(LabelledDataset(PackedLabelled(trained_data.labelled)), 2, collate)
         task = NormalTask(changes.pop("model", None) or NormalEstimator(2, "unit"), stream)
-        workers = changes.pop("loader_workers", None)
+        workers, hooks = changes.pop("loader_workers", None), changes.pop("hooks", None)
+        runtime = {key: changes.pop(key) for key in ("max_skipped", "log_every", "compile") if key in changes}
         schedule = Schedule(**{
             "steps": steps, "learning_rate": 1e-3, "adam_eps": 1e-8, "tf_epsilon": False, "schedule": "cosine",
             "grad_clip": 1.0, "seed": seed, **changes,
         })  # fmt: skip
-        runtime = Runtime("cpu", "32", log_every=1, panel_every=3, checkpoint_every=2, loader_workers=workers)
-        return Engine(
-            task, schedule, runtime, CheckpointFolder(tmp_path / name, 2), StoppingTracker(tmp_path / f"{name}-report")
+        runtime = Runtime(
+            "cpu", "32", panel_every=3, checkpoint_every=2, loader_workers=workers, **{"log_every": 1, **runtime}
         )
+        tracker = StoppingTracker(tmp_path / f"{name}-report")
+        return Engine(task, schedule, runtime, CheckpointFolder(tmp_path / name, 2), tracker, hooks=hooks)
 
     return make
 
@@ -116,6 +118,80 @@ def test_a_damaged_newest_checkpoint_costs_only_its_steps(make_engine, caplog):
     assert all(torch.equal(tensor, weights(resumed)[name]) for name, tensor in weights(whole).items())
 
 
+class Counting:
+    """A validator whose answer depends on the weights."""
+
+    def __init__(self):
+        self.calls = 0
+
+    def __call__(self, model):
+        self.calls += 1
+        assert not model.training
+        return {"normal_mean_deg": float(model.head.bias.detach().sum())}
+
+
+class Dimming:
+    """An augmentation that draws from the step's chance."""
+
+    def __call__(self, batch, draw):
+        people = batch["labelled"]
+        factors = [draw.of_item("labelled", k).uniform(0.5, 1) for k in range(len(people["image"]))]
+        return {"labelled": {**people, "image": people["image"] * torch.tensor(factors)[:, None, None, None].float()}}
+
+
+def test_with_everything_on_a_resumed_run_equals_one_that_never_stopped(make_engine):
+    def make(name):
+        hooks = Hooks(Dimming(), Validation(Counting(), 2, "normal_mean_deg", use_best=True))
+        return make_engine(name, warmup_steps=3, ema_decay=0.8, hooks=hooks)
+
+    whole, broken = make("whole"), make("broken")
+    whole.run()
+    broken.tracker.stop_at = 5
+    with pytest.raises(PowerCutError):
+        broken.run()
+    resumed = make("broken")
+    resumed.run()
+    assert curve(resumed) == curve(whole)
+    files = [engine.tracker.folder / "validation.csv" for engine in (resumed, whole)]
+    assert files[0].read_text() == files[1].read_text()
+    assert (whole.hooks.validation.validator.calls, resumed.hooks.validation.validator.calls) == (3, 1)
+    for name, tensor in weights(whole).items():
+        assert torch.equal(tensor, weights(resumed)[name]), name
+    averages = [engine.checkpoints.load_latest()["average"] for engine in (whole, resumed)]
+    assert all(torch.equal(tensor, averages[1][name]) for name, tensor in averages[0].items())
+    # What was chosen is one of the averages that were measured, not the last weights.
+    assert not torch.equal(whole.checkpoints.load_latest()["model"]["head.bias"], whole.task.model.head.bias)
+
+
+def test_the_report_says_how_fast_it_is_and_for_how_long_it_waited(make_engine):
+    engine = make_engine()
+    engine.run()
+    with engine.tracker.curves.open() as file:
+        rows = list(csv.DictReader(file))
+    assert all(float(row["images_per_s"]) > 0 for row in rows)
+    assert all(0 <= float(row["data_wait_share"]) <= 1 for row in rows)
+
+
+@pytest.mark.slow
+def test_a_compiled_network_learns_the_same(make_engine):
+    plain, compiled = make_engine("plain", compile="off"), make_engine("compiled", compile="on")
+    plain.run()
+    compiled.run()
+    for (_, alone), (_, together) in zip(curve(plain), curve(compiled), strict=True):
+        assert together == pytest.approx(alone, rel=1e-3)
+
+
+def test_out_of_memory_is_explained(make_engine, monkeypatch):
+    engine = make_engine()
+
+    def burst(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(engine.task, "loss", burst)
+    with pytest.raises(TrainingError, match=r"train_normal: out of memory; try train_normal\.batch_size: 1"):
+        engine.run()
+
+
 def test_another_seed_is_another_run(make_engine):
     first, second = make_engine("a", seed=1), make_engine("b", seed=2)
     first.run()
@@ -132,7 +208,7 @@ def test_a_finished_run_does_nothing_more(make_engine):
 
 @pytest.mark.parametrize("grad_clip", [None, 5.0])
 def test_a_loss_that_is_not_finite_stops_before_it_is_saved(make_engine, grad_clip):
-    engine = make_engine(learning_rate=1e30, grad_clip=grad_clip, schedule="constant")
+    engine = make_engine(learning_rate=1e30, grad_clip=grad_clip, schedule="constant", max_skipped=2)
     with pytest.raises(TrainingError, match="not finite at step"):
         engine.run()
     state = engine.checkpoints.load_latest()

@@ -47,6 +47,24 @@ def test_schedules():
     assert all(a > b for a, b in itertools.pairwise(cosine))
 
 
+def test_a_warm_up_grows_to_what_the_schedule_says():
+    assert [learning_rate_factor("constant", step, 10, 4) for step in range(5)] == [0.25, 0.5, 0.75, 1, 1]
+    plain, warm = ([learning_rate_factor("cosine", step, 10, n) for step in range(10)] for n in (0, 4))
+    assert warm == pytest.approx([min(1, (step + 1) / 4) * value for step, value in enumerate(plain)])
+
+
+def test_adam_leaves_weights_and_moments_alone_when_told():
+    weight = torch.nn.Parameter(torch.ones(3))
+    optimiser = make_adam([weight], 0.1, 1e-8)
+    for found, gradient in ((0.0, 1.0), (1.0, float("nan")), (0.0, 1.0)):
+        before = weight.detach().clone()
+        weight.grad = torch.full((3,), gradient)
+        optimiser.found_inf = torch.tensor(found)
+        optimiser.step()
+        assert torch.equal(before, weight) == bool(found)
+    assert optimiser.state[weight]["step"] == 2
+
+
 def test_moments_carry_on_where_another_optimiser_stopped():
     """Six steps at once, and three, then three more by a new optimiser with the first one's moments."""
     torch.manual_seed(0)

@@ -1,3 +1,4 @@
+import csv
 import json
 import shutil
 
@@ -13,7 +14,7 @@ from hdnet.training import stages as training
 from hdnet.workspace import Workspace
 
 
-def joint(work, out, params, depth_model=None):
+def joint(work, out, params, depth_model=None, heldout=None):
     return training.train_hdnet(
         work.labelled,
         work.labelled_normals,
@@ -26,6 +27,7 @@ def joint(work, out, params, depth_model=None):
         out / "report",
         out / "checkpoints",
         params,
+        heldout=heldout,
     )
 
 
@@ -51,6 +53,27 @@ def test_every_stage_leaves_model_report_and_no_checkpoints(trained_data, tiny_p
     assert (tmp_path / "report/curves.csv").is_file()
     assert {path.name for path in (tmp_path / "report/panels").iterdir()} == {"labelled.png", "unlabelled.png"}
     assert [path for path in (tmp_path / "checkpoints/train_hdnet").iterdir() if path.is_dir()] == []
+
+
+def test_with_everything_switched_on_it_learns_and_reports(trained_data, tiny_params, tmp_path):
+    values = tiny_params.model_dump(by_alias=True)
+    values["train_hdnet"] |= {"pair_weighting": "turn", "warp_loss": "huber", "ema_decay": 0.9, "warmup_steps": 2}
+    values["train_hdnet"]["weights"]["warp_2d"] = 0.01
+    values["augment"] |= {"brightness": 0.2, "flip": 0.5, "zoom": 0.2, "iuv_drop": 0.3, "mask_shift_px": 1}
+    values["validation"] |= {"every": 3, "people": 2, "metric": "depth_mae_mm", "use_best": True}
+    joint(trained_data, tmp_path, parse_section(Params, values, "on"), heldout=trained_data.heldout)
+    model = load_hdnet(tmp_path / "hdnet.safetensors")
+    assert model(torch.zeros(1, 7, 32, 32)).isfinite().all()
+    with (tmp_path / "report/validation.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["step"] for row in rows] == ["3", "6"]
+    assert "depth_mae_mm" in rows[0]
+
+
+def test_nobody_to_learn_from_is_said(trained_data, tiny_params, tmp_path, monkeypatch):
+    monkeypatch.setattr("hdnet.data.datasets.PairDataset.__len__", lambda _: 0)
+    with pytest.raises(DataError, match="train_hdnet: there are no pairs"):
+        joint(trained_data, tmp_path, tiny_params)
 
 
 def test_warm_start_can_be_switched_off(trained_data, tiny_params, tmp_path):

@@ -1,0 +1,28 @@
+"""MLflow: runs, registered models, aliases. The only package that imports mlflow.
+
+Tracking goes to ``MLFLOW_TRACKING_URI``, or to ``sqlite:///mlflow.db`` in the working directory. A registered version
+holds the complete model twice: as ``extra_files/hdnet.safetensors``, which our own code loads (no pickle, no code from
+the registry), and as MLflow's ``pt2`` export, which ``mlflow.pytorch.load_model`` runs without this package.
+
+A stage never waits for the tracking server: what it reports goes to an outbox on disk first
+(:mod:`hdnet.registry.outbox`) and from there, in the background, to MLflow (:mod:`hdnet.registry.sender`).
+"""
+
+from hdnet.registry.connection import DEFAULT_TRACKING_URI, EXPERIMENT, connect
+from hdnet.registry.models import download, register, resolve
+from hdnet.registry.pending import Delivery, deliver_pending
+from hdnet.registry.runs import MLflowTracker, flatten, run
+
+__all__ = [
+    "DEFAULT_TRACKING_URI",
+    "EXPERIMENT",
+    "Delivery",
+    "MLflowTracker",
+    "connect",
+    "deliver_pending",
+    "download",
+    "flatten",
+    "register",
+    "resolve",
+    "run",
+]

@@ -1,0 +1,245 @@
+"""Training samples varied where they lie: colours, mirroring, framing, and the faults of DensePose and of masks.
+
+Every number is drawn on the processor from the step's :class:`hdnet.training.hooks.Draw`, so a sample is varied in the
+same way on every device, after a resume, and whatever the number of processes; a few hundred numbers an item travel
+to the device, and nothing comes back: no step waits for the device here.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hdnet.data.batches import prepare
+from hdnet.training import augment_faults as faults
+from hdnet.training import augment_geometry as geometry
+from hdnet.training.augment_colour import NoiseBank, blurred, gamma_corrected, recoloured
+from hdnet.training.hooks import Draw
+
+Batch = dict[str, Any]
+
+# How many numbers each variation takes from an item's chance. All are drawn, whatever is switched on: switching one
+# on does not change the others.
+_SHARED = {"flip": 1, "zoom": 1, "shift": 2}
+_FRAME = {
+    "brightness": 1,
+    "contrast": 1,
+    "saturation": 1,
+    "hue": 1,
+    "balance": 3,
+    "gamma": 1,
+    "blur": 1,
+    "noise": 3,
+    "iuv_drop": 1,
+    "iuv_parts": 24,
+    "iuv_patches": faults.RECTANGLE_NUMBERS,
+    "mask_field": faults.FIELD_CELLS**2,
+    "mask_holes": faults.RECTANGLE_NUMBERS,
+    "behind": 3,
+}
+
+
+@dataclass(frozen=True)
+class AugmentParams:
+    """Strengths; 0 switches off, and with all at 0 a batch stays what it is. Each is drawn evenly between its limits.
+
+    Attributes:
+        brightness: Colours times 1 - x .. 1 + x.
+        contrast: Distance from the person's mean brightness times 1 - x .. 1 + x.
+        saturation: Distance from grey times 1 - x .. 1 + x.
+        hue_deg: Colours turned about the grey axis by -x .. x degrees.
+        white_balance: Red, green and blue each times 1 - x .. 1 + x.
+        gamma: Exponent e^-x .. e^x.
+        blur_px: Standard deviation 0 .. x of a Gaussian.
+        noise: Standard deviation 0 .. x of film noise, in levels of 255.
+        flip: Probability of a mirrored sample.
+        zoom: The person 1 / (1 + x) .. 1 + x times as large.
+        shift: The person moved by -x .. x of the picture's size, each way.
+        iuv_drop: Probability that a frame has no IUV at all.
+        iuv_part_drop: Probability that a body part has none.
+        iuv_patches: 0 .. x rectangles without IUV.
+        mask_shift_px: By how much stretches of the outline move in or out.
+        mask_holes: 0 .. x rectangular holes in the mask.
+    """
+
+    brightness: float = 0.0
+    contrast: float = 0.0
+    saturation: float = 0.0
+    hue_deg: float = 0.0
+    white_balance: float = 0.0
+    gamma: float = 0.0
+    blur_px: float = 0.0
+    noise: float = 0.0
+    flip: float = 0.0
+    zoom: float = 0.0
+    shift: float = 0.0
+    iuv_drop: float = 0.0
+    iuv_part_drop: float = 0.0
+    iuv_patches: int = 0
+    mask_shift_px: int = 0
+    mask_holes: int = 0
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value, highest = getattr(self, field.name), HIGHEST[field.name]
+            if not 0 <= value <= highest:  # also refuses nan
+                raise ValueError(f"augment.{field.name} is {value}; expected 0 (off) to {highest}")
+            if isinstance(highest, int) and value != int(value):
+                raise ValueError(f"augment.{field.name} is {value}; expected a whole number from 0 (off) to {highest}")
+
+    @property
+    def is_off(self) -> bool:
+        """Whether nothing is varied."""
+        return not any(getattr(self, field.name) for field in fields(self))
+
+
+HIGHEST: dict[str, float] = {
+    "brightness": 0.9,
+    "contrast": 0.9,
+    "saturation": 1.0,
+    "hue_deg": 180.0,
+    "white_balance": 0.9,
+    "gamma": 1.0,
+    "blur_px": 1.5,
+    "noise": 64.0,
+    "flip": 1.0,
+    "zoom": 1.0,
+    "shift": 0.5,
+    "iuv_drop": 1.0,
+    "iuv_part_drop": 1.0,
+    "iuv_patches": faults.MAX_RECTANGLES,
+    "mask_shift_px": 8,
+    "mask_holes": faults.MAX_RECTANGLES,
+}
+"""Upper limit of each strength; a whole number where the strength is one."""
+
+
+class Augmenter:
+    """Varies a step's batches; see :class:`hdnet.training.hooks.Augmentation`.
+
+    Args:
+        params: How strongly.
+    """
+
+    def __init__(self, params: AugmentParams) -> None:
+        self.params = params
+        self._noise = NoiseBank()
+
+    def __call__(self, batch: dict[str, Batch], draw: Draw) -> dict[str, Batch]:
+        """New batches of the same streams; with everything off, the ones given.
+
+        People and frames are mirrored and reframed, then recoloured, then given faults. Both frames of a pair are
+        mirrored and framed alike; colours and faults are each frame's own. Matches that leave the picture stay in
+        "rows", with item -1, which :func:`hdnet.losses.warp` leaves out: to shorten the list, a GPU would have to be
+        waited for.
+        """
+        if self.params.is_off:
+            return batch
+        return {name: self._stream(name, prepared, draw) for name, prepared in batch.items()}
+
+    def _stream(self, name: str, stored: Batch, draw: Draw) -> Batch:
+        is_pair = "rows" in stored
+        batch = prepare(stored)
+        sides = [batch["i"], batch["j"]] if is_pair else [batch]
+        shared, own = _chances(draw, name, sides)
+        sides, rows, mirrored_b = self._reframed(sides, batch.get("rows"), shared)
+        sides = [self._faulty(self._coloured(side, chance), chance) for side, chance in zip(sides, own, strict=True)]
+        if not is_pair:
+            return sides[0]
+        if "turn_deg" in batch:  # a mirrored person turns the other way
+            batch["turn_deg"] = torch.where(mirrored_b, -batch["turn_deg"], batch["turn_deg"])
+        return {**batch, "i": sides[0], "j": sides[1], "rows": rows}
+
+    def _reframed(
+        self, sides: list[Batch], rows_n6: Tensor | None, chance: dict[str, Tensor]
+    ) -> tuple[list[Batch], Tensor | None, Tensor]:
+        params, (height, width) = self.params, sides[0]["mask"].shape[-2:]
+        mirrored_b = chance["flip"][:, 0] < params.flip
+        if params.flip:
+            sides = [geometry.mirror(side, mirrored_b) for side in sides]
+            if rows_n6 is not None:
+                rows_n6 = geometry.mirror_rows(rows_n6, mirrored_b, width)
+        if params.zoom or params.shift:
+            limit = math.log1p(params.zoom)
+            zoom_b = ((2 * chance["zoom"][:, 0] - 1) * limit).exp()
+            size = geometry.constant((width, height), zoom_b.device)
+            shift_b2 = (2 * chance["shift"] - 1) * params.shift * size
+            window = geometry.window_about(torch.stack([side["mask"] for side in sides]).any(0), zoom_b, shift_b2)
+            before, sides = sides, [geometry.crop(side, window) for side in sides]
+            if rows_n6 is not None:
+                rows_n6 = geometry.crop_rows(rows_n6, window, before, sides)
+        return sides, rows_n6, mirrored_b
+
+    def _coloured(self, frame: Batch, chance: dict[str, Tensor]) -> Batch:
+        params, mask = self.params, frame["mask"]
+        image = frame["image"]
+        if params.blur_px:
+            image = blurred(image, mask, chance["blur"][:, 0] * params.blur_px)
+        if params.brightness or params.contrast or params.saturation or params.hue_deg or params.white_balance:
+            image = recoloured(
+                image,
+                mask,
+                gain_b3=_about_1(chance["brightness"], params.brightness)
+                * _about_1(chance["balance"], params.white_balance),
+                contrast_b=_about_1(chance["contrast"][:, 0], params.contrast),
+                saturation_b=_about_1(chance["saturation"][:, 0], params.saturation),
+                hue_b=(2 * chance["hue"][:, 0] - 1) * math.radians(params.hue_deg),
+            )
+        if params.gamma:
+            image = gamma_corrected(image, ((2 * chance["gamma"][:, 0] - 1) * params.gamma).exp())
+        if params.noise:
+            image = (
+                image
+                + self._noise.pictures(chance["noise"][:, 1:], image)
+                * ((chance["noise"][:, 0] * params.noise)[:, None, None, None])
+            )
+        if image is frame["image"]:
+            return frame
+        # Also what a blur or a contrast has changed outside: white stays white.
+        return {**frame, "image": torch.where(mask, image.clamp(0, 255), frame["image"])}
+
+    def _faulty(self, frame: Batch, chance: dict[str, Tensor]) -> Batch:
+        params = self.params
+        box = faults.person_box(frame["mask"]) if params.mask_holes or params.iuv_patches else None
+        if params.mask_shift_px or params.mask_holes:
+            noisy = faults.noisy_outline(frame["mask"], chance["mask_field"], params.mask_shift_px)
+            if box is not None and params.mask_holes:
+                noisy = noisy & ~faults.rectangles(chance["mask_holes"], params.mask_holes, box, (0.01, 0.04), noisy)
+            frame = faults.with_found_mask(frame, noisy, 255 * chance["behind"])
+        if params.iuv_drop or params.iuv_part_drop or params.iuv_patches:
+            dropped = faults.dropped_parts(
+                frame["vui"], chance["iuv_drop"], chance["iuv_parts"], params.iuv_drop, params.iuv_part_drop
+            )
+            if box is not None and params.iuv_patches:
+                dropped = dropped | faults.rectangles(
+                    chance["iuv_patches"], params.iuv_patches, box, (0.02, 0.1), dropped
+                )
+            frame = {**frame, "vui": frame["vui"].masked_fill(dropped, 0)}
+        return frame
+
+
+def _about_1(chance: Tensor, strength: float) -> Tensor:
+    return 1 + (2 * chance - 1) * strength
+
+
+def _chances(draw: Draw, stream: str, sides: list[Batch]) -> tuple[dict[str, Tensor], list[dict[str, Tensor]]]:
+    """Numbers in 0..1 by name, (B, n) each: those for all sides, and those of each side."""
+    device, batch = sides[0]["mask"].device, len(sides[0]["mask"])
+    layout = [_SHARED, *[_FRAME] * len(sides)]
+    count = sum(sum(one.values()) for one in layout)
+    numbers = np.stack([draw.of_item(stream, b).random(count, dtype=np.float32) for b in range(batch)])
+    numbers_bn = torch.from_numpy(numbers)
+    if device.type == "cuda":  # from pinned memory nobody waits for the copy
+        numbers_bn = numbers_bn.pin_memory().to(device, non_blocking=True)
+    groups, first = [], 0
+    for names in layout:
+        width = sum(names.values())
+        columns = torch.split(numbers_bn[:, first : first + width], list(names.values()), dim=1)
+        groups.append(dict(zip(names, columns, strict=True)))
+        first += width
+    return groups[0], groups[1:]

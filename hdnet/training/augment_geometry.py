@@ -1,0 +1,235 @@
+"""Mirrored and reframed samples: pictures, normals, DensePose, cameras and matches together.
+
+Neither moves the camera or the person in metres. A crop looks through the same camera at a part of the picture, so its
+depth and normals are the old values in other pixels, and the camera's crop fields say in which; a mirror turns
+x into -x, in the camera too. Unprojecting therefore gives the same points as before, or the mirrored ones.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+Batch = dict[str, Any]
+
+# What a mirrored picture shows of DensePose's parts (the table of hdnet.data.synthetic.iuv): the part of the other
+# side, whose charts already are mirrored on arms and legs. They run the same way round on both sides of the body where
+# U goes around a hand, along a foot or around the head, and V across the torso: there the coordinate runs backwards.
+OTHER_SIDE = (0, 1, 2, *(part + 1 if part % 2 else part - 1 for part in range(3, 25)))
+BACKWARD_U = (3, 4, 5, 6, 23, 24)
+BACKWARD_V = (1, 2)
+# By part: where V and U begin on the mirrored part, at 0 or 255, and its number.
+_MIRRORED = tuple(
+    (255.0 * (part in BACKWARD_V), 255.0 * (part in BACKWARD_U), float(OTHER_SIDE[part])) for part in range(25)
+)
+
+# Between neighbours that differ by more, one hides the other: the depth between them belongs to neither.
+_MAX_RELATIVE_STEP = 0.01
+
+
+@lru_cache(maxsize=64)
+def constant(values: tuple[Any, ...], device: torch.device, dtype: torch.dtype = torch.float32) -> Tensor:
+    """A small table on a device, copied there once: a copy a step could make the step wait. Not to be written into."""
+    return torch.tensor(values, dtype=dtype, device=device)
+
+
+class Window(NamedTuple):
+    """What a crop shows: ``old_x = scale * new_x + left``, and so for y. Each (B,), float64.
+
+    Attributes:
+        left: Old x of the new column 0.
+        top: Old y of the new row 0.
+        scale: Old pixels per new one.
+    """
+
+    left: Tensor
+    top: Tensor
+    scale: Tensor
+
+
+def mirror(frame: Batch, mirrored_b: Tensor) -> Batch:
+    """Mirrors some items of a prepared batch left to right.
+
+    The frame is mirrored about the principal point, ``origin_x`` becomes 2 cx - origin_x - scale (W - 1): the new
+    column W - 1 - x then looks along the mirrored ray of the old column x, and the size of the frame, which nobody
+    knows, is not needed.
+
+    Args:
+        frame: See :func:`hdnet.data.batches.prepare`.
+        mirrored_b: (B,) bool.
+    """
+    chosen = mirrored_b[:, None, None, None]
+    result = dict(frame)
+    for key, values in frame.items():
+        if key == "camera":
+            result[key] = torch.where(mirrored_b[:, None], _mirrored_camera(values, frame["mask"].shape[-1]), values)
+            continue
+        flipped = values.flip(-1)
+        if key == "vui":
+            flipped = _mirrored_vui(flipped)
+        elif key in ("normals", "input_normals"):
+            flipped = torch.cat([-flipped[:, :1], flipped[:, 1:]], 1)
+        result[key] = torch.where(chosen, flipped, values)
+    return result
+
+
+def _mirrored_camera(camera_b7: Tensor, width: int) -> Tensor:
+    fx, fy, cx, cy, origin_x, origin_y, scale = camera_b7.double().unbind(1)
+    return torch.stack([fx, fy, cx, cy, 2 * cx - origin_x - scale * (width - 1), origin_y, scale], 1).to(camera_b7)
+
+
+def _mirrored_vui(vui_b3hw: Tensor) -> Tensor:
+    """DensePose of pictures whose pixels are mirrored already."""
+    part = vui_b3hw[:, 2].long().clamp_(0, 24)
+    new = constant(_MIRRORED, vui_b3hw.device)
+    v_end, u_end, other = (column[part] for column in new.unbind(1))
+    v, u, _ = vui_b3hw.unbind(1)
+    # Forwards 0 + v, backwards 255 - v.
+    return torch.stack([(v_end - v).abs_(), (u_end - u).abs_(), other], 1).to(vui_b3hw.dtype)
+
+
+def mirror_rows(rows_n6: Tensor, mirrored_b: Tensor, width: int) -> Tensor:
+    """Matches of pairs of which some were mirrored, both frames alike.
+
+    Args:
+        rows_n6: Item, part, r1, c1, r2, c2, rows and columns 1-based; item -1 is none.
+        mirrored_b: (B,) bool.
+        width: Of the pictures.
+    """
+    item, part, r1, c1, r2, c2 = rows_n6.unbind(1)
+    other = constant(OTHER_SIDE, rows_n6.device, rows_n6.dtype)[part]
+    flipped = torch.stack([item, other, r1, width + 1 - c1, r2, width + 1 - c2], 1)
+    return torch.where(mirrored_b[item.clamp(min=0)][:, None], flipped, rows_n6)
+
+
+def window_about(mask_b1hw: Tensor, magnification_b: Tensor, shift_b2: Tensor) -> Window:
+    """The crop that magnifies about the middle of the person's box and then moves them.
+
+    Where the person reaches an edge of the picture, the new picture ends there or before: it shows no cut that a
+    picture cannot have.
+
+    Args:
+        mask_b1hw: The person; where there is none, the whole picture is taken.
+        magnification_b: New size over old.
+        shift_b2: Pixels by which the person moves right and down.
+    """
+    first, last = box_of(mask_b1hw)
+    height, width = mask_b1hw.shape[-2:]
+    end_2 = constant((width - 1, height - 1), first.device, torch.float64)
+    is_cut_before, is_cut_behind = first == 0, last == end_2
+    scale_b1 = 1 / magnification_b.double()[:, None]
+    scale_b1 = torch.where((is_cut_before & is_cut_behind).any(1, keepdim=True), scale_b1.clamp(max=1), scale_b1)
+    start_b2 = (first + last) / 2 - scale_b1 * ((first + last) / 2 + shift_b2.double())
+    start_b2 = torch.where(is_cut_before, start_b2.clamp(min=0), start_b2)
+    start_b2 = torch.where(is_cut_behind, start_b2.minimum(end_2 * (1 - scale_b1)), start_b2)
+    return Window(start_b2[:, 0], start_b2[:, 1], scale_b1[:, 0])
+
+
+def box_of(mask_b1hw: Tensor) -> tuple[Tensor, Tensor]:
+    """First and last (x, y) of the mask, (B, 2) each; those of the whole picture where it is empty."""
+    first: list[Tensor] = []
+    last: list[Tensor] = []
+    for dim in (2, 3):
+        seen = mask_b1hw.any(dim)[:, 0].to(torch.uint8)
+        first.append(seen.argmax(1))
+        last.append(seen.shape[1] - 1 - seen.flip(1).argmax(1))
+    return torch.stack(first, 1), torch.stack(last, 1)
+
+
+def crop(frame: Batch, window: Window) -> Batch:
+    """Looks at another window of every item of a prepared batch.
+
+    Colours and normals are interpolated between the person's pixels only, so that no white runs in at the outline, and
+    depth by its inverse, which is linear over a plane; where that would mix two surfaces, and for the mask and
+    DensePose, whose charts end abruptly, the nearest pixel counts.
+
+    Args:
+        frame: See :func:`hdnet.data.batches.prepare`.
+        window: One an item; what lies outside the old picture is white and empty.
+    """
+    mask = frame["mask"]
+    grid = _grid(window, mask.shape[-2], mask.shape[-1], frame["image"].dtype)
+    vectors = [key for key in ("normals", "input_normals") if key in frame]
+    has_depth = "depth" in frame
+    weight = mask.to(grid.dtype)
+    smooth = [weight, frame["image"] * weight, *(frame[key] for key in vectors)]
+    exact = [weight, frame["vui"]]
+    if has_depth:
+        smooth.append(weight / torch.where(mask, frame["depth"], 1))
+        exact.append(frame["depth"])
+    smooth_bchw = F.grid_sample(torch.cat(smooth, 1), grid, "bilinear", "zeros", align_corners=True)
+    exact_bchw = F.grid_sample(torch.cat(exact, 1), grid, "nearest", "zeros", align_corners=True)
+    new_mask = exact_bchw[:, :1] > 0.5
+    total = torch.where(new_mask, smooth_bchw[:, :1], 1)  # at least 1/4 on the mask: the nearest of the four counts
+    result = dict(frame)
+    result["mask"], result["vui"] = new_mask, exact_bchw[:, 1:4]
+    result["image"] = torch.where(new_mask, (smooth_bchw[:, 1:4] / total).clamp(0, 255), 255)
+    for place, key in enumerate(vectors):
+        result[key] = _unit(smooth_bchw[:, 4 + 3 * place : 7 + 3 * place], new_mask)
+    if has_depth:
+        nearest, inverse = exact_bchw[:, 4:5], smooth_bchw[:, -1:]
+        between = total / torch.where(new_mask, inverse, 1)
+        is_one_surface = (between - nearest).abs() < _MAX_RELATIVE_STEP * nearest
+        result["depth"] = torch.where(new_mask, torch.where(is_one_surface, between, nearest), 0)
+    result["camera"] = _cropped_camera(frame["camera"], window)
+    return result
+
+
+def _unit(mixed_b3hw: Tensor, mask_b1hw: Tensor) -> Tensor:
+    # Not F.normalize, which takes a processor ten times as long.
+    x, y, z = (mixed_b3hw[:, k : k + 1] for k in range(3))
+    squared = (x * x).addcmul_(y, y).addcmul_(z, z)
+    is_normal = mask_b1hw & (squared > 1e-6)
+    return mixed_b3hw * torch.where(is_normal, squared, torch.inf).rsqrt_()
+
+
+def _cropped_camera(camera_b7: Tensor, window: Window) -> Tensor:
+    """As :meth:`hdnet.geometry.Camera.crop`, an item each."""
+    fx, fy, cx, cy, origin_x, origin_y, scale = camera_b7.double().unbind(1)
+    origin_x, origin_y = origin_x + scale * window.left, origin_y + scale * window.top
+    return torch.stack([fx, fy, cx, cy, origin_x, origin_y, scale * window.scale], 1).to(camera_b7)
+
+
+def _grid(window: Window, height: int, width: int, dtype: torch.dtype) -> Tensor:
+    """Old places of the new pixels as grid_sample wants them, -1 and 1 at the centres of the outermost pixels."""
+
+    def places(start_b: Tensor, size: int) -> Tensor:
+        new = torch.arange(size, device=start_b.device, dtype=torch.float64)
+        old_bn = window.scale[:, None] * new + start_b[:, None]
+        return (2 * old_bn / (size - 1) - 1).to(dtype)
+
+    x_bw, y_bh = places(window.left, width), places(window.top, height)
+    shape = (len(x_bw), height, width)
+    return torch.stack([x_bw[:, None, :].expand(shape), y_bh[:, :, None].expand(shape)], -1)
+
+
+def crop_rows(rows_n6: Tensor, window: Window, before: list[Batch], after: list[Batch]) -> Tensor:
+    """Matches in the pixels of a crop, to the nearest pixel; item -1 for those that are lost.
+
+    Lost are matches of which an end lies outside, or on a pixel that shows another part because of the rounding.
+
+    Args:
+        rows_n6: Item, part, r1, c1, r2, c2, rows and columns 1-based; item -1 is none.
+        window: The crop of both frames.
+        before: Both frames as they were.
+        after: Both frames as cropped.
+    """
+    item, part = rows_n6[:, 0].clamp(min=0), rows_n6[:, 1]
+    is_kept = rows_n6[:, 0] >= 0
+    left, top, scale = (value[item] for value in window)
+    columns = []
+    for side, (old, new) in enumerate(zip(before, after, strict=True)):
+        old_r, old_c = rows_n6[:, 2 + 2 * side] - 1, rows_n6[:, 3 + 2 * side] - 1
+        r, c = ((old_r - top) / scale).round().long(), ((old_c - left) / scale).round().long()
+        height, width = new["mask"].shape[-2:]
+        is_kept = is_kept & (r >= 0) & (r < height) & (c >= 0) & (c < width)
+        r, c = r.clamp(0, height - 1), c.clamp(0, width - 1)
+        # Where matches and DensePose did not agree before, they need not now.
+        agreed, agrees = old["vui"][item, 2, old_r, old_c] == part, new["vui"][item, 2, r, c] == part
+        is_kept = is_kept & (agrees | ~agreed)
+        columns += [r + 1, c + 1]
+    return torch.stack([torch.where(is_kept, item, -1), part, *columns], 1)

@@ -1,0 +1,76 @@
+"""Steps whose loss or gradient is not finite change nothing; too many of them in a row end the run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hdnet.training.distributed import average, processes
+
+BAD_BATCH_FILE = "bad_batch.pt"
+
+
+class NonFiniteGuard:
+    """Skips bad steps on the device, without looking at a number on the way.
+
+    Adam takes the flag itself (``found_inf``, made for gradient scalers) and leaves weights and moments alone. How
+    often that happened is counted on the device, too, and looked at with the loss terms.
+
+    Args:
+        max_skipped: More than so many bad steps in a row end the run.
+        device: Where the gradients lie.
+        state: Counts to go on from.
+    """
+
+    def __init__(self, max_skipped: int, device: torch.device, state: Mapping[str, int] | None) -> None:
+        self.max_skipped = max_skipped
+        counts = state or {"skipped": 0, "in_a_row": 0}
+        self.skipped = torch.tensor(float(counts["skipped"]), device=device)
+        self.in_a_row = torch.tensor(float(counts["in_a_row"]), device=device)
+
+    def step(self, model: nn.Module, optimiser: Any, loss: Tensor, grad_clip: float | None) -> None:
+        """Clips the gradients and takes the optimiser's step, or none."""
+        gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+        norm = torch.nn.utils.get_total_norm(gradients)
+        if grad_clip is not None:
+            torch.nn.utils.clip_grads_with_norm_(model.parameters(), grad_clip, norm)
+        # 0 x the loss is nan unless that is finite. Gradients are the same in all processes, losses are not.
+        probe = norm + average(loss.detach().float() * 0)
+        found = (~probe.isfinite()).float()
+        optimiser.optimizer.found_inf = found
+        optimiser.step()
+        self.skipped += found
+        self.in_a_row = (self.in_a_row + found) * found
+
+    def counts(self) -> dict[str, int]:
+        """For a checkpoint; waits for the device."""
+        return {"skipped": int(self.skipped), "in_a_row": int(self.in_a_row)}
+
+    def ends_run(self, in_a_row: int, is_last: bool) -> bool:
+        """Whether it has come to an end.
+
+        Args:
+            in_a_row: :attr:`in_a_row`, as fetched.
+            is_last: After the last step two bad ones are enough: what comes out would be worth nothing.
+        """
+        return in_a_row > (min(self.max_skipped, 1) if is_last else self.max_skipped)
+
+
+def save_batch(folder: Path, batch: Mapping[str, Any], about: dict[str, Any]) -> Path:
+    """A step's batch as ``torch.load`` reads it, weights_only; one file a process where there are several."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / BAD_BATCH_FILE
+    if processes() > 1:
+        path = path.with_stem(f"{path.stem}_rank{torch.distributed.get_rank()}")
+    torch.save({**about, "batch": _on_cpu(batch)}, path)
+    return path
+
+
+def _on_cpu(values: Any) -> Any:
+    if isinstance(values, Mapping):
+        return {key: _on_cpu(value) for key, value in values.items()}
+    return values.cpu() if isinstance(values, Tensor) else values

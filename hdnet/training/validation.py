@@ -1,0 +1,152 @@
+"""How good a network in training is on held-out people: the metrics of :mod:`hdnet.evaluation`, on a few of them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from hdnet.data.batches import prepare
+from hdnet.data.datasets import collate
+from hdnet.errors import DataError, ModelError
+from hdnet.evaluation import (
+    HIGHER_IS_BETTER,
+    METRICS,
+    NORMAL_METRICS,
+    Samples,
+    depth_metrics,
+    into_camera,
+    normal_metrics,
+    truth_of,
+)
+from hdnet.geometry import Camera, depth_to_normals
+from hdnet.models import NormalEstimator
+from hdnet.models.hdnet import depth_inputs, unit_normals
+
+logger = logging.getLogger(__name__)
+
+METRICS_OF_STAGE: dict[str, tuple[str, ...]] = {
+    "train_normal": NORMAL_METRICS,
+    "train_depth": METRICS,
+    "train_hdnet": METRICS,
+}
+"""What :class:`HeldOutValidator` measures of each stage's network."""
+
+
+def higher_is_better(metric: str) -> bool:
+    """Shares of good pixels shall grow, errors shall fall.
+
+    Raises:
+        ValueError: If there is no such metric.
+    """
+    if metric not in METRICS:
+        raise ValueError(f"there is no metric {metric!r}, only {', '.join(METRICS)}")
+    return metric in HIGHER_IS_BETTER
+
+
+class HeldOutValidator:
+    """Means over held-out people, by the names and in the units of :data:`hdnet.evaluation.METRICS`.
+
+    Of a normal estimator, its normals are measured. Of a depth estimator, its depth and the normals *of that depth*:
+    there, ``normal_mean_deg`` and its like are not those that ``evaluate`` gives for the complete model, whose normals
+    are the normal estimator's. A pixel that has no neighbour in the mask has no such normal and counts as 90 degrees.
+
+    Which people are looked at depends on nothing but their number, so that all values of a run can be compared.
+
+    Args:
+        people: Labelled samples, as :class:`hdnet.data.datasets.LabelledDataset` stores them or prepared.
+        limit: Look at so many, spread evenly over all of them; None for all.
+        batch_size: People that go through the network together.
+        camera: The one that the model will be said to have been trained in
+            (:func:`hdnet.training.stages.typical_camera`): where a sample's camera looks another way, the result is
+            turned as ``evaluate`` does it. None compares in the sample's camera as it is, as the training's losses do.
+        normal_estimator: Gives a depth estimator the normals that it sees, as it is used later; without one it sees
+            "input_normals" of the samples or, where they have none, the true ones.
+
+    Raises:
+        DataError: If there is nobody.
+    """
+
+    def __init__(
+        self,
+        people: Samples,
+        limit: int | None = None,
+        batch_size: int = 4,
+        camera: Camera | None = None,
+        normal_estimator: NormalEstimator | None = None,
+    ) -> None:
+        if not len(people):
+            raise DataError(
+                "there are no held-out people to validate on; make some (data.heldout_people, or a folder "
+                "heldout/Tang_data, then `hdnet data pack`), or switch validation off"
+            )
+        if batch_size < 1 or (limit is not None and limit < 1):
+            raise ValueError(f"limit and batch_size must be at least 1, got {limit} and {batch_size}")
+        self.people, self.batch_size, self.camera = people, batch_size, camera
+        self.normal_estimator = normal_estimator
+        count = len(people) if limit is None else min(limit, len(people))
+        self.chosen = tuple(int(k) for k in np.linspace(0, len(people) - 1, count).round())
+
+    def __call__(self, model: nn.Module) -> dict[str, float]:
+        """Metrics of a :class:`NormalEstimator` or :class:`DepthEstimator`, on whichever device it lies.
+
+        The network goes back to the mode that it came in, training or evaluation. Every metric of a network whose
+        answer is not finite somewhere is nan, which is never the best.
+
+        Raises:
+            DataError: If a person's mask is empty or truth is unusable; names the sample by its number.
+        """
+        was_training = model.training
+        model.eval()
+        try:
+            with torch.no_grad():
+                rows = list(self._rows(model))
+        except ModelError as error:
+            logger.warning("validation: %s", error)
+            names = NORMAL_METRICS if isinstance(model, NormalEstimator) else METRICS
+            return dict.fromkeys(names, float("nan"))
+        finally:
+            model.train(was_training)
+        return {metric: float(np.mean([row[metric] for row in rows])) for metric in rows[0]}
+
+    def _rows(self, model: nn.Module) -> Iterator[dict[str, float]]:
+        device = next(model.parameters()).device
+        for first in range(0, len(self.chosen), self.batch_size):
+            indices = self.chosen[first : first + self.batch_size]
+            batch = prepare(_to(collate([dict(self.people[k]) for k in indices]), device))
+            if isinstance(model, NormalEstimator):
+                depth, normals = None, unit_normals(model(batch["image"]).float(), batch["mask"])
+            else:
+                depth = model(depth_inputs(batch["image"], self._input_normals(batch, device), batch["vui"])).double()
+                normals = depth_to_normals(depth, batch["mask"], batch["camera"])
+            for place, index in enumerate(indices):
+                sample = {key: values[place] for key, values in batch.items()}
+                try:
+                    yield self._measure(sample, None if depth is None else depth[place, 0], normals[place])
+                except (DataError, ModelError) as error:
+                    raise type(error)(f"held-out sample {index}: {error}") from error
+
+    def _input_normals(self, batch: Mapping[str, Tensor], device: torch.device) -> Tensor:
+        if self.normal_estimator is not None:
+            self.normal_estimator.to(device).eval()
+            return unit_normals(self.normal_estimator(batch["image"]).float(), batch["mask"])
+        return batch["input_normals" if "input_normals" in batch else "normals"]
+
+    def _measure(self, sample: Mapping[str, Tensor], depth_hw: Tensor | None, normals_3hw: Tensor) -> dict[str, float]:
+        mask, true_m, true_normals = truth_of(sample)
+        if not mask.any():
+            raise DataError("mask is empty, there is nothing to measure")
+        normals = normals_3hw.double().permute(1, 2, 0).cpu().numpy()
+        depth_m = np.ones(mask.shape) if depth_hw is None else depth_hw.cpu().numpy()
+        if self.camera is not None:
+            depth_m, normals = into_camera(depth_m, normals, self.camera, sample["camera"])
+        of_normals = normal_metrics(normals, true_normals, mask)
+        return of_normals if depth_hw is None else depth_metrics(depth_m, true_m, mask) | of_normals
+
+
+def _to(batch: dict[str, Any], device: torch.device) -> dict[str, Any]:
+    return {key: values.to(device) for key, values in batch.items()}

@@ -1,0 +1,116 @@
+"""Two processes (gloo, on the processor) do what one does with the same batch."""
+
+import csv
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from hdnet.data.datasets import StepSampler
+from hdnet.errors import TrainingError
+from hdnet.models.weights import load_hdnet
+from hdnet.training.checkpoint import CheckpointFolder
+from hdnet.training.distributed import check_shares, global_mean
+
+SCRIPT = Path(__file__).with_name("processes.py")
+
+
+def start(work, out, kind, devices, steps=4, launcher=()):
+    command = [sys.executable, *launcher, str(SCRIPT), str(work.root), str(out), kind, str(devices), str(steps)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+
+
+def train(*arguments, **options):
+    process = start(*arguments, **options)
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+
+
+def curve(out):
+    with (out / "curves.csv").open() as file:
+        rows = csv.DictReader(file)
+        return [{k: float(v) for k, v in row.items() if k not in ("images_per_s", "data_wait_share")} for row in rows]
+
+
+def test_ranks_share_a_step_without_gap_or_overlap():
+    whole = StepSampler(11, 5, 3, 0, 9)
+    parts = [StepSampler(11, 5, 3, 0, 9, rank, 3) for rank in range(3)]
+    for step in range(9):
+        assert [index for part in parts for index in part.indices(step)] == whole.indices(step)
+    assert [len(part.share) for part in parts] == [1, 2, 2]
+    with pytest.raises(ValueError, match="a sample for each"):
+        StepSampler(11, 2, 3, 0, 9, 0, 3)
+
+
+def test_more_processes_than_samples_are_refused():
+    with pytest.raises(TrainingError, match=r"1 pairs a step cannot be spread over 2 processes.*pairs_per_step"):
+        check_shares({"labelled": 4, "pairs": 1}, 2)
+
+
+def test_alone_a_mean_is_what_it_is():
+    mean = torch.tensor(2.0, requires_grad=True)
+    assert global_mean(mean, 5) is mean
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["normal", "hdnet"])
+def test_two_processes_equal_one(trained_data, tmp_path, kind):
+    """Shares of 1 and 2 samples, with masks and numbers of matches of their own."""
+    train(trained_data, tmp_path / "one", kind, 1)
+    train(trained_data, tmp_path / "two", kind, 2)
+    one, *two = (torch.load(tmp_path / name) for name in ("one/final_0.pt", "two/final_0.pt", "two/final_1.pt"))
+    for rank in two:
+        for name, tensor in one.items():
+            torch.testing.assert_close(rank[name], tensor, rtol=1e-5, atol=1e-8, msg=name)
+    for alone, together in zip(curve(tmp_path / "one"), curve(tmp_path / "two"), strict=True):
+        assert together == pytest.approx(alone, rel=1e-5)
+
+
+@pytest.mark.slow
+def test_a_whole_stage_in_two_processes(trained_data, tmp_path):
+    """With augmentation, weighted pairs and validation; one of the two writes."""
+    train(trained_data, tmp_path / "one", "stage", 1)
+    train(trained_data, tmp_path / "two", "stage", 2)
+    one, two = (load_hdnet(tmp_path / name / "hdnet.safetensors").state_dict() for name in ("one", "two"))
+    for name, tensor in one.items():
+        torch.testing.assert_close(two[name], tensor, rtol=1e-5, atol=1e-8, msg=name)
+    rows = [
+        (tmp_path / name / "report/validation.csv").read_text().splitlines()[-1].split(",") for name in ("one", "two")
+    ]
+    assert [float(value) for value in rows[1]] == pytest.approx([float(value) for value in rows[0]], rel=1e-3)
+    assert not [path for path in (tmp_path / "two/checkpoints/train_hdnet").iterdir() if path.is_dir()]
+
+
+@pytest.mark.slow
+def test_torchrun_starts_them_as_well(trained_data, tmp_path):
+    train(trained_data, tmp_path / "one", "depth", 1)
+    torchrun = ("-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0", "--standalone")
+    train(trained_data, tmp_path / "two", "depth", 1, launcher=torchrun)
+    one, two = (torch.load(tmp_path / name / "final_0.pt") for name in ("one", "two"))
+    assert (tmp_path / "two/final_1.pt").exists()
+    for name, tensor in one.items():
+        torch.testing.assert_close(two[name], tensor, rtol=1e-5, atol=1e-8, msg=name)
+
+
+@pytest.mark.slow
+def test_a_signal_to_one_process_stops_all_at_the_same_step(trained_data, tmp_path):
+    process = start(trained_data, tmp_path, "normal", 2, 100_000)
+    run, deadline = CheckpointFolder(tmp_path / "run", 2), time.monotonic() + 120
+    while not run.paths() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    os.kill(int(children[0]), signal.SIGTERM)
+    _, errors = process.communicate(timeout=60)
+    stopped = int(re.search(r"KeyboardInterrupt: train_normal: stopped after step (\d+)", errors)[1])
+    assert run.load_latest()["step"] == stopped
+    status = Path(f"/proc/{children[0]}/stat")
+    while status.exists() and status.read_text().split()[2] != "Z" and time.monotonic() < deadline:
+        time.sleep(0.1)  # nobody may be there to bury it, but it has ended
+    assert not status.exists() or status.read_text().split()[2] == "Z"

@@ -146,12 +146,13 @@ def measure(arguments: argparse.Namespace) -> dict[str, float | dict[str, float]
     engine.prepare()
     tasks = _tasks(wanted)
     folder = Path(tempfile.mkdtemp(dir=arguments.scratch))
-    makers = {"Tang_data": (engine.people, TangFolder(folder)), "tiktok_data": (engine.sequence, TikTokFolder(folder))}
 
     def work(task) -> None:
-        make, writer = makers[task.kind]
-        for sample in make(wanted, task.index):
-            writer.write(sample)
+        if task.kind == "Tang_data":
+            TangFolder(folder).write(engine.still(wanted, task.index))
+        else:
+            for frame in engine.sequence(wanted, task.index):
+                TikTokFolder(folder).write(frame)
 
     work(tasks[0])
     warm_up_s = time.perf_counter() - started

@@ -55,13 +55,14 @@ def _spec(arguments: Arguments) -> SyntheticSpec:
     size = SIZES[arguments.size or "demo"]
     given = arguments.people is not None or arguments.sequences is not None
     rest = (0, 0) if given and not arguments.size else (size.people, size.sequences)
+    shares = {name: getattr(arguments, name) for name in ("stride", "truncated", "occluded")}
     return SyntheticSpec(
         people=rest[0] if arguments.people is None else arguments.people,
         sequences=rest[1] if arguments.sequences is None else arguments.sequences,
         frames_per_sequence=size.frames_per_sequence if arguments.frames is None else arguments.frames,
         focal_px=tuple(arguments.focal_px or size.focal_px),
         **{name: getattr(arguments, name) for name in ("seed", "camera", "masks", "iuv")},
-        **{name: getattr(arguments, name) for name in ("stride", "truncated", "occluded")},
+        **{name: value for name, value in shares.items() if value is not None},
     )
 
 

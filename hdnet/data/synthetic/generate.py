@@ -106,7 +106,7 @@ class SyntheticSpec:
         cut = min(self.truncated / (1 - Framing().whole), 1 / (1 - usual.whole))
         hidden = min(self.occluded / Framing().furniture * usual.furniture, 1.0)
         thigh, waist, close = (share * cut for share in usual.shares[1:])
-        return Framing(1 - thigh - waist - close, thigh, waist, close, hidden)
+        return Framing(max(1 - thigh - waist - close, 0.0), thigh, waist, close, hidden)
 
 
 def generate_stills(

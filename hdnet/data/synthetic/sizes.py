@@ -37,8 +37,8 @@ SIZES = {
 """By the names of the presets that ask for as much."""
 
 # Measured with benchmarks/synthesis.py on one core of a server, rounded up.
-SECONDS_PER_STILL = 0.9
-SECONDS_PER_FRAME = 0.4
+SECONDS_PER_STILL = 0.75
+SECONDS_PER_FRAME = 0.3
 SECONDS_TO_START = 12.0
 BYTES_PER_STILL = 1_250_000
 BYTES_PER_FRAME = 160_000

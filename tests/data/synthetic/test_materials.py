@@ -35,7 +35,7 @@ def test_lips_are_redder_brows_darker_and_the_rest_of_the_face_even() -> None:
     lips, brow = around(-0.072, 0.0), around(0.022, 0.036)
     assert lips[0] / lips[1] > 1.1 * forehead[0] / forehead[1]
     assert brow.mean() < 0.7 * forehead.mean()
-    assert 0 < colour.min()
+    assert colour.min() > 0
     assert colour.max() < 1
 
 

@@ -42,7 +42,7 @@ def test_runs_carry_numbers_pictures_checkpoints_and_lineage(checkout):
     (experiment,) = client.search_experiments(filter_string="name = 'hdnet'")
     runs = {run.info.run_name: run for run in client.search_runs([experiment.experiment_id])}
     stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
-    assert set(runs) == set(stages)
+    assert set(runs) == {*stages, "pipeline"}
     assert runs["correspond"].data.metrics["pairs_accepted"] > 0
     joint = runs["train_hdnet"]
     assert joint.data.params["train_hdnet.weights.warp"] == "5.0"

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,6 +23,7 @@ from hdnet.data.samples import LabelledSample, UnlabelledFrame
 from hdnet.data.synthetic.body import body_model
 from hdnet.data.synthetic.generate import Progress, SyntheticSpec, make_sequence, make_still
 from hdnet.data.synthetic.sizes import check_room, cost
+from hdnet.data.synthetic.threads import one_thread
 from hdnet.data.synthetic.version import fingerprint
 from hdnet.errors import DataError, HDNetError
 from hdnet.geometry import Camera
@@ -207,7 +207,7 @@ def _make_task(place: _Place, spec: SyntheticSpec, engine: Engine, task: _Task) 
     folder = place.work / task.name
     folder.mkdir()
     try:
-        with _one_thread():
+        with one_thread():
             samples = _make_samples(folder, spec, engine, task)
     except (ArithmeticError, IndexError, KeyError, ValueError, HDNetError) as error:
         raise DataError(
@@ -247,19 +247,6 @@ def _move_files(source: Path, target: Path) -> dict[str, int]:
             file.replace(target / kind.name / file.name)
     shutil.rmtree(source)
     return sizes
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """One process a core: threads inside would only fight, and could sum in another order."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _write_meta(root: Path, notes: Path, tasks: list[_Task]) -> None:

@@ -31,6 +31,7 @@ from hdnet.data.synthetic.pictures import (
     imperfect_frame,
     render_frame,
 )
+from hdnet.data.synthetic.threads import one_thread
 from hdnet.errors import DataError, HDNetError
 from hdnet.geometry import Camera
 
@@ -240,7 +241,8 @@ def _in_order(
 
 def _make(make: Callable[[SyntheticSpec, int], T], spec: SyntheticSpec, index: int) -> T:
     try:
-        return make(spec, index)
+        with one_thread():
+            return make(spec, index)
     except (ArithmeticError, IndexError, KeyError, ValueError, HDNetError) as error:
         raise DataError(
             f"synthetic sample {index} of seed {spec.seed} could not be made ({error}); "

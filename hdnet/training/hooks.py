@@ -12,7 +12,6 @@ from typing import Any, NamedTuple, Protocol
 from zlib import crc32
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
 Batch = dict[str, Any]
@@ -35,12 +34,6 @@ class Draw:
     def of_item(self, stream: str, index: int) -> np.random.Generator:
         """Numbers for one item of this process's batch; the same ones whichever process it lies on."""
         return np.random.default_rng([self.seed, self.step, crc32(stream.encode()), self.first[stream] + index])
-
-    def on_device(self, stream: str, index: int, device: torch.device) -> torch.Generator:
-        """As :meth:`of_item`, for noise of the size of a picture that is made where the picture lies."""
-        generator = torch.Generator(device)
-        generator.manual_seed(int(self.of_item(stream, index).integers(2**63)))
-        return generator
 
 
 class Augmentation(Protocol):

@@ -11,8 +11,6 @@ import numpy as np
 from PIL import Image
 
 CURVES_FILE = "curves.csv"
-VALIDATION_FILE = "validation.csv"
-VALIDATION_PREFIX = "validation/"
 PANELS_FOLDER = "panels"
 
 

@@ -7,7 +7,7 @@ by a fixed rule (:class:`Part`); clothes are simulated (:mod:`hdnet.data.synthet
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -80,29 +80,6 @@ class Carrier(Protocol):
     def vertices(self, body: PosedBody) -> FloatArray:
         """(M, 3) in the world frame."""
         ...
-
-
-@dataclass(frozen=True, eq=False)
-class Shell:
-    """A piece of the body's surface (or of its helpers), let out along its normals.
-
-    Attributes:
-        matrix: (M, V) sparse map from the body's vertices.
-        surface: The piece's faces.
-        offset_m: (M,) how far it stands off.
-        smoothing: Steps of smoothing after that.
-    """
-
-    matrix: Any
-    surface: Surface
-    offset_m: FloatArray
-    smoothing: int = 0
-
-    def vertices(self, body: PosedBody) -> FloatArray:
-        """(M, 3) in the world frame."""
-        base = np.asarray(self.matrix @ body.vertices)
-        let_out = base + self.surface.normals(base) * self.offset_m[:, None]
-        return self.surface.smooth(let_out, self.smoothing)
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,12 +10,13 @@ from typing import Any
 
 from hdnet import __version__
 from hdnet.cli_data import add_data_verbs
-from hdnet.commands import Arguments, run_command
+from hdnet.cli_evaluate import add_evaluation_verbs
+from hdnet.cli_registry import add_registry_verbs
+from hdnet.cli_serving import add_serving_verbs
+from hdnet.commands import Arguments, add_tracking, add_workspace, open_run, run_command, workspace
 from hdnet.commands import add_verb as _add
 from hdnet.commands import say as _say
 from hdnet.errors import InputError
-from hdnet.params import Params, load_params
-from hdnet.workspace import Workspace
 
 # Imports of the rooms stand inside the commands: `hdnet --help` should not wait for torch.
 
@@ -44,20 +45,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     for stage in ("normal", "depth", "hdnet"):
         verb = _add(train, stage, f"stage `train_{stage}`", _train)
-        _add_workspace(verb)
-        _add_tracking(verb)
+        add_workspace(verb)
+        add_tracking(verb)
         verb.set_defaults(stage=f"train_{stage}")
 
     verb = _add(verbs, "predict-normals", "pseudo-normals of the unlabelled frames", _predict_normals)
-    _add_workspace(verb)
-    _add_tracking(verb)
-    verb = _add(verbs, "evaluate", "the complete model and two baselines on held-out people", _evaluate)
-    _add_workspace(verb)
-    _add_tracking(verb)
-    verb = _add(verbs, "register", "the evaluated model as a version of the MLflow registry", _register)
-    _add_workspace(verb)
-
-    _add(verbs, "deliver", "to MLflow what waits because it could not be reached", _deliver)
+    add_workspace(verb)
+    add_tracking(verb)
+    add_evaluation_verbs(verbs)
+    add_registry_verbs(verbs)
 
     verb = _add(verbs, "import-tf", "the original's TensorFlow 1 checkpoints as a model file", _import_tf)
     verb.add_argument("checkpoint", type=Path, nargs="+", help="normal or depth network, or one of each")
@@ -80,10 +76,7 @@ def _parser() -> argparse.ArgumentParser:
         help="metric (default): in metres, in the picture's camera; original: the original's six files, 256 x 256 only",
     )
 
-    verb = _add(verbs, "serve", "POST /depth over HTTP", _serve)
-    verb.add_argument("--host")
-    verb.add_argument("--port", type=int)
-    verb.add_argument("--model", help="registry URI, folder or safetensors file")
+    add_serving_verbs(verbs)
     return parser
 
 
@@ -95,27 +88,6 @@ def _add_params_verbs(params: Any) -> None:
     verb = _add(params, "apply", "merge a preset or overlay into params.yaml", _params_apply)
     verb.add_argument("overlay", help="preset, or a YAML file with the keys that differ")
     verb.add_argument("--params", type=Path, default=Path("params.yaml"))
-
-
-def _add_workspace(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("--root", type=Path, default=Path(), help="folder that holds data/, models/, reports/")
-    verb.add_argument("--params", type=Path, default=Path("params.yaml"))
-
-
-def _add_tracking(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("--no-mlflow", action="store_true", help="write files only")
-
-
-def _workspace(arguments: Arguments) -> tuple[Workspace, Params]:
-    return Workspace(arguments.root), load_params(arguments.params)
-
-
-def _open_run(arguments: Arguments) -> Any:
-    if arguments.no_mlflow:
-        return None
-    from hdnet import registry
-
-    return registry.run
 
 
 def _params_list(_: Arguments) -> None:
@@ -148,44 +120,13 @@ def _params_apply(arguments: Arguments) -> None:
 def _train(arguments: Arguments) -> None:
     from hdnet import stages
 
-    getattr(stages, arguments.stage)(*_workspace(arguments), _open_run(arguments))
+    getattr(stages, arguments.stage)(*workspace(arguments), open_run(arguments))
 
 
 def _predict_normals(arguments: Arguments) -> None:
     from hdnet import stages
 
-    stages.predict_normals(*_workspace(arguments), _open_run(arguments))
-
-
-def _evaluate(arguments: Arguments) -> None:
-    from hdnet import stages
-
-    work, params = _workspace(arguments)
-    stages.evaluate(work, params, _open_run(arguments))
-    _say((work.report("evaluate") / "table.md").read_text())
-
-
-def _register(arguments: Arguments) -> None:
-    from hdnet import stages
-
-    work, params = _workspace(arguments)
-    stages.register(work, params)
-    _say((work.report("register") / "version.json").read_text())
-
-
-def _deliver(_: argparse.Namespace) -> None:
-    from hdnet import registry
-    from hdnet.errors import TrackingError
-
-    deliveries = registry.deliver_pending()
-    for delivery in deliveries:
-        if not delivery.problem:
-            _say(f"{delivery.name}: delivered to run {delivery.run_id}")
-    problems = [f"{delivery.name}: {delivery.problem}" for delivery in deliveries if delivery.problem]
-    if problems:
-        raise TrackingError("; ".join(problems))
-    if not deliveries:
-        _say("nothing waits for MLflow here")
+    stages.predict_normals(*workspace(arguments), open_run(arguments))
 
 
 def _import_tf(arguments: Arguments) -> None:
@@ -219,11 +160,3 @@ def _predict(arguments: Arguments) -> None:
         files = save_prediction(predictor.infer(image, mask, iuv), arguments.out)
     for path in files.values():
         _say(str(path))
-
-
-def _serve(arguments: Arguments) -> None:
-    from serving.app import run
-    from serving.settings import Settings
-
-    given = {"host": arguments.host, "port": arguments.port, "model_uri": arguments.model}
-    run(Settings(**{key: value for key, value in given.items() if value is not None}))

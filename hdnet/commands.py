@@ -9,9 +9,12 @@ import argparse
 import logging
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from hdnet.errors import HDNetError
+from hdnet.params import Params, load_params
+from hdnet.workspace import Workspace
 
 Arguments = argparse.Namespace
 
@@ -41,6 +44,31 @@ def add_jobs(verb: argparse.ArgumentParser) -> None:
             command(arguments)
 
     verb.set_defaults(command=run_there)
+
+
+def add_workspace(verb: argparse.ArgumentParser) -> None:
+    """``--root`` and ``--params`` for a verb that works in a workspace; :func:`workspace` reads them."""
+    verb.add_argument("--root", type=Path, default=Path(), help="folder that holds data/, models/, reports/")
+    verb.add_argument("--params", type=Path, default=Path("params.yaml"))
+
+
+def workspace(arguments: Arguments) -> tuple[Workspace, Params]:
+    """The folders and the values that a verb was given."""
+    return Workspace(arguments.root), load_params(arguments.params)
+
+
+def add_tracking(verb: argparse.ArgumentParser) -> None:
+    """``--no-mlflow``; :func:`open_run` reads it."""
+    verb.add_argument("--no-mlflow", action="store_true", help="write files only")
+
+
+def open_run(arguments: Arguments) -> Any:
+    """What opens a run in MLflow, or None if the verb shall write files only."""
+    if arguments.no_mlflow:
+        return None
+    from hdnet import registry  # takes seconds
+
+    return registry.run
 
 
 def say(text: str) -> None:

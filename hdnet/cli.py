@@ -47,6 +47,7 @@ def _parser() -> argparse.ArgumentParser:
         verb = _add(train, stage, f"stage `train_{stage}`", _train)
         add_workspace(verb)
         add_tracking(verb)
+        _add_runtime(verb)
         verb.set_defaults(stage=f"train_{stage}")
 
     verb = _add(verbs, "predict-normals", "pseudo-normals of the unlabelled frames", _predict_normals)
@@ -117,10 +118,26 @@ def _params_apply(arguments: Arguments) -> None:
     _say(f"{arguments.params}: {keys} changed by {arguments.overlay}\n{change_table(changes)}")
 
 
+def _add_runtime(verb: argparse.ArgumentParser) -> None:
+    """Flags for what differs from machine to machine; without them params.yaml says it."""
+    verb.add_argument("--device", choices=("auto", "cpu", "cuda"), help="instead of runtime.device")
+    verb.add_argument("--devices", type=_count_or_auto, metavar="N", help="instead of runtime.devices; or `auto`")
+    verb.add_argument("--nodes", type=int, metavar="N", help="instead of runtime.nodes")
+    verb.add_argument("--precision", choices=("auto", "32", "bf16", "64"), help="instead of runtime.precision")
+
+
+def _count_or_auto(text: str) -> int | str:
+    return int(text) if text.lstrip("-").isdecimal() else text
+
+
 def _train(arguments: Arguments) -> None:
     from hdnet import stages
+    from hdnet.params import with_runtime
 
-    getattr(stages, arguments.stage)(*workspace(arguments), open_run(arguments))
+    work, params = workspace(arguments)
+    given = {key: getattr(arguments, key) for key in ("device", "devices", "nodes", "precision")}
+    params = with_runtime(params, {key: value for key, value in given.items() if value is not None})
+    getattr(stages, arguments.stage)(work, params, open_run(arguments))
 
 
 def _predict_normals(arguments: Arguments) -> None:

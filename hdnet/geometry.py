@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from hdnet.errors import DataError
+from hdnet.svd import handedness, svd_3x3
 
 NormalRule = Literal["exact", "original"]
 
@@ -289,10 +290,10 @@ class _KabschRotation(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, covariance_b33: Tensor, allow_reflection: bool) -> Tensor:
-        u, s, vt = torch.linalg.svd(covariance_b33)
+        u, s, vt = svd_3x3(covariance_b33)
         d = torch.ones_like(s)
         if not allow_reflection:
-            d[..., 2] = torch.where(torch.linalg.det(u) * torch.linalg.det(vt) < 0, -1.0, 1.0).to(s)
+            d[:, 2] = torch.where(handedness(u) * handedness(vt) < 0, -1, 1)
         rotation: Tensor = vt.mT @ (d[..., None] * u.mT)
         ctx.save_for_backward(u, s * d, vt, d)
         return rotation

@@ -31,6 +31,7 @@ __all__ = [
     "Section",
     "load_params",
     "parse_section",
+    "with_runtime",
 ]
 
 FocalPx = Annotated[float, Field(ge=100, le=10_000)]
@@ -194,3 +195,13 @@ def load_params(path: Path = Path("params.yaml")) -> Params:
     except (OSError, UnicodeError, yaml.YAMLError) as error:
         raise ParamsError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
     return parse_section(Params, values, str(path))
+
+
+def with_runtime(params: Params, values: dict[str, Any]) -> Params:
+    """Other values of section ``runtime``, as flags of the command line give them.
+
+    Raises:
+        ParamsError: If one is out of range; names the key.
+    """
+    runtime = parse_section(RuntimeParams, {**params.runtime.model_dump(), **values}, "runtime")
+    return params.model_copy(update={"runtime": runtime})

@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from hdnet.errors import ParamsError
-from hdnet.params import load_params
+from hdnet.params import load_params, with_runtime
 
 SHIPPED = Path(__file__).parents[1] / "params.yaml"
 
@@ -55,3 +55,13 @@ def test_missing_and_unreadable_files_are_refused(tmp_path):
     broken.write_text("a: [1,")
     with pytest.raises(ParamsError, match="not valid YAML"):
         load_params(broken)
+
+
+def test_flags_replace_what_the_file_says_of_the_machine():
+    params = load_params(SHIPPED)
+    changed = with_runtime(params, {"devices": "auto", "device": "cpu"})
+    assert (changed.runtime.devices, changed.runtime.device) == ("auto", "cpu")
+    assert changed.runtime.log_every == params.runtime.log_every
+    assert changed.train_depth == params.train_depth
+    with pytest.raises(ParamsError, match=r"runtime: nodes: .* found 0"):
+        with_runtime(params, {"nodes": 0})

@@ -1,7 +1,8 @@
 # syntax=docker/dockerfile:1
 #
 #   docker build --target serve -t hdnet:serve .
-#   docker run -p 8000:8000 -e MLFLOW_TRACKING_URI=http://HOST:5000 hdnet:serve
+#   docker run --read-only --tmpfs /tmp -v hdnet-cache:/var/cache/hdnet -p 8000:8000 \
+#     -e MLFLOW_TRACKING_URI=http://HOST:5000 hdnet:serve
 #
 #   docker build --target train -t hdnet:train .
 #   docker run -v "$PWD":/app --user "$(id -u):$(id -g)" hdnet:train dvc repro
@@ -63,10 +64,33 @@ RUN pip install --no-cache-dir --no-deps --editable . \
 USER 10001:10001
 CMD ["dvc", "repro"]
 
+# The tracking server of compose.yaml: no torch, none of our code.
+FROM base AS build-mlflow
+ENV PIP_CONSTRAINT=/src/constraints.txt \
+    PIP_DISABLE_PIP_VERSION_CHECK=1
+WORKDIR /src
+COPY constraints.txt ./
+# hadolint ignore=DL3013
+RUN --mount=type=cache,target=/root/.cache/pip \
+    python -m venv /opt/venv && pip install mlflow 'psycopg[binary]' boto3
+
+FROM base AS mlflow
+COPY --from=build-mlflow /opt/venv /opt/venv
+WORKDIR /home/hdnet
+USER 10001:10001
+EXPOSE 5000
+CMD ["mlflow", "server", "--host", "0.0.0.0", "--port", "5000"]
+
 FROM base AS serve
 COPY --from=build-serve /opt/venv /opt/venv
+# All that is written: models of the registry here, large uploads in /tmp.
+RUN install --directory --owner=10001 --group=10001 /var/cache/hdnet
+VOLUME /var/cache/hdnet
 ENV HDNET_HOST=0.0.0.0 \
     HDNET_PORT=8000 \
+    HDNET_CACHE_DIR=/var/cache/hdnet \
+    HDNET_LOG_FORMAT=json \
+    MPLCONFIGDIR=/tmp/matplotlib \
     MLFLOW_ALLOW_PICKLE_DESERIALIZATION=false \
     MLFLOW_ALLOW_MODEL_CODE_EXECUTION=false
 WORKDIR /home/hdnet

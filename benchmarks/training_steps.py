@@ -18,7 +18,7 @@ from hdnet.data.packed import PackedFrames, PackedLabelled, PseudoNormals
 from hdnet.data.shards import INDEX_FILE
 from hdnet.geometry import Camera
 from hdnet.models import DepthEstimator, NormalEstimator
-from hdnet.models.hourglass import _POOL_BEFORE, _SKIP_INTO, NORM_EPS, Hourglass, upsample_legacy
+from hdnet.models.hourglass import NORM_EPS, POOL_BEFORE, SKIP_INTO, Hourglass, upsample_legacy
 from hdnet.training.tasks import DepthTask, DepthWeights, HDNetTask, NormalTask, PairWeights, Stream, Task
 
 PLAIN_SETTINGS = "float32, NCHW, eager"
@@ -114,7 +114,7 @@ def training_flop(task: Task) -> float:
     first = task.streams["labelled"].dataset[0]["mask"]
     pixels, forward = float(first.shape[-1] * first.shape[-2]), []
     for index, block in enumerate(network.blocks):
-        pixels *= 0.25 if index in _POOL_BEFORE else 4 if index in _SKIP_INTO else 1
+        pixels *= 0.25 if index in POOL_BEFORE else 4 if index in SKIP_INTO else 1
         forward.append(2 * pixels * block.conv.weight.numel())  # type: ignore[union-attr]
     forward.append(2 * pixels * network.head.weight.numel())
     return pictures_per_step(task) * (3 * sum(forward) - forward[0])
@@ -134,13 +134,13 @@ class PlainNetwork(nn.Module):
         if self.config.input_scale == "unit":
             x = x * network.input_gain + network.input_offset
         for index, block in enumerate(network.blocks):
-            if index in _POOL_BEFORE:
+            if index in POOL_BEFORE:
                 x = F.max_pool2d(x, 2)
-            elif index in _SKIP_INTO:
-                x = torch.cat([upsample_legacy(x), skips.pop(_SKIP_INTO[index])], dim=1)
+            elif index in SKIP_INTO:
+                x = torch.cat([upsample_legacy(x), skips.pop(SKIP_INTO[index])], dim=1)
             x = block.conv(x)
             x = F.relu(F.instance_norm(x, weight=torch.ones_like(block.shift), bias=block.shift, eps=NORM_EPS))
-            if index in _SKIP_INTO.values():
+            if index in SKIP_INTO.values():
                 skips[index] = x
         output: Tensor = network.head(x)
         return output

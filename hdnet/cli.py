@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from hdnet import __version__
+from hdnet.cli_compare import add_comparison_verbs
 from hdnet.cli_data import add_data_verbs
 from hdnet.cli_evaluate import add_evaluation_verbs
 from hdnet.cli_registry import add_registry_verbs
 from hdnet.cli_serving import add_serving_verbs
+from hdnet.cli_tune import add_tuning_verbs
 from hdnet.commands import Arguments, add_tracking, add_workspace, open_run, run_command, workspace
 from hdnet.commands import add_verb as _add
 from hdnet.commands import say as _say
@@ -53,7 +55,9 @@ def _parser() -> argparse.ArgumentParser:
     verb = _add(verbs, "predict-normals", "pseudo-normals of the unlabelled frames", _predict_normals)
     add_workspace(verb)
     add_tracking(verb)
+    add_tuning_verbs(verbs)
     add_evaluation_verbs(verbs)
+    add_comparison_verbs(verbs)
     add_registry_verbs(verbs)
 
     verb = _add(verbs, "import-tf", "the original's TensorFlow 1 checkpoints as a model file", _import_tf)

@@ -125,10 +125,14 @@ def map_back(
     by_y = _resize_matrix(y, inside.shape[0], spacing, _triangle, clamp=True)
     depth_hw = _resize(_extended(depth_m, inside), by_y, by_x)
     filled = _extended(normals, has_normal)
-    normals_hw3 = np.stack([_resize(filled[..., i], by_y, by_x) for i in range(3)], axis=2)
-    length = np.linalg.norm(normals_hw3, axis=2, keepdims=True)
-    cancelled = length[..., 0] < 1e-3
-    normals_hw3 /= np.where(length < 1e-3, 1, length)
+    planes = [_resize(filled[..., i], by_y, by_x) for i in range(3)]
+    # Plane by plane: over a last axis of three NumPy takes several times as long.
+    length = np.sqrt(sum(plane * plane for plane in planes))
+    cancelled = length < 1e-3
+    scale = 1 / np.where(cancelled, np.float32(1), length)
+    normals_hw3 = np.empty((*length.shape, 3), np.float32)
+    for channel, plane in enumerate(planes):
+        np.multiply(plane, scale, out=normals_hw3[..., channel])
     if cancelled.any():  # opposite normals have no mean, but the nearest one has a direction
         normals_hw3[cancelled] = _nearest(filled, x, y)[cancelled]
     return depth_hw, normals_hw3

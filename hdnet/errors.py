@@ -31,3 +31,11 @@ class TrackingError(HDNetError):
 
 class TrainingError(HDNetError):
     """Training cannot start or go on."""
+
+
+class PromotionError(HDNetError):
+    """A registered version does not become the champion, or there is none to decide about."""
+
+
+class TuningError(HDNetError):
+    """A study, its storage or a worker cannot go on, or a study was asked to be another one."""

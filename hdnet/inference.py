@@ -4,24 +4,38 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from hdnet import visualize
-from hdnet.crop import MIN_MASK_PIXELS, NETWORK_SIZE, Crop, bounds, map_back, network_inputs
+from hdnet.caller_camera import carry, default_camera, rotation_between
+from hdnet.crop import NETWORK_SIZE, bounds, map_back
 from hdnet.errors import InputError, ModelError
 from hdnet.geometry import Camera
 from hdnet.mesh import Mesh, depth_to_mesh
 from hdnet.models import HDNet, ModelIdentity
 from hdnet.models.weights import HDNET_FILE, load_hdnet
 from hdnet.original_outputs import OriginalMaps
-from hdnet.pictures import LAST_PART, encode_png, mask_from_grey
+from hdnet.pictures import encode_png
+from hdnet.preparation import Prepared, checked_mask, prepare
+from hdnet.runtimes import AUTO, TORCH, choose_runtime, make_runtime
 
 MODEL_URI = "models:/"
+
+__all__ = [
+    "Prediction",
+    "Predictor",
+    "Prepared",
+    "carry",
+    "default_camera",
+    "depth_millimetres",
+    "load_source",
+    "rotation_between",
+    "save_prediction",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,41 +83,55 @@ class Prediction:
 class Predictor:
     """Runs a model on pictures of any size. Calls from several threads take turns.
 
+    :meth:`infer` is :meth:`prepare`, :meth:`run` and :meth:`finish` in a row. A service may call them apart: the first
+    and the last need no network and may run in any thread, ``run`` takes several pictures at once.
+
     Args:
         model: The network; moved to ``device``.
         identity: Which registered model it is.
         device: PyTorch device.
+        runtime: What computes the networks, one of :data:`hdnet.runtimes.RUNTIMES`, or "auto" to measure which of them
+            is the fastest here and accurate enough.
+        threads: Of the processor for the networks; None leaves the choice to the runtime.
+
+    Attributes:
+        camera: The camera that the model was trained in.
+        runtime: What computes the networks.
+        choice: What "auto" measured; None for a runtime by name.
     """
 
-    def __init__(self, model: HDNet, identity: ModelIdentity | None = None, device: str = "cpu") -> None:
-        self.model = model.to(device).eval()
+    def __init__(
+        self,
+        model: HDNet,
+        identity: ModelIdentity | None = None,
+        device: str = "cpu",
+        runtime: str = TORCH,
+        threads: int | None = None,
+    ) -> None:
         self.identity = identity
-        self.device = torch.device(device)
+        self.camera = model.camera
+        self.choice = choose_runtime(model, threads, device=device) if runtime == AUTO else None
+        self.runtime = self.choice.runtime if self.choice else make_runtime(runtime, model, threads, device)
         self._turn = threading.Lock()
 
     @classmethod
-    def load(cls, source: str | Path, device: str = "cpu") -> Predictor:
+    def load(
+        cls, source: str | Path, device: str = "cpu", runtime: str = TORCH, threads: int | None = None
+    ) -> Predictor:
         """Loads a model.
 
         Args:
             source: A registry URI such as ``models:/hdnet@champion``, a folder with ``hdnet.safetensors``, or
                 that file.
             device: PyTorch device.
+            runtime: As of the class.
+            threads: As of the class.
 
         Raises:
-            ModelError: If there is no such model, or it cannot be read.
+            ModelError: If there is no such model, it cannot be read, or the runtime cannot take it.
         """
-        if str(source).startswith(MODEL_URI):
-            try:
-                from hdnet.registry import download
-            except ImportError as error:
-                raise ModelError(
-                    f"{source}: needs the model registry, `pip install hdnet[tracking]` ({error})"
-                ) from error
-            folder, identity = download(str(source))
-            return cls(load_hdnet(folder / HDNET_FILE), identity, device)
-        path = Path(source)
-        return cls(load_hdnet(path / HDNET_FILE if path.is_dir() else path), None, device)
+        model, identity = load_source(source)
+        return cls(model, identity, device, runtime, threads)
 
     def infer(
         self,
@@ -142,19 +170,56 @@ class Predictor:
             InputError: If the arrays do not fit together or show no person.
             ModelError: If the model gives values that are not finite, or no positive depth at all.
         """
-        mask = _checked_mask(image, mask, iuv)
-        square = Crop.around(mask) if crop else Crop.whole(*mask.shape)
-        inputs_7hw, inside = network_inputs(image, mask, iuv, square)
-        depth_m, normals = self._run(inputs_7hw)
-        (top, bottom), (left, right) = bounds(mask)
+        prepared = self.prepare(image, mask, iuv, camera, crop)
+        return self.finish(prepared, self.run([prepared])[0])
+
+    def prepare(
+        self,
+        image: np.ndarray,
+        mask: np.ndarray | None,
+        iuv: np.ndarray,
+        camera: Camera | None = None,
+        crop: bool = True,
+    ) -> Prepared:
+        """Checks the pictures and cuts out what the network reads; arguments as of :meth:`infer`.
+
+        Raises:
+            InputError: If the arrays do not fit together or show no person.
+        """
+        return prepare(image, mask, iuv, camera, crop)
+
+    def run(self, prepared: Sequence[Prepared]) -> list[np.ndarray]:
+        """The networks' outputs of one or more pictures, computed together.
+
+        Returns:
+            (4, 256, 256) a picture, as :class:`hdnet.runtimes.Runtime` gives them. One picture's does not depend on
+            the others.
+        """
+        if not prepared:
+            return []
+        inputs_b7hw = np.stack([one.inputs_7hw for one in prepared])
+        with self._turn:
+            return list(self.runtime(inputs_b7hw))
+
+    def finish(self, prepared: Prepared, outputs_4hw: np.ndarray) -> Prediction:
+        """Maps the networks' outputs back to the picture and into the caller's camera.
+
+        Args:
+            prepared: The picture.
+            outputs_4hw: (4, 256, 256), what :meth:`run` gave for it.
+
+        Raises:
+            ModelError: If the outputs are not finite, or no depth is positive.
+        """
+        depth_m, normals = _maps(outputs_4hw, prepared.inside)
+        square = prepared.square
+        (top, bottom), (left, right) = bounds(prepared.mask)
         x, y = square.places(np.arange(left, right), np.arange(top, bottom))
-        depth_m, normals = map_back(depth_m, normals, inside, x, y)
-        model_camera = self.model.camera
-        if camera is None:
-            camera = default_camera(model_camera, square)
-        rotation = rotation_between(model_camera, camera.crop(square.left, square.top, square.zoom))
-        depth_m, normals = carry(depth_m, normals, x, y, model_camera, rotation)
-        return self._assemble(image, mask, depth_m, normals, camera)
+        depth_m, normals = map_back(depth_m, normals, prepared.inside, x, y)
+        camera = prepared.camera or default_camera(self.camera, square)
+        rotation = rotation_between(self.camera, camera.crop(square.left, square.top, square.zoom))
+        depth_m, normals = carry(depth_m, normals, x, y, self.camera, rotation)
+        return self._assemble(prepared, depth_m, normals, camera)
 
     def original_maps(self, image: np.ndarray, mask: np.ndarray | None, iuv: np.ndarray) -> OriginalMaps:
         """The networks' own maps of a 256 x 256 picture, as the original's inference script computes them.
@@ -174,100 +239,55 @@ class Predictor:
             InputError: If the arrays are of another size, do not fit together or show no person.
             ModelError: If the model gives values that are not finite.
         """
-        mask = _checked_mask(image, mask, iuv)
+        mask = checked_mask(image, mask, iuv)
         if mask.shape != (NETWORK_SIZE, NETWORK_SIZE):
             raise InputError(
                 f"picture is {mask.shape[1]} x {mask.shape[0]} pixels; the original's results are made for exactly "
                 f"{NETWORK_SIZE} x {NETWORK_SIZE}: cut out and resize picture, mask and DensePose first, or take our "
                 "own format"
             )
+        prepared = self.prepare(image, mask, iuv, crop=False)
+        depth_m, normals = _maps(self.run([prepared])[0], prepared.inside)
         white_image = np.where(mask[..., None], image, np.uint8(255))
-        inputs_hw7 = np.concatenate([white_image, iuv, mask[..., None]], axis=2)
-        depth_m, normals = self._run(inputs_hw7.transpose(2, 0, 1).astype(np.float32))
-        precision = np.float64 if self._dtype() == torch.float64 else np.float32
-        return OriginalMaps(depth_m.astype(precision), normals.astype(precision), mask, white_image)
+        return OriginalMaps(depth_m, normals, mask, white_image)
 
-    def _dtype(self) -> torch.dtype:
-        return next((p.dtype for p in self.model.parameters()), torch.float32)
-
-    def _run(self, inputs_7hw: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(S, S) depth and (S, S, 3) normals in the model's camera."""
-        with self._turn, torch.inference_mode():
-            inputs_b7hw = torch.from_numpy(inputs_7hw)[None].to(self.device, self._dtype())
-            outputs_4hw = self.model(inputs_b7hw)[0].double().cpu().numpy()
-        inside = inputs_7hw[6] > 0
-        if not np.isfinite(outputs_4hw[:, inside]).all():
-            raise ModelError("model gives values that are not finite: its weights are damaged, train it again")
-        return outputs_4hw[0], outputs_4hw[1:].transpose(1, 2, 0)
-
-    def _assemble(
-        self, image: np.ndarray, mask: np.ndarray, depth_m: np.ndarray, normals: np.ndarray, camera: Camera
-    ) -> Prediction:
+    def _assemble(self, prepared: Prepared, depth_m: np.ndarray, normals: np.ndarray, camera: Camera) -> Prediction:
         """Puts the values of the mask's bounding box into pictures of full size."""
+        mask = prepared.mask
         (top, bottom), (left, right) = bounds(mask)
         box = (slice(top, bottom), slice(left, right))
         valid = np.zeros_like(mask)
-        valid[box] = mask[box] & (depth_m > 0)
-        if not valid.any():
+        np.logical_and(mask[box], depth_m > 0, out=valid[box])
+        if not valid[box].any():
             raise ModelError("the model puts no pixel in front of the camera: is it trained?")
         full_depth, full_normals = np.zeros(mask.shape, np.float32), np.zeros((*mask.shape, 3), np.float32)
-        full_depth[box], full_normals[box] = depth_m, normals
-        full_depth[~valid], full_normals[~valid] = 0, 0
-        return Prediction(full_depth, full_normals, valid, image, camera, self.identity)
+        np.copyto(full_depth[box], depth_m, where=valid[box])
+        np.copyto(full_normals[box], normals, where=valid[box][..., None])
+        return Prediction(full_depth, full_normals, valid, prepared.image, camera, self.identity)
 
 
-def default_camera(model_camera: Camera, square: Crop) -> Camera:
-    """Camera of the whole picture that looks at the square's middle, with the model's focal length there."""
-    fx, fy, _, _ = model_camera.pixel_intrinsics()
-    middle = square.zoom * (NETWORK_SIZE - 1) / 2
-    return Camera(fx * square.zoom, fy * square.zoom, square.left + middle, square.top + middle)
+def load_source(source: str | Path) -> tuple[HDNet, ModelIdentity | None]:
+    """The model that a source names, and which registered version it is; arguments as of :meth:`Predictor.load`.
 
-
-def rotation_between(model_camera: Camera, camera: Camera, size: int = NETWORK_SIZE) -> np.ndarray:
-    """The smallest rotation that takes the model camera's ray through a square's middle onto the camera's.
-
-    Args:
-        model_camera: Camera that the network believes to look through.
-        camera: The caller's camera of the same square.
-        size: Pixels of the square along a side.
-
-    Returns:
-        (3, 3) float64; exactly the identity for equal cameras.
+    Raises:
+        ModelError: If there is no such model, or it cannot be read.
     """
-    middle = np.array([(size - 1) / 2])
-    start, end = (np.append(np.concatenate(_rays(c, middle, middle)), 1) for c in (model_camera, camera))
-    start, end = start / np.linalg.norm(start), end / np.linalg.norm(end)
-    # Rodrigues' formula; both rays look forward, so they are never opposite.
-    x, y, z = np.cross(start, end)
-    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
-    rotation: np.ndarray = np.eye(3) + cross + cross @ cross / (1 + start @ end)
-    return rotation
+    if str(source).startswith(MODEL_URI):
+        try:
+            from hdnet.registry import download
+        except ImportError as error:
+            raise ModelError(f"{source}: needs the model registry, `pip install hdnet[tracking]` ({error})") from error
+        folder, identity = download(str(source))
+        return load_hdnet(folder / HDNET_FILE), identity
+    path = Path(source)
+    return load_hdnet(path / HDNET_FILE if path.is_dir() else path), None
 
 
-def carry(
-    depth_m: np.ndarray,
-    normals: np.ndarray,
-    x: np.ndarray,
-    y: np.ndarray,
-    model_camera: Camera,
-    rotation: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Expresses what the network saw through its own camera in the caller's: P = R (z ray), depth = P.z, R n.
-
-    Args:
-        depth_m: (H, W) z in the model's camera.
-        normals: (H, W, 3) in the model's camera.
-        x: (W,) columns in pixels of the model camera's picture.
-        y: (H,) rows likewise.
-        model_camera: Camera of the network.
-        rotation: (3, 3) of :func:`rotation_between`.
-
-    Returns:
-        (H, W) and (H, W, 3) in the caller's camera, float32.
-    """
-    ray_x, ray_y = _rays(model_camera, x, y)
-    along = rotation[2, 0] * ray_x[None, :] + rotation[2, 1] * ray_y[:, None] + rotation[2, 2]
-    return (depth_m * along).astype(np.float32), (normals @ rotation.T).astype(np.float32)
+def _maps(outputs_4hw: np.ndarray, inside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(S, S) depth and (S, S, 3) normals in the model's camera."""
+    if not np.isfinite(outputs_4hw[:, inside]).all():
+        raise ModelError("model gives values that are not finite: its weights are damaged, train it again")
+    return outputs_4hw[0], outputs_4hw[1:].transpose(1, 2, 0)
 
 
 def save_prediction(prediction: Prediction, out_dir: str | Path) -> dict[str, Path]:
@@ -310,42 +330,3 @@ def save_prediction(prediction: Prediction, out_dir: str | Path) -> dict[str, Pa
 def depth_millimetres(depth_m: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """(H, W) uint16 millimetres, 0 outside the mask; inside at least 1, at most 65535 (65.5 m)."""
     return np.where(mask, np.rint(depth_m * 1000.0).clip(1, 65535), 0).astype(np.uint16)
-
-
-def _checked_mask(image: np.ndarray, mask: np.ndarray | None, iuv: np.ndarray) -> np.ndarray:
-    """The mask as bool, after everything that the caller may have got wrong."""
-    if mask is None:
-        raise InputError("no mask given, expected one, or a picture whose background is transparent")
-    for name, picture in (("image", image), ("mask", mask), ("iuv", iuv)):
-        if not isinstance(picture, np.ndarray):
-            raise InputError(f"{name} is of type {type(picture).__name__}, expected a NumPy array")
-    for name, picture in (("image", image), ("iuv", iuv)):
-        if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8:
-            raise InputError(f"{name} is {picture.dtype} of shape {picture.shape}, expected uint8 of shape (H, W, 3)")
-    if mask.ndim != 2 or mask.dtype not in (np.bool_, np.uint8):
-        raise InputError(f"mask is {mask.dtype} of shape {mask.shape}, expected bool or uint8 of shape (H, W)")
-    sizes = {name: f"{p.shape[1]} x {p.shape[0]}" for name, p in (("image", image), ("mask", mask), ("iuv", iuv))}
-    if len(set(sizes.values())) > 1:
-        found = ", ".join(f"{name} {size}" for name, size in sizes.items())
-        raise InputError(f"sizes differ: {found} pixels, expected three pictures of one size")
-    inside = mask if mask.dtype == np.bool_ else mask_from_grey(mask, "mask")
-    count = int(inside.sum())
-    if count < MIN_MASK_PIXELS:
-        found = f"covers {count} pixels" if count else "is empty"
-        raise InputError(f"mask {found}, expected the silhouette of a person, at least {MIN_MASK_PIXELS} pixels")
-    if (image[inside] == 255).all():
-        raise InputError("mask covers nothing of the picture: all pixels under it are white background")
-    parts = iuv[..., 0]
-    if parts.max() > LAST_PART:
-        raise InputError(
-            f"iuv has body part {parts.max()}, expected 0..{LAST_PART} in its first channel (order I, U, V)"
-        )
-    if not parts[inside].any():
-        raise InputError("iuv has no body part inside the mask: they show different people, or the map is empty")
-    return inside
-
-
-def _rays(camera: Camera, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """X and y of the rays K^-1 (x, y, 1) of columns and rows."""
-    fx, fy, cx, cy = camera.pixel_intrinsics()
-    return (x - cx) / fx, (y - cy) / fy

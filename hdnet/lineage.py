@@ -6,6 +6,7 @@ import hashlib
 import os
 import socket
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -37,10 +38,61 @@ def dvc_tags() -> dict[str, str]:
     if not stage or not (root / "dvc.lock").is_file():
         return {}
     locked: dict[str, Any] = yaml.safe_load((root / "dvc.lock").read_text())["stages"]
-    made = {out["path"]: out["md5"] for entry in locked.values() for out in entry.get("outs", []) if "md5" in out}
+    made = {path: md5 for entry in locked.values() for path, md5 in _hashes(entry, "outs").items()}
     read = yaml.safe_load((root / "dvc.yaml").read_text())["stages"].get(stage, {}).get("deps", [])
-    below = {path: md5 for path, md5 in made.items() for dep in read if dep == path or dep.startswith(f"{path}/")}
+    below = {path: md5 for path, md5 in made.items() for dep in read if _is_within(dep, path)}
     return {f"dvc.{path}": md5 for path, md5 in below.items()}
+
+
+@dataclass(frozen=True)
+class LockedPipeline:
+    """What dvc.lock says of the stages that led to a file.
+
+    Attributes:
+        outputs: DVC's hash of everything they made, by path.
+        params: Of each stage, the parameters that it ran with.
+    """
+
+    outputs: dict[str, str]
+    params: dict[str, dict[str, Any]]
+
+
+def locked_pipeline(root: Path, file: Path) -> LockedPipeline | None:
+    """The stages that made a file, from dvc.lock; None if that does not describe the file as it is now.
+
+    Args:
+        root: Folder of dvc.lock.
+        file: An output of a stage, below ``root``.
+    """
+    if not (root / "dvc.lock").is_file():
+        return None
+    locked: dict[str, Any] = yaml.safe_load((root / "dvc.lock").read_text())["stages"]
+    makers = {out["path"]: name for name, stage in locked.items() for out in stage.get("outs", [])}
+    path = file.relative_to(root).as_posix()
+    with file.open("rb") as stream:
+        md5 = hashlib.file_digest(stream, "md5").hexdigest()
+    if path not in makers or _hashes(locked[makers[path]], "outs").get(path) != md5:
+        return None
+    stages: dict[str, dict[str, Any]] = {}
+    wanted = [makers[path]]
+    while wanted:
+        name = wanted.pop()
+        if name not in stages:
+            stages[name] = locked[name]
+            read = _hashes(locked[name], "deps")
+            wanted += [maker for made, maker in makers.items() if any(_is_within(dep, made) for dep in read)]
+    outputs = {path: md5 for stage in stages.values() for path, md5 in _hashes(stage, "outs").items()}
+    return LockedPipeline(
+        outputs, {name: stage.get("params", {}).get("params.yaml", {}) for name, stage in stages.items()}
+    )
+
+
+def _hashes(stage: dict[str, Any], kind: str) -> dict[str, str]:
+    return {entry["path"]: entry["md5"] for entry in stage.get(kind, []) if "md5" in entry}
+
+
+def _is_within(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(f"{folder}/")
 
 
 def pipeline_id() -> str | None:

@@ -14,12 +14,14 @@ from hdnet.params_training import (
     AugmentParams,
     DepthStageParams,
     HDNetStageParams,
+    HeldoutMetric,
     InputNormals,
     ModelParams,
     NormalStageParams,
     OptimiserParams,
     ValidationParams,
 )
+from hdnet.params_tuning import TuneParams
 
 __all__ = [
     "DataParams",
@@ -28,6 +30,7 @@ __all__ = [
     "ModelParams",
     "OptimiserParams",
     "Params",
+    "PromoteParams",
     "Section",
     "load_params",
     "parse_section",
@@ -35,6 +38,8 @@ __all__ = [
 ]
 
 FocalPx = Annotated[float, Field(ge=100, le=10_000)]
+# Letters, _ and -; digits are left to MLflow's own "v1".
+Alias = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z_-]*$")]
 
 
 class DataParams(Section):
@@ -148,16 +153,46 @@ class RuntimeParams(Section):
     keep_checkpoints: Positive
 
 
+class EvaluateParams(Section):
+    """What stage `evaluate` measures; see :mod:`hdnet.evaluation`.
+
+    Attributes:
+        sequence_pairs: About so many pairs of frames of the dances at most, spread evenly over them.
+    """
+
+    sequence_pairs: Positive
+
+
 class RegisterParams(Section):
     """Where the finished model goes.
 
     Attributes:
         name: Registered name, without / : @.
-        alias: Letters, _ and -; digits are left to MLflow's own "v1".
+        alias: Of the newest version, which waits for stage `promote`.
+        data_licence: Licence of the data that is not synthetic, for the model card.
     """
 
     name: Annotated[str, Field(pattern=r"^[^/:@]+$")]
-    alias: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z_-]*$")]
+    alias: Alias
+    data_licence: str | None
+
+
+class PromoteParams(Section):
+    """When the newest version replaces the one that serves; see :func:`hdnet.promotion.judge`.
+
+    Attributes:
+        alias: Of the version that serves.
+        metric: Held-out metric in which it has to be better.
+        level: Confidence with which.
+        guards: Held-out metrics in which it must not be worse.
+        guard_tolerance: By more than this share of the champion's value.
+    """
+
+    alias: Alias
+    metric: HeldoutMetric
+    level: Annotated[float, Field(ge=0.5, lt=1)]
+    guards: tuple[HeldoutMetric, ...]
+    guard_tolerance: Share
 
 
 class Params(Section):
@@ -172,13 +207,25 @@ class Params(Section):
     train_hdnet: HDNetStageParams
     augment: AugmentParams
     validation: ValidationParams
+    evaluate: EvaluateParams
+    tune: TuneParams
     register_: Annotated[RegisterParams, Field(alias="register")]
+    promote: PromoteParams
     runtime: RuntimeParams
 
     @model_validator(mode="after")
     def _moments_exist(self) -> Self:
         if self.train_hdnet.warm_moments and not self.train_depth.keep_moments:
             raise ValueError("train_hdnet.warm_moments needs train_depth.keep_moments: true")
+        return self
+
+    @model_validator(mode="after")
+    def _two_aliases(self) -> Self:
+        if self.register_.alias == self.promote.alias:
+            raise ValueError(
+                f"register.alias and promote.alias are both {self.promote.alias!r}: a new version would serve without "
+                "a comparison; set register.alias: challenger"
+            )
         return self
 
 

@@ -120,7 +120,7 @@ def merge_overlay(path: Path, overlay: Values, name: str = "overlay") -> tuple[s
     text = _read(path, str(path))
     base = _parse(text, str(path))
     where = f"{path} with {name}" if overlay else str(path)
-    merged = parse_section(Params, _merge(base, overlay) if isinstance(base, dict) else base, where)
+    merged = parse_section(Params, merge_values(base, overlay) if isinstance(base, dict) else base, where)
     changes = list(_changes((), overlay, _plain(base), _plain_params(merged)))
     try:
         text = set_values(text, _nested(changes))
@@ -176,11 +176,12 @@ def _refuse_repeated_keys(node: yaml.Node | None, where: str, path: tuple[str, .
         _refuse_repeated_keys(value, where, (*path, key.value))
 
 
-def _merge(base: Values, overlay: Values) -> dict[str, Any]:
+def merge_values(base: Values, overlay: Values) -> dict[str, Any]:
+    """``base`` with the overlay's values; mappings are merged key by key, any other value replaces the old one."""
     merged = dict(base)
     for key, value in overlay.items():
         old = merged.get(key)
-        merged[key] = _merge(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+        merged[key] = merge_values(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
     return merged
 
 

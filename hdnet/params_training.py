@@ -9,6 +9,16 @@ from pydantic import Field, model_validator
 from hdnet.params_base import Positive, Section, Share, Weight
 
 InputNormals = Literal["exact", "predicted"]
+HeldoutMetric = Literal[
+    "depth_mae_mm",
+    "depth_rmse_mm",
+    "depth_abs_rel",
+    "normal_mean_deg",
+    "normal_median_deg",
+    "normal_below_11_25_pct",
+    "normal_below_22_5_pct",
+    "normal_below_30_pct",
+]
 
 
 class ModelParams(Section):
@@ -171,16 +181,7 @@ class ValidationParams(Section):
 
     every: Positive | None
     people: Positive
-    metric: Literal[
-        "depth_mae_mm",
-        "depth_rmse_mm",
-        "depth_abs_rel",
-        "normal_mean_deg",
-        "normal_median_deg",
-        "normal_below_11_25_pct",
-        "normal_below_22_5_pct",
-        "normal_below_30_pct",
-    ]
+    metric: HeldoutMetric
     use_best: bool
 
     @model_validator(mode="after")

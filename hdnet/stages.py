@@ -4,33 +4,27 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from PIL import Image
-from torch import Tensor
-
-from hdnet import visualize
+from hdnet import model_card
 from hdnet.data.acquire import acquire as acquire_data
 from hdnet.data.acquire import contact_sheets
-from hdnet.data.batches import PreparedItems
 from hdnet.data.correspondence import PairRule, match_folder, pack_given
-from hdnet.data.datasets import LabelledDataset
 from hdnet.data.files import read_json_object, sha256_of, write_json
 from hdnet.data.layout import TikTokFolder
 from hdnet.data.packed import PackedFrames, PackedLabelled, pack_together
 from hdnet.data.parallel import using_backend
 from hdnet.data.records import FrameRecords, LabelledRecords, Source
 from hdnet.data.validate import raise_if_errors, validate_raw
-from hdnet.errors import ModelError
-from hdnet.evaluation import evaluate as evaluate_model
-from hdnet.evaluation import predict_sample
-from hdnet.models import HDNet
-from hdnet.models.weights import load_hdnet, read_header
+from hdnet.evaluating import report_evaluation
+from hdnet.evaluation.sequences import evaluate_sequence_folders
+from hdnet.evaluation.sources import open_labelled
+from hdnet.lineage import git_tags, locked_pipeline
+from hdnet.models.weights import load_hdnet
 from hdnet.params import Params
 from hdnet.pseudo_normals import predict_normals as predict_pseudo_normals
+from hdnet.registration import EVALUATED_FILE, card_facts, evaluated_metrics, lineage_tags
 from hdnet.training import stages as training
 from hdnet.training.stages import METRICS_FILE, OpenRun, opened
 from hdnet.training.tracking import Tracker
@@ -39,8 +33,9 @@ from hdnet.workspace import Workspace
 
 logger = logging.getLogger(__name__)
 
-# Says which model the metrics beside it belong to.
-EVALUATED_FILE = "model.json"
+# Says which version stage `register` has made.
+VERSION_FILE = "version.json"
+_DANCES_NOTE = "the dances that the model has learned from"
 # Below this many samples a pool of processes, each of which imports torch, costs more than it saves.
 _WORTH_A_POOL = 1000
 
@@ -56,7 +51,7 @@ def acquire(work: Workspace, params: Params, open_run: OpenRun | None) -> None:
     """Synthetic data, or the user's, into ``data/raw``, with sheets of pictures for the plots."""
     data = params.data
     with (
-        opened(open_run, "acquire", {"seed": params.seed, "data": data.model_dump()}, {}, None) as tracker,
+        opened(open_run, "acquire", {"seed": params.seed, "data": data.model_dump(mode="json")}, {}, None) as tracker,
         using_backend(params.runtime.parallel_backend),
     ):
         imported = acquire_data(work.raw, work.root / data.folder, data, params.seed, jobs(params))
@@ -195,54 +190,40 @@ def _heldout(work: Workspace, params: Params) -> Path | None:
     return None if params.validation.every is None else work.heldout
 
 
-def evaluate(work: Workspace, params: Params, open_run: OpenRun | None) -> None:  # noqa: ARG001 - called alike
-    """The complete model and both baselines on held-out people: JSON, Markdown table, contact sheet."""
-    heldout = PackedLabelled(work.heldout)
-    folder = _report(work, "evaluate")
+def evaluate(work: Workspace, params: Params, open_run: OpenRun | None) -> None:
+    """The complete model and the baselines on held-out people and on the dances: JSON, CSV, tables, contact sheet."""
+    heldout, folder = PackedLabelled(work.heldout), work.report("evaluate")
     model_sha256 = sha256_of(work.hdnet_model)
     tags = {"data.heldout": training.digest(heldout), "model_sha256": model_sha256}
-    with opened(open_run, "evaluate", {}, tags, None) as tracker:
-        model, samples = load_hdnet(work.hdnet_model), PreparedItems(LabelledDataset(heldout))
-        result = evaluate_model(model, samples, heldout.names)
-        (folder / "table.md").write_text(result.to_markdown())
-        (folder / "samples.json").write_text(result.to_json())
+    with opened(open_run, "evaluate", {"evaluate": params.evaluate.model_dump()}, tags, None) as tracker:
+        model, most = load_hdnet(work.hdnet_model), params.evaluate.sequence_pairs
+        dances = evaluate_sequence_folders(model, work.frames, work.correspondences, most, _DANCES_NOTE, progress=True)
+        report_evaluation(model, open_labelled(work.heldout), folder, tracker, dances, progress=True)
         write_json(folder / EVALUATED_FILE, {"model_sha256": model_sha256})
-        Image.fromarray(_evaluation_sheet(model, samples, result.worst)).save(folder / "contact_sheet.png")
-        _write_metrics(work, "evaluate", result.metrics(), tracker)
         if tracker is not None:
-            for path in sorted(folder.iterdir()):
-                tracker.log_file(path)
-
-
-def _evaluation_sheet(model: HDNet, samples: PreparedItems, worst_first: Sequence[int]) -> np.ndarray:
-    """Rows "image | true depth and normals | predicted depth and normals" of the best, middle and worst people."""
-    last = len(worst_first) - 1
-    chosen = [worst_first[place] for place in (last, last // 2, 0)]
-    return visualize.contact_sheet([_evaluation_row(model, samples[index]) for index in chosen])
-
-
-def _evaluation_row(model: HDNet, sample: dict[str, Tensor]) -> list[np.ndarray]:
-    image = sample["image"].permute(1, 2, 0).numpy().astype(np.uint8)
-    mask = sample["mask"][0].numpy()
-    true_normals = sample["normals"].permute(1, 2, 0).numpy()
-    depth_m, normals = predict_sample(model, sample)
-    row = [image]
-    for depth, directions in ((sample["depth"][0].numpy(), true_normals), (depth_m, normals)):
-        row += [visualize.depth_picture(depth, mask), visualize.normal_picture(directions, mask)]
-    return row
+            tracker.log_file(folder / EVALUATED_FILE)
 
 
 def register(work: Workspace, params: Params) -> None:
-    """The evaluated model becomes a version of the registry and gets the alias."""
-    from hdnet import registry  # takes seconds, and only this stage cannot do without MLflow
+    """The evaluated model becomes a version of the registry, with its lineage and card, and gets the alias."""
+    from hdnet import registry  # takes seconds, and only this and the next stage cannot do without MLflow
 
-    metrics = read_json_object(work.report("evaluate") / METRICS_FILE)
-    evaluated = read_json_object(work.report("evaluate") / EVALUATED_FILE)
-    tags = {"model_sha256": sha256_of(work.hdnet_model)}
-    if evaluated != tags:
-        raise ModelError(f"{work.hdnet_model}: is not the model that was evaluated; run `hdnet evaluate` first")
-    tags |= {f"training.{key}": str(value) for key, value in read_header(work.hdnet_model)["provenance"].items()}
-    target = params.register_
-    with registry.run("register", {"register": target.model_dump()}, tags):
-        identity = registry.register(work.hdnet_model, target.name, target.alias, metrics, tags)
-    write_json(_report(work, "register") / "version.json", identity.to_dict())
+    metrics, target = evaluated_metrics(work), params.register_
+    tags = lineage_tags(work, params, metrics)
+    values = params.model_dump(mode="json", by_alias=True, exclude={"runtime", "tune"})
+    with registry.run("register", values, tags):
+        locked = locked_pipeline(work.root, work.hdnet_model)
+        tags |= registry.stage_runs(registry.open_run_id(), tags["model_sha256"], locked)
+        facts = card_facts(work, params, metrics, tags | git_tags())
+        card = registry.Card(model_card.write_card(_report(work, "register"), facts), model_card.summary(facts))
+        identity = registry.register(work.hdnet_model, target.name, target.alias, metrics, tags, card)
+    write_json(work.report("register") / VERSION_FILE, identity.to_dict())
+
+
+def promote(work: Workspace, params: Params) -> None:
+    """The version that stage `register` made becomes the champion if the rule says so; either is a result."""
+    from hdnet import promotion
+
+    version = str(read_json_object(work.report("register") / VERSION_FILE)["version"])
+    decision = promotion.promote(promotion.contest_of(params, work.heldout), work.report("promote"), version)
+    logger.info("%s", decision.line)

@@ -7,12 +7,24 @@ os.environ.setdefault("DVC_NO_ANALYTICS", "1")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 
 torch.set_num_threads(2)
+
+pytest_plugins = ["servers"]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def model_cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Models of the tests' registries are not kept in the home folder of whoever runs them."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HDNET_CACHE_DIR", str(folder))
+        yield folder
 
 
 @pytest.fixture(scope="session")

@@ -79,6 +79,50 @@ def test_shapes_types_and_zero_background(tiny_model: HDNet) -> None:
     assert found.identity is None
 
 
+def test_the_three_steps_are_the_whole_and_take_several_pictures_at_once(tiny_model: HDNet) -> None:
+    predictor = Predictor(tiny_model)
+    tall, wide = photograph(), photograph(200, 500, 100, 250)
+    camera = Camera(500, 500, 249.5, 99.5)
+
+    prepared = [predictor.prepare(**tall), predictor.prepare(**wide, camera=camera)]
+    outputs = predictor.run(prepared)
+    found = [predictor.finish(one, maps) for one, maps in zip(prepared, outputs, strict=True)]
+
+    assert [one.inputs_7hw.shape for one in prepared] == [(7, 256, 256)] * 2
+    assert [(maps.shape, maps.dtype) for maps in outputs] == [((4, 256, 256), np.float32)] * 2
+    for one, expected in zip(found, (predictor.infer(**tall), predictor.infer(**wide, camera=camera)), strict=True):
+        assert np.abs(one.depth_m - expected.depth_m).max() < 1e-3
+        assert np.abs(one.normals - expected.normals).max() < 1e-3
+        assert one.camera == expected.camera
+    assert predictor.run([]) == []
+
+
+def test_a_fast_runtime_gives_nearly_the_same(tiny_model: HDNet) -> None:
+    given = photograph()
+    plain, fast = Predictor(tiny_model), Predictor(tiny_model, runtime="openvino", threads=1)
+
+    expected, found = plain.infer(**given), fast.infer(**given)
+
+    assert (plain.runtime.name, fast.runtime.name) == ("torch", "openvino")
+    assert np.array_equal(found.mask, expected.mask)
+    assert np.abs(found.depth_m - expected.depth_m)[found.mask].mean() < 0.01 * expected.depth_m[found.mask].std()
+
+
+def test_the_runtime_may_be_chosen_by_measurement(tiny_model: HDNet, tmp_path: Path) -> None:
+    save_hdnet(tmp_path / "hdnet.safetensors", tiny_model, {})
+
+    predictor = Predictor.load(tmp_path, runtime="auto", threads=1)
+
+    assert predictor.choice is not None
+    assert predictor.runtime is predictor.choice.runtime
+    assert predictor.infer(**photograph()).mask.any()
+
+
+def test_unknown_runtime_is_named(tiny_model: HDNet) -> None:
+    with pytest.raises(ModelError, match="runtime 'quick' is not known, expected auto or one of torch"):
+        Predictor(tiny_model, runtime="quick")
+
+
 def test_same_answer_for_uint8_and_bool_masks(tiny_model: HDNet) -> None:
     given = photograph()
     grey = np.where(given["mask"], 101, 100).astype(np.uint8)

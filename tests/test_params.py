@@ -19,7 +19,7 @@ def changed(tmp_path, change):
 
 def test_the_shipped_file_is_valid_and_frozen():
     params = load_params(SHIPPED)
-    assert params.register_.alias == "champion"
+    assert (params.register_.alias, params.promote.alias) == ("challenger", "champion")
     with pytest.raises(Exception, match="frozen"):
         params.seed = 3
 

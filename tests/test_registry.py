@@ -55,6 +55,18 @@ def test_registering_moves_the_alias_and_keeps_lineage(model_file, registered):
     assert version.tags["model_sha256"] == "abc"
 
 
+def test_the_card_is_kept_with_the_version_and_short_on_its_page(model_file, tmp_path):
+    files = [tmp_path / "model_card.md", tmp_path / "sheet.png"]
+    for path in files:
+        path.write_text(path.name)
+    with registry.run("register", {}, {}):
+        registry.register(model_file, "hdnet", "challenger", {}, {}, registry.Card(files, "**short**"))
+    version = mlflow.MlflowClient().get_model_version_by_alias("hdnet", "challenger")
+    assert version.description == "**short**"
+    listed = mlflow.artifacts.list_artifacts("models:/hdnet/1/extra_files")
+    assert {item.path.rpartition("/")[2] for item in listed} == {HDNET_FILE, "model_card.md", "sheet.png"}
+
+
 def test_a_version_is_complete_and_needs_neither_pickle_nor_the_training_folder(model_file, registered, tmp_path):
     """In a fresh process, from another folder, with pickle and registry code refused."""
     script = (

@@ -11,6 +11,7 @@ Layout (quirks 34 to 38; ``hdnet.json`` is ours and optional)::
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -115,11 +116,16 @@ class _Folder:
             self._meta = FolderMeta.read(self.root)
         return self._meta
 
-    def _read_pictures(self, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    def _read_pictures(
+        self, name: str, without: Collection[str] = ()
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """(image, white_image, iuv, mask); only the mask's rule is applied here."""
         mask = read_mask(self.png("mask", name))
         white_image = read_rgb(self.png("color_WO_bg", name))
-        iuv = iuv_from_png_rgb(read_iuv_rgb(self.png("densepose", name)))
+        if "densepose" in without:
+            iuv = np.zeros_like(white_image)
+        else:
+            iuv = iuv_from_png_rgb(read_iuv_rgb(self.png("densepose", name)))
         # `color` is not read by the original; folders without it are in use.
         color = self.png("color", name)
         image = read_rgb(color) if color.exists() else white_image
@@ -152,18 +158,25 @@ class TangFolder(_Folder):
         root: The ``Tang_data`` folder itself.
     """
 
-    def read(self, name: str) -> LabelledSample:
+    def read(self, name: str, without: Collection[str] = ()) -> LabelledSample:
         """Read one sample by the reference's rules (quirks 35 to 37).
 
         The mask keeps pixels above 100 whose depth lies in 1..8 m; outside it colour becomes 255, depth and
         normals 0; DensePose stays as it is. Depth is not shifted (see :func:`shift_to_median`).
 
+        Args:
+            name: Frame name.
+            without: Of "densepose" and "normal" what the folder does not have: it is 0 everywhere.
+
         Raises:
             DataError: A file is missing, damaged, of another size, or its text holds no finite numbers.
         """
-        image, white_image, iuv, mask = self._read_pictures(name)
+        image, white_image, iuv, mask = self._read_pictures(name, without)
         depth_m = read_map(self.depth_file(name), mask.shape)
-        normals = _read_normals(self.normal_files(name), mask.shape)
+        if "normal" in without:
+            normals = np.zeros((*mask.shape, 3), np.float32)
+        else:
+            normals = _read_normals(self.normal_files(name), mask.shape)
         mask &= (depth_m >= MIN_DEPTH_M) & (depth_m <= MAX_DEPTH_M)
         return LabelledSample(
             name,

@@ -101,9 +101,13 @@ def normal_picture(normals: np.ndarray, mask: np.ndarray) -> np.ndarray:
     Returns:
         (H, W, 3) uint8.
     """
-    nx, ny, nz = np.moveaxis(np.nan_to_num(np.asarray(normals, dtype=np.float32)), -1, 0)
+    # Only what the mask shows is computed: of a photograph that is a fraction.
+    inside = np.asarray(mask, dtype=bool)
+    nx, ny, nz = np.nan_to_num(np.asarray(normals)[inside].astype(np.float32)).T
     colours = np.stack([(1 - nx) / 2, (1 - ny) / 2, -nz], axis=-1).clip(0, 1)
-    return np.where(mask.astype(bool)[..., None], (colours * 255).astype(np.uint8), np.uint8(255))
+    picture = np.full((*inside.shape, 3), 255, np.uint8)
+    picture[inside] = (colours * 255).astype(np.uint8)
+    return picture
 
 
 def open_png(path: Path) -> Image.Image:

@@ -135,9 +135,11 @@ class LabelledRecords(_FolderRecords[TangFolder]):
     Args:
         folder: The ``Tang_data`` folder itself.
         median_m: The median over the mask to which each depth map is shifted, in metres (quirk 38).
+        without: See :meth:`hdnet.data.layout.TangFolder.read`; such records are for evaluation, not for packing.
     """
 
     median_m: float = 4.0
+    without: tuple[str, ...] = ()
     kind: ClassVar[str] = "labelled"
 
     @property
@@ -157,7 +159,7 @@ class LabelledRecords(_FolderRecords[TangFolder]):
         """Read one by one."""
         source = self.source
         for name in shard.names:
-            sample = source.read(name)
+            sample = source.read(name, self.without)
             try:
                 depth_m = shift_to_median(sample.depth_m, sample.mask, self.median_m)
             except DataError as error:

@@ -28,8 +28,8 @@ STRIDE = 16  # four 2 x 2 poolings
 # Output width of c0 .. c16 in units of `width`.
 _WIDTHS = (1, 1, 1, 2, 4, 8, 16, 16, 8, 8, 4, 4, 2, 2, 1, 1, 1)
 # Blocks in front of which the picture is halved, and those that take an upsampled input joined with a skip.
-_POOL_BEFORE = frozenset({3, 4, 5, 6})
-_SKIP_INTO = {9: 5, 11: 4, 13: 3, 15: 2}
+POOL_BEFORE = frozenset({3, 4, 5, 6})
+SKIP_INTO = {9: 5, 11: 4, 13: 3, 15: 2}
 # On a processor, where the pictures of a batch go through together: there the weights outweigh them and would be
 # read once a picture. Above, what one layer leaves in the cache is worth more to the next.
 _TOGETHER_ON_CPU = range(4, 13)
@@ -199,7 +199,7 @@ class Hourglass(nn.Module):
         widths = [config.width * factor for factor in _WIDTHS]
         blocks, previous = [], config.in_channels
         for index, out_channels in enumerate(widths):
-            joined = previous + (widths[_SKIP_INTO[index]] if index in _SKIP_INTO else 0)
+            joined = previous + (widths[SKIP_INTO[index]] if index in SKIP_INTO else 0)
             blocks.append(Block(joined, out_channels, config.norm))
             previous = out_channels
         self.blocks = nn.ModuleList(blocks)
@@ -248,18 +248,18 @@ class Hourglass(nn.Module):
         pictures: Sequence[Tensor] = x.chunk(len(x)) if apart else [x]
         skips: dict[int, Sequence[Tensor]] = {}
         for index, block in enumerate(self.blocks):
-            if index in _POOL_BEFORE:
+            if index in POOL_BEFORE:
                 pictures = [F.max_pool2d(one, 2) for one in pictures]
             if apart and index == _TOGETHER_ON_CPU.start:
                 pictures = [torch.cat(list(pictures))]
             if apart and index == _TOGETHER_ON_CPU.stop:
                 pictures = pictures[0].chunk(len(x))
-            if index in _SKIP_INTO:
+            if index in SKIP_INTO:
                 pictures = [
-                    upsample_join(one, skip) for one, skip in zip(pictures, skips.pop(_SKIP_INTO[index]), strict=True)
+                    upsample_join(one, skip) for one, skip in zip(pictures, skips.pop(SKIP_INTO[index]), strict=True)
                 ]
             pictures = [block(one) for one in pictures]
-            if index in _SKIP_INTO.values():
+            if index in SKIP_INTO.values():
                 skips[index] = pictures
         # In float32 also under autocast: bfloat16 cannot tell 4.00 m from 4.01 m.
         with torch.autocast(x.device.type, enabled=False):

@@ -8,21 +8,30 @@ A stage never waits for the tracking server: what it reports goes to an outbox o
 (:mod:`hdnet.registry.outbox`) and from there, in the background, to MLflow (:mod:`hdnet.registry.sender`).
 """
 
+from hdnet.registry.champions import Champions
 from hdnet.registry.connection import DEFAULT_TRACKING_URI, EXPERIMENT, connect
-from hdnet.registry.models import download, register, resolve
+from hdnet.registry.lineage_of import VersionLineage, lineage, stage_runs
+from hdnet.registry.models import Card, download, model_cache, register, resolve
 from hdnet.registry.pending import Delivery, deliver_pending
-from hdnet.registry.runs import MLflowTracker, flatten, run
+from hdnet.registry.runs import MLflowTracker, flatten, open_run_id, run
 
 __all__ = [
     "DEFAULT_TRACKING_URI",
     "EXPERIMENT",
+    "Card",
+    "Champions",
     "Delivery",
     "MLflowTracker",
+    "VersionLineage",
     "connect",
     "deliver_pending",
     "download",
     "flatten",
+    "lineage",
+    "model_cache",
+    "open_run_id",
     "register",
     "resolve",
     "run",
+    "stage_runs",
 ]

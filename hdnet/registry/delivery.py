@@ -10,6 +10,7 @@ import numpy as np
 
 from hdnet.registry.connection import EXPERIMENT
 from hdnet.registry.outbox import Event, Outbox
+from hdnet.registry.pipeline_summary import RESULT_STAGES, share_metrics, share_params
 
 import mlflow  # isort: skip - after connection, which sets its environment
 from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModelOutput, Metric, Param, RunTag
@@ -27,6 +28,9 @@ _EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 # Finds a run again whose creation was answered by nobody, and the parent of one `dvc repro`.
 _OUTBOX_TAG = "hdnet.outbox"
 _PIPELINE_TAG = "hdnet.pipeline"
+# A run that several commands share, and on the runs below it the key of that one.
+_KEY_TAG = "hdnet.key"
+_PARENT_KEY_TAG = "hdnet.parent_key"
 
 
 class RunIsGoneError(Exception):
@@ -60,7 +64,10 @@ class Courier:
             for key, value in event["values"].items()
         ]
         for first in range(0, len(metrics), MAX_METRICS):
-            self.client.log_batch(self.run_id, metrics=metrics[first : first + MAX_METRICS], synchronous=True)
+            batch = metrics[first : first + MAX_METRICS]
+            self.client.log_batch(self.run_id, metrics=batch, synchronous=True)
+            if self.outbox.state.get("result_of"):
+                share_metrics(self.client, self.outbox.state["result_of"], batch)
 
     def deliver(self, event: Event) -> None:
         """Any other event."""
@@ -81,9 +88,21 @@ class Courier:
         params = [Param(key, str(value)) for key, value in event["params"].items()]
         for first in range(0, len(params), _MAX_PARAMS):
             self.client.log_batch(self.run_id, params=params[first : first + _MAX_PARAMS], synchronous=True)
+        if pipeline:
+            self._share(event["stage"], params)
         self._deliver_tags({"values": event["tags"]})
         self.client.update_run(self.run_id, status="RUNNING")
         self._set_parent_status("RUNNING", None)
+
+    def _share(self, stage: str, params: list[Param]) -> None:
+        parent = self._run_tags().get(_PARENT_TAG)
+        if parent is None:
+            return
+        for first in range(0, len(params), _MAX_PARAMS):
+            share_params(self.client, parent, params[first : first + _MAX_PARAMS])
+        if stage in RESULT_STAGES:
+            self.outbox.state["result_of"] = parent
+            self.outbox.save_state()
 
     def _run_tags(self) -> dict[str, str]:
         try:
@@ -114,9 +133,18 @@ class Courier:
             tags = {**event["tags"], _OUTBOX_TAG: token}
             if event["pipeline"]:
                 tags[_PARENT_TAG] = self._pipeline_run(event["pipeline"]) or self._create_pipeline(event)
-            found = self.client.create_run(experiment, event["time"], tags, event["stage"]).info.run_id
+            if event.get("parent"):
+                tags |= {_PARENT_KEY_TAG: event["parent"], **self._keyed_parent(event["parent"])}
+            if event.get("key"):
+                tags[_KEY_TAG] = event["key"]
+                found = self._find(_KEY_TAG, event["key"])
+            found = found or self.client.create_run(experiment, event["time"], tags, event["stage"]).info.run_id
         state.update(run_id=found, creating=False)
         self.outbox.save_state()
+
+    def _keyed_parent(self, key: str) -> dict[str, str]:
+        found = self._find(_KEY_TAG, key)
+        return {_PARENT_TAG: found} if found else {}
 
     def _experiment(self) -> str:
         if self._experiment_id is None:
@@ -151,8 +179,9 @@ class Courier:
         return run_id
 
     def _set_parent_status(self, status: str, end_time: int | None) -> None:
-        parent = self._run_tags().get(_PARENT_TAG)
-        if parent is None:
+        tags = self._run_tags()
+        parent = tags.get(_PARENT_TAG)
+        if parent is None or _PARENT_KEY_TAG in tags:  # one with a key has an end of its own
             return
         try:
             if end_time is None:

@@ -22,7 +22,7 @@ from hdnet.registry.outbox import PENDING_FOLDER, Outbox
 from hdnet.registry.pending import COMMAND, deliver_pending, describe, settle
 from hdnet.registry.sender import Patience, Sender
 from hdnet.registry.system_metrics import system_metrics
-from hdnet.training.tracking import SilentTracker, Tracker
+from hdnet.training.tracking import SilentTracker, StoppedEarlyError, Tracker
 
 from mlflow.tracking.context.registry import resolve_tags  # isort: skip - after connection
 
@@ -81,7 +81,15 @@ class MLflowTracker:
 
 
 @contextmanager
-def run(stage: str, params: dict[str, Any], tags: dict[str, str], work_dir: Path | None = None) -> Iterator[Tracker]:
+def run(
+    stage: str,
+    params: dict[str, Any],
+    tags: dict[str, str],
+    work_dir: Path | None = None,
+    *,
+    key: str | None = None,
+    parent: str | None = None,
+) -> Iterator[Tracker]:
     """A run of one pipeline stage; below ``dvc repro`` a child of the run that stands for the whole pipeline.
 
     While the tracking server is away the block goes on, and what it reports waits on disk.
@@ -92,6 +100,8 @@ def run(stage: str, params: dict[str, Any], tags: dict[str, str], work_dir: Path
         tags: Lineage and the like; the git commit and DVC's hashes are added.
         work_dir: Of a training: remembers the run there, continues it when called again with the same folder, and
             records system metrics.
+        key: Names a run that several commands share: the one that has this key goes on, if there is one.
+        parent: Key of the run that this one stands below, instead of the pipeline's.
 
     Raises:
         TrackingError: If MLflow answers, and says no; or a local database cannot be opened.
@@ -104,7 +114,8 @@ def run(stage: str, params: dict[str, Any], tags: dict[str, str], work_dir: Path
     outbox.state["uri"] = without_password(uri)
     outbox.save_state()
     all_tags = {**resolve_tags(), "stage": stage, **git_tags(), **dvc_tags(), **tags}
-    outbox.append("open", stage=stage, params=flatten(params), tags=all_tags, pipeline=pipeline_id())
+    above = {"pipeline": None if parent or key else pipeline_id(), "parent": parent, "key": key}
+    outbox.append("open", stage=stage, params=flatten(params), tags=all_tags, **above)
     sender = Sender(outbox, uri)
     is_open = sender.start(PATIENCE)
     if sender.refusal is not None:
@@ -117,7 +128,8 @@ def run(stage: str, params: dict[str, Any], tags: dict[str, str], work_dir: Path
         with nullcontext() if work_dir is None else system_metrics(outbox):
             yield MLflowTracker(outbox)
     except BaseException as error:
-        status = "FAILED" if isinstance(error, Exception) else "KILLED"
+        has_failed = isinstance(error, Exception) and not isinstance(error, StoppedEarlyError)
+        status = "FAILED" if has_failed else "KILLED"
         raise
     finally:
         _open.reset(token)

@@ -6,7 +6,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from hdnet.params import InputNormals, OptimiserParams, Params
 from hdnet.training.checkpoint import CheckpointFolder, fingerprint
 from hdnet.training.devices import ending_together, launch
 from hdnet.training.engine import Engine, Hooks
+from hdnet.training.settings import Validation
 from hdnet.training.start import starting_network
 from hdnet.training.tasks import DepthTask, DepthWeights, HDNetTask, NormalTask, PairWeights, Stream, Task
 from hdnet.training.tracking import FileTracker, SilentTracker, Tracker, Trackers
@@ -69,7 +70,7 @@ def train_normal(
     model = starting_network(NormalEstimator, params.model, start)
     task = NormalTask(model, Stream(LabelledDataset(packed), settings.batch_size, collate))
     data = {"labelled": digest(packed), **_start_digest(start)}
-    run = _Run(report, checkpoints, params, open_run, hooks_of(params, task.name, heldout, typical_camera(packed)))
+    run = _Run(out, report, checkpoints, params, open_run, hooks_of(params, task.name, heldout, typical_camera(packed)))
     return _train(task, settings, run, data, lambda trained: save_estimator(out, model, trained.provenance))
 
 
@@ -105,7 +106,7 @@ def train_depth(
     def save(trained: _Trained) -> None:
         save_estimator(out, model, trained.provenance, trained.moments if settings.keep_moments else None)
 
-    return _train(task, settings, _Run(report, checkpoints, params, open_run, hooks), data, save)
+    return _train(task, settings, _Run(out, report, checkpoints, params, open_run, hooks), data, save)
 
 
 def train_hdnet(
@@ -123,6 +124,7 @@ def train_hdnet(
     open_run: OpenRun | None = None,
     start: Path | None = None,
     heldout: Path | None = None,
+    validation: Validation | None = None,
 ) -> dict[str, float]:
     """Stage `train_hdnet`: the joint, semi-supervised training; writes the complete model.
 
@@ -142,6 +144,7 @@ def train_hdnet(
         open_run: Opens the experiment tracker's run; None for files alone.
         start: Model file to start from without ``warm_start``; None for random weights.
         heldout: Packed held-out people, for ``validation``; None goes without.
+        validation: Judges the model instead of section ``validation``.
 
     Returns:
         The last loss terms.
@@ -177,13 +180,15 @@ def train_hdnet(
     hooks = hooks_of(
         params, task.name, heldout, camera, normal_model if settings.input_normals == "predicted" else None
     )
+    if validation is not None:
+        hooks = replace(hooks, validation=validation)
 
     def save(trained: _Trained) -> None:
         complete = HDNet(load_estimator(normal_model, NormalEstimator), model, camera)
         focal_px = f"{camera.pixel_intrinsics()[0]:.1f}"
         save_hdnet(out, complete, {**trained.provenance, "trained_focal_px": focal_px})
 
-    return _train(task, settings, _Run(report, checkpoints, params, open_run, hooks), data, save, moments)
+    return _train(task, settings, _Run(out, report, checkpoints, params, open_run, hooks), data, save, moments)
 
 
 def _people(packed: PackedLabelled, input_normals: InputNormals, predicted: Path) -> LabelledDataset:
@@ -211,6 +216,7 @@ class _Trained:
 class _Run:
     """What the three stages hand on alike; see :func:`train_normal`."""
 
+    out: Path
     report: Path
     checkpoints: Path
     params: Params
@@ -262,6 +268,8 @@ def _train(
             task.model.to("cpu").eval()
             provenance = {"stage": task.name, "steps": str(settings.steps), **tags}
             save(_Trained(metrics, provenance, trainer.moments))
+            # An evaluation carries the same tag: that is how the two are found from each other.
+            tracker.set_tags({"model_sha256": sha256_of(run.out)})
         _publish(local.folder, run.report, metrics)
         folder.remove()
         fabric.barrier()

@@ -11,7 +11,13 @@ import numpy as np
 from PIL import Image
 
 CURVES_FILE = "curves.csv"
+# Of a training that is not validated it is empty: `dvc plots` has the file either way.
+VALIDATION_FILE = "validation.csv"
 PANELS_FOLDER = "panels"
+
+
+class StoppedEarlyError(Exception):
+    """Raised by a tracker: the training is not worth going on. Its run counts as ended on purpose, not as failed."""
 
 
 class Tracker(Protocol):
@@ -87,6 +93,7 @@ class FileTracker(SilentTracker):
         self.folder = folder
         self.curves = folder / CURVES_FILE
         (folder / PANELS_FOLDER).mkdir(parents=True, exist_ok=True)
+        (folder / VALIDATION_FILE).touch()
 
     def log_metrics(self, values: dict[str, float], step: int) -> None:
         """Appends a row to the file of each group: what is reported rarely would leave holes in the others' rows."""
@@ -106,7 +113,7 @@ class FileTracker(SilentTracker):
         """Drops rows after ``step``; a new run (step 0) starts with empty files."""
         for path in self.folder.glob("*.csv"):
             rows = [] if step == 0 else _rows(path)
-            path.unlink()
+            path.write_text("")
             for row in rows:
                 if row["step"].isdigit() and int(row["step"]) <= step and None not in row.values():
                     _append(path, row)

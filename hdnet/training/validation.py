@@ -113,6 +113,16 @@ class HeldOutValidator:
             model.train(was_training)
         return {metric: float(np.mean([row[metric] for row in rows])) for metric in rows[0]}
 
+    def each(self, model: nn.Module) -> list[dict[str, float]]:
+        """Metrics of every person, in the order of :attr:`chosen`; the model has to be in evaluation mode.
+
+        Raises:
+            ModelError: If an answer is not finite; names the sample by its number.
+            DataError: As calling the object.
+        """
+        with torch.no_grad():
+            return list(self._rows(model))
+
     def _rows(self, model: nn.Module) -> Iterator[dict[str, float]]:
         device = next(model.parameters()).device
         for first in range(0, len(self.chosen), self.batch_size):

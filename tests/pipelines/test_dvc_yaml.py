@@ -10,7 +10,7 @@ PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text().replace("${data.folder}", PARAMS["data"]["folder"]))["stages"]
 ORDER = [
     "acquire", "validate", "pack", "train_normal", "predict_normals", "correspond", "train_depth", "train_hdnet",
-    "evaluate", "register",
+    "evaluate", "register", "promote",
 ]  # fmt: skip
 
 
@@ -46,7 +46,8 @@ def test_parameters_exist_and_runtime_is_none_of_them(name):
 
 def test_every_section_steers_a_stage():
     used = {parameter for stage in STAGES.values() for parameter in stage.get("params", [])}
-    assert used == set(PARAMS) - {"runtime"}
+    # `runtime` says how stages run, `tune` steers a command of its own.
+    assert used == set(PARAMS) - {"runtime", "tune"}
 
 
 def test_the_users_data_is_a_dependency_that_a_fresh_clone_has():

@@ -26,7 +26,14 @@ def test_curves_panels_and_resume(tmp_path):
     assert [(row["step"], row["loss"]) for row in rows(tracker)][-2:] == [("20", "0.05"), ("30", "0.1")]
 
     tracker.resume(0)
-    assert not tracker.curves.exists()
+    assert rows(tracker) == []
+
+
+def test_a_training_that_is_not_validated_has_an_empty_file_for_dvc(tmp_path):
+    tracker = FileTracker(tmp_path)
+    tracker.resume(0)
+    tracker.log_metrics({"loss": 1.0}, 1)
+    assert (tmp_path / "validation.csv").read_bytes() == b""
 
 
 def test_a_row_cut_off_by_a_crash_is_dropped(tmp_path):

@@ -10,6 +10,7 @@ from typing import Any
 from hdnet.data.files import read_json_object
 from hdnet.errors import DataError
 from hdnet.geometry import Camera
+from hdnet.photo_camera import camera_of_fov
 
 # The original's camera: 1111.6 pixels for a height of 1080 (quirk 21).
 DEFAULT_FOV_DEG = math.degrees(2 * math.atan(540 / 1111.6))
@@ -64,8 +65,7 @@ class Intrinsics:
         """
         values = self.known.get(sequence, self.known.get(""))
         if values is None:
-            focal_px = height / 2 / math.tan(math.radians(self.fov_deg) / 2)
-            return Camera(focal_px, focal_px, (width - 1) / 2, (height - 1) / 2)
+            return camera_of_fov(self.fov_deg, width, height)
         scale = 1.0
         if "width" in values:
             scale = width / values["width"]

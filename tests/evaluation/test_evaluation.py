@@ -11,7 +11,17 @@ import torch
 from torch import Tensor, nn
 
 from hdnet.errors import DataError, ModelError
-from hdnet.evaluation import METRICS, depth_metrics, evaluate, normal_metrics, predict_sample
+from hdnet.evaluation import (
+    ALL_METRICS,
+    DEPTH_METRICS,
+    DETAIL_METRICS,
+    NORMAL_METRICS,
+    depth_metrics,
+    detail_metrics,
+    evaluate,
+    normal_metrics,
+    predict_sample,
+)
 from hdnet.geometry import Camera
 from hdnet.inference import rotation_between
 from hdnet.models import DepthEstimator, HDNet, NormalEstimator
@@ -208,10 +218,11 @@ def test_summary_is_the_mean_over_samples_and_baselines_are_those_of_the_truth()
         ])[None])  # fmt: skip
         assert found.rows[i]["model"] == pytest.approx(
             depth_metrics(outputs[0, 0], item["depth"][0], mask)
-            | normal_metrics(outputs[0, 1:].permute(1, 2, 0), item["normals"].permute(1, 2, 0), mask),
+            | normal_metrics(outputs[0, 1:].permute(1, 2, 0), item["normals"].permute(1, 2, 0), mask)
+            | detail_metrics(outputs[0, 0], item["depth"][0], item["normals"].permute(1, 2, 0), mask, model.camera),
             rel=1e-5,
         )
-    for metric in METRICS:
+    for metric in ALL_METRICS:
         expected = sum(row["model"][metric] for row in found.rows) / 3
         assert found.summary["model"][metric] == pytest.approx(expected)
     gain = 1 - found.summary["model"]["depth_mae_mm"] / found.summary["flat_plane"]["depth_mae_mm"]
@@ -284,10 +295,13 @@ def test_json_markdown_and_tracker_say_the_same() -> None:
     assert flat["improvement/normal_mean_deg"] == document["improvement"]["normal_mean_deg"]
     assert len({line.count("|") for line in table}) == 1
     assert [line.split("|")[1].strip() for line in table[2:]] == [
-        "HDNet", "flat plane at the median", "camera-facing normal", "less error than the baseline",
+        "HDNet", "flat plane at the median", "inflated silhouette", "camera-facing normal",
+        "less error than the baseline",
     ]  # fmt: skip
-    cells = [cell.strip() for cell in table[2].split("|")[2:-1]]
-    assert float(cells[0]) == pytest.approx(flat["model/depth_mae_mm"], abs=0.05)
-    assert float(cells[3]) == pytest.approx(flat["model/normal_mean_deg"], abs=0.05)
-    assert [bool(cell.strip()) for cell in table[3].split("|")[2:-1]] == [True] * 3 + [False] * 5
-    assert [bool(cell.strip()) for cell in table[4].split("|")[2:-1]] == [False] * 3 + [True] * 5
+    cells = [[cell.strip() for cell in line.split("|")[2:-1]] for line in table]
+    column = dict(zip(ALL_METRICS, range(len(ALL_METRICS)), strict=True))
+    for metric in ("depth_mae_mm", "normal_mean_deg", "detail_edge_deg"):
+        assert float(cells[2][column[metric]]) == pytest.approx(flat[f"model/{metric}"], abs=0.05)
+    filled = [{metric for metric in ALL_METRICS if line[column[metric]]} for line in cells[2:6]]
+    everything = set(ALL_METRICS)
+    assert filled == [everything, {*DEPTH_METRICS, *DETAIL_METRICS}, everything, set(NORMAL_METRICS)]

@@ -1,0 +1,210 @@
+"""Measures the runtimes of `POST /depth` on this machine's processor and prints Markdown tables.
+
+    python benchmarks/inference.py                                        # made-up weights of width 64: time only
+    python benchmarks/inference.py --model models --data data/packed/heldout   # and accuracy against float32
+
+Runtimes take turns in one process. On a machine that others use, too, the ratio of processor time is the one to trust.
+"A whole request" is all that the service does for one picture but for HTTP: decoding, cutting out, the networks,
+mapping back, encoding. "torch" is the plain float32 service.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image
+
+from hdnet.commands import run_command
+from hdnet.data.batches import PreparedItems
+from hdnet.data.datasets import LabelledDataset
+from hdnet.data.packed import PackedLabelled
+from hdnet.errors import ModelError
+from hdnet.geometry import Camera
+from hdnet.inference import Predictor, Prepared, depth_millimetres, load_source
+from hdnet.models import DepthEstimator, HDNet, NormalEstimator
+from hdnet.pictures import decode_image, decode_iuv, decode_mask, encode_png
+from hdnet.runtimes import CPU_RUNTIMES, Difference, difference, make_runtime
+from hdnet.runtimes.probes import probe_inputs
+from hdnet.visualize import normal_picture
+
+PLAIN = CPU_RUNTIMES[0]
+
+
+class Milliseconds(NamedTuple):
+    """Of one call."""
+
+    processor: float
+    wall: float
+
+
+class Request(NamedTuple):
+    """The bytes of a form's parts."""
+
+    image: bytes
+    mask: bytes
+    iuv: bytes
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(description="Time and accuracy of the runtimes, as tables.")
+    parser.add_argument("--model", help="registry URI, folder or safetensors file (default: made-up weights)")
+    parser.add_argument("--width", type=int, default=64, help="width of made-up networks")
+    parser.add_argument("--data", type=Path, help="packed labelled people on whom accuracy is measured")
+    parser.add_argument("--people", type=int, default=8, help="how many of them")
+    parser.add_argument("--size", type=int, nargs=2, default=(1080, 1920), help="height and width of the photograph")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--repeats", type=int, default=5)
+    arguments = parser.parse_args()
+    run_command(lambda: measure(arguments))
+
+
+def measure(arguments: argparse.Namespace) -> None:
+    """Measures and prints everything."""
+    torch.set_num_threads(arguments.threads)
+    model = load_source(arguments.model)[0] if arguments.model else made_up(arguments.width)
+    runtimes: dict[str, Any] = {}
+    for name in CPU_RUNTIMES:
+        try:
+            runtimes[name] = make_runtime(name, model, arguments.threads)
+        except ModelError as error:
+            print(f"- {error}")
+    people = read_people(arguments.data, arguments.people) if arguments.data else probe_inputs(arguments.people, seed=9)
+    accuracy = compare(runtimes, people)
+    parts, prepared = request_parts(Predictor(model, threads=arguments.threads), arguments.size, arguments.repeats)
+    inputs = prepared.inputs_7hw[None]
+    times = in_turns({name: lambda r=runtime: r(inputs) for name, runtime in runtimes.items()}, arguments.repeats)
+    print_requests(times, sum(part.processor for part in parts.values()), accuracy)
+    print()
+    print_row("the rest of a request", "processor ms", "wall ms")
+    print("|---|---:|---:|")
+    for name, part in parts.items():
+        print_row(name, f"{part.processor:.0f}", f"{part.wall:.0f}")
+
+
+def made_up(width: int) -> HDNet:
+    """Untrained networks: what they say means nothing, and takes as long."""
+    torch.manual_seed(0)
+    depth_estimator = DepthEstimator(width, "unit", initial_depth_m=4.0)
+    torch.nn.init.normal_(depth_estimator.head.weight, std=0.01)
+    return HDNet(NormalEstimator(width, "unit"), depth_estimator, Camera.centred()).eval()
+
+
+def read_people(folder: Path, count: int) -> np.ndarray:
+    """(count, 7, 256, 256) of people spread over a packed folder."""
+    items = PreparedItems(LabelledDataset(PackedLabelled(folder)))
+    chosen = [items[k] for k in np.linspace(0, len(items) - 1, min(count, len(items))).astype(int)]
+    return np.stack(
+        [
+            torch.cat([torch.where(one["mask"], one["image"], 255.0), one["vui"].flip(0), one["mask"]]).numpy()
+            for one in chosen
+        ]
+    ).astype(np.float32)
+
+
+def compare(runtimes: dict[str, Any], people: np.ndarray) -> dict[str, list[Difference]]:
+    """Each runtime's difference from "torch", person by person."""
+    reference = runtimes[PLAIN](people)
+    found: dict[str, list[Difference]] = {}
+    for name, runtime in runtimes.items():
+        outputs = runtime(people)
+        each = zip(outputs, reference, people, strict=True)
+        found[name] = [difference(ours[None], plain[None], given[None, 6] > 0) for ours, plain, given in each]
+    return found
+
+
+def photograph(height: int, width: int, number: int = 0) -> Request:
+    """Made-up figure ``number`` in a large picture, as the files that a client would send."""
+    inputs_hw7 = probe_inputs(number + 1)[number].transpose(1, 2, 0).astype(np.uint8)
+    side = min(height, width)
+    large = [
+        np.asarray(Image.fromarray(np.ascontiguousarray(part)).resize((side, side), kind))
+        for part, kind in (
+            (inputs_hw7[..., :3], Image.Resampling.BILINEAR),
+            (inputs_hw7[..., 6] * 255, Image.Resampling.NEAREST),
+            (inputs_hw7[..., 5:2:-1], Image.Resampling.NEAREST),
+        )
+    ]
+    top, left = (height - side) // 2, (width - side) // 2
+    wide = [np.zeros((height, width, *part.shape[2:]), np.uint8) for part in large]
+    for whole, part in zip(wide, large, strict=True):
+        whole[top : top + side, left : left + side] = part
+    buffer = io.BytesIO()
+    Image.fromarray(wide[0]).save(buffer, "JPEG", quality=90)
+    return Request(buffer.getvalue(), encode_png(wide[1]), encode_png(wide[2]))
+
+
+def request_parts(predictor: Predictor, size: Sequence[int], repeats: int) -> tuple[dict[str, Milliseconds], Prepared]:
+    """What a request needs beside the networks, by part, and the prepared picture."""
+    request = photograph(*size)
+    pictures = decoded(request)
+    prepared = predictor.prepare(*pictures)
+    outputs = predictor.run([prepared])[0]
+    prediction = predictor.finish(prepared, outputs)
+
+    def encode() -> None:
+        encode_png(depth_millimetres(prediction.depth_m, prediction.mask))
+        encode_png(normal_picture(prediction.normals, prediction.mask))
+
+    calls: dict[str, Callable[[], object]] = {
+        "decode (JPEG, two PNG)": lambda: decoded(request),
+        "prepare": lambda: predictor.prepare(*pictures),
+        "finish": lambda: predictor.finish(prepared, outputs),
+        "encode (PNG of depth and normals)": encode,
+    }
+    return in_turns(calls, repeats), prepared
+
+
+def decoded(request: Request) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Picture, mask, IUV."""
+    return decode_image(request.image, "image"), decode_mask(request.mask, "mask"), decode_iuv(request.iuv, "iuv")
+
+
+def in_turns(calls: dict[str, Callable[[], object]], repeats: int) -> dict[str, Milliseconds]:
+    """Median processor time and wall time of each, after one call that does not count."""
+    found: dict[str, list[Milliseconds]] = {name: [] for name in calls}
+    for repeat in range(repeats + 1):
+        for name, call in calls.items():
+            processor, wall = time.process_time(), time.perf_counter()
+            call()
+            spent = Milliseconds(1e3 * (time.process_time() - processor), 1e3 * (time.perf_counter() - wall))
+            if repeat:
+                found[name].append(spent)
+    return {
+        name: Milliseconds(median(t.processor for t in spent), median(t.wall for t in spent))
+        for name, spent in found.items()
+    }
+
+
+def print_requests(times: dict[str, Milliseconds], rest_ms: float, accuracy: dict[str, list[Difference]]) -> None:
+    """The tables of the runtimes."""
+    print_row("runtime", "networks: processor ms", "wall ms", "against torch", "a whole request: processor ms", "ratio")
+    print("|---|---:|---:|---:|---:|---:|")
+    plain = times[PLAIN].processor
+    for name, spent in times.items():
+        whole, ratio = spent.processor + rest_ms, (plain + rest_ms) / (spent.processor + rest_ms)
+        networks = f"{spent.processor:.0f}", f"{spent.wall:.0f}", f"{plain / spent.processor:.2f} x"
+        print_row(name, *networks, f"{whole:.0f}", f"{ratio:.2f} x")
+    print()
+    print_row("runtime", "depth from float32, mm: mean, worst person", "normals, deg: mean, worst person")
+    print("|---|---:|---:|")
+    for name, found in accuracy.items():
+        depth, angle = [one.depth_mm for one in found], [one.normal_deg for one in found]
+        print_row(name, f"{np.mean(depth):.2f}, {max(depth):.2f}", f"{np.mean(angle):.2f}, {max(angle):.2f}")
+
+
+def print_row(*cells: str) -> None:
+    """A line of a Markdown table."""
+    print(f"| {' | '.join(cells)} |")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,81 @@
+"""How far a mean over samples could be off, had other samples been drawn: percentile bootstrap.
+
+Efron and Tibshirani, *An Introduction to the Bootstrap*, 1993, chapter 13.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from hdnet.errors import DataError
+
+# Numbers drawn at once, so that thousands of samples need no gigabytes.
+_DRAWN_AT_ONCE = 4_000_000
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean and where it may as well lie.
+
+    Attributes:
+        value: The mean over the samples.
+        low: Lower end.
+        high: Upper end.
+        level: Share of the resamples whose mean lies between the two.
+    """
+
+    value: float
+    low: float
+    high: float
+    level: float
+
+
+def bootstrap_mean(values: np.ndarray, level: float = 0.95, resamples: int = 2000, seed: int = 0) -> Interval:
+    """Mean over samples with a percentile bootstrap interval; the same seed gives the same interval.
+
+    Args:
+        values: (N,) one number a sample.
+        level: Share of the resamples inside the interval, between 0 and 1.
+        resamples: How many sets of N samples are drawn with replacement.
+        seed: Of the draws.
+
+    Raises:
+        DataError: There is no value, or one is not finite.
+        ValueError: The level or the number of resamples makes no sense.
+    """
+    values = np.asarray(values, dtype=np.float64)
+    if values.ndim != 1 or len(values) == 0 or not np.isfinite(values).all():
+        raise DataError(f"expected one finite number a sample, found an array of shape {values.shape}")
+    if not 0 < level < 1 or resamples < 1:
+        raise ValueError(f"expected a level between 0 and 1 and resamples >= 1, got {level} and {resamples}")
+    random = np.random.default_rng(seed)
+    rounds = max(1, _DRAWN_AT_ONCE // len(values))
+    means = [
+        values[random.integers(0, len(values), (min(rounds, resamples - done), len(values)))].mean(axis=1)
+        for done in range(0, resamples, rounds)
+    ]
+    low, high = np.quantile(np.concatenate(means), [(1 - level) / 2, (1 + level) / 2])
+    return Interval(float(values.mean()), float(low), float(high), level)
+
+
+def paired_difference(
+    ours: np.ndarray, theirs: np.ndarray, level: float = 0.95, resamples: int = 2000, seed: int = 0
+) -> Interval:
+    """Mean of ``ours - theirs`` on the same samples, which are drawn together; see :func:`bootstrap_mean`.
+
+    Args:
+        ours: (N,) one number a sample.
+        theirs: (N,) of the same samples in the same order.
+        level: See there.
+        resamples: See there.
+        seed: See there.
+
+    Raises:
+        DataError: There is no value, one is not finite, or the two have different lengths.
+    """
+    ours, theirs = np.asarray(ours, dtype=np.float64), np.asarray(theirs, dtype=np.float64)
+    if ours.shape != theirs.shape:
+        raise DataError(f"a paired difference needs the same samples, found {ours.shape} and {theirs.shape} values")
+    return bootstrap_mean(ours - theirs, level, resamples, seed)

@@ -1,0 +1,185 @@
+"""What was measured: every sample, the means, and how sure they are."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from hdnet.errors import DataError
+from hdnet.evaluation.confidence import Interval, bootstrap_mean
+from hdnet.evaluation.metrics import (
+    ALL_METRICS,
+    CAMERA_FACING,
+    ERRORS,
+    FLAT_PLANE,
+    HEADINGS,
+    MODEL,
+    TITLES,
+    metric_text,
+)
+
+FORMAT = "hdnet-evaluation"
+# Those whose interval goes to the tracker, too.
+HEADLINES = ("depth_mae_mm", "normal_mean_deg")
+
+Row = dict[str, dict[str, float]]
+
+
+@dataclass(frozen=True)
+class EvaluationResult:
+    """Metrics of every sample and their means.
+
+    Attributes:
+        names: Sample names.
+        rows: For every sample ``{"model": {...}, "flat_plane": {...}, ...}``: metrics by method. A method has the
+            metrics that make sense for it and that the data has a truth for.
+        data_sha256: Digest of all that was measured on, empty if unknown: names, pictures, IUV, masks, cameras, truth.
+        groups: For every sample the model's errors by body part and angle of view, see
+            :mod:`hdnet.evaluation.breakdown`; a sample has the groups that are seen in it.
+        notes: What a reader of the tables has to know about the data.
+    """
+
+    names: tuple[str, ...]
+    rows: tuple[Row, ...]
+    data_sha256: str = ""
+    groups: tuple[Row, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """The model and the baselines."""
+        return tuple(self.rows[0])
+
+    def values(self, metric: str, method: str = MODEL) -> np.ndarray:
+        """(N,) float64 of all samples, in the order of the names.
+
+        Raises:
+            DataError: The method has no such metric.
+        """
+        try:
+            return np.array([row[method][metric] for row in self.rows], dtype=np.float64)
+        except KeyError as error:
+            raise DataError(f"{method} has no metric {metric}: what it was measured on has no truth for it") from error
+
+    @property
+    def summary(self) -> Row:
+        """Mean over the samples, by method and metric."""
+        return {
+            method: {metric: float(self.values(metric, method).mean()) for metric in first}
+            for method, first in self.rows[0].items()
+        }
+
+    def summary_with_confidence(self, level: float = 0.95, resamples: int = 2000) -> dict[str, dict[str, Interval]]:
+        """Means with bootstrap intervals over the samples, by method and metric."""
+        return {
+            method: {metric: bootstrap_mean(self.values(metric, method), level, resamples) for metric in first}
+            for method, first in self.rows[0].items()
+        }
+
+    @property
+    def improvement(self) -> dict[str, float]:
+        """Share of the simple baseline's mean error that the model avoids: 0.25 = a quarter less, negative = more.
+
+        Depth is compared with the flat plane, normals with those that face the camera. A metric that is 0 for the
+        baseline is left out.
+        """
+        summary = self.summary
+        baseline = summary[FLAT_PLANE] | summary.get(CAMERA_FACING, {})
+        return {m: 1 - summary[MODEL][m] / baseline[m] for m in ERRORS if baseline.get(m, 0) > 0}
+
+    @property
+    def breakdown(self) -> Row:
+        """Mean over the samples in which a group is seen, by group and metric; ``samples`` counts them."""
+        names = dict.fromkeys(group for row in self.groups for group in row)
+        found: Row = {}
+        for group in names:
+            rows = [row[group] for row in self.groups if group in row]
+            metrics = dict.fromkeys(metric for row in rows for metric in row)
+            means = {m: float(np.mean([row[m] for row in rows if m in row])) for m in metrics}
+            found[group] = {**means, "samples": float(len(rows))}
+        return found
+
+    @property
+    def worst(self) -> tuple[int, ...]:
+        """Indices of all samples by depth MAE, the largest first."""
+        return tuple(int(i) for i in np.argsort(-self.values("depth_mae_mm"), kind="stable"))
+
+    @property
+    def best(self) -> tuple[int, ...]:
+        """Indices of all samples by depth MAE, the smallest first."""
+        return self.worst[::-1]
+
+    def metrics(self) -> dict[str, float]:
+        """All flat, for a tracker.
+
+        Returns:
+            ``model/depth_mae_mm``, ``flat_plane/depth_mae_mm``, ..., ``improvement/normal_mean_deg``;
+            ``model/depth_mae_mm/low`` and ``/high`` of the two main metrics, 95 % interval;
+            ``model/depth_mae_mm/part_torso``, ``model/normal_mean_deg/view_00_30``, ...
+        """
+        tables = {**self.summary, "improvement": self.improvement}
+        flat = {f"{method}/{metric}": value for method, row in tables.items() for metric, value in row.items()}
+        for metric in (m for m in HEADLINES if m in self.rows[0][MODEL]):
+            interval = bootstrap_mean(self.values(metric))
+            flat |= {f"{MODEL}/{metric}/low": interval.low, f"{MODEL}/{metric}/high": interval.high}
+        for group, row in self.breakdown.items():
+            flat |= {f"{MODEL}/{metric}/{group}": row[metric] for metric in HEADLINES if metric in row}
+        return flat
+
+    def to_json(self) -> str:
+        """Everything as JSON text; :meth:`from_json` reads it."""
+        rows: list[dict[str, Any]] = [{"name": name, **row} for name, row in zip(self.names, self.rows, strict=True)]
+        for row, groups in zip(rows, self.groups, strict=False):
+            row["groups"] = groups
+        intervals = {
+            method: {metric: [interval.low, interval.high] for metric, interval in row.items()}
+            for method, row in self.summary_with_confidence().items()
+        }
+        document = {
+            "format": FORMAT,
+            "samples": len(rows),
+            "data_sha256": self.data_sha256,
+            "notes": self.notes,
+            "summary": self.summary,
+            "interval_95": intervals,
+            "improvement": self.improvement,
+            "breakdown": self.breakdown,
+            "rows": rows,
+        }
+        return json.dumps(document, indent=2, allow_nan=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> EvaluationResult:
+        """The inverse of :meth:`to_json`.
+
+        Raises:
+            DataError: The text is something else.
+        """
+        try:
+            document: dict[str, Any] = json.loads(text)
+            if document["format"] != FORMAT:
+                raise ValueError(f"format is {document['format']!r}, expected {FORMAT!r}")
+            if not document["rows"]:
+                raise ValueError("it holds no sample")
+            names = tuple(row.pop("name") for row in document["rows"])
+            groups = tuple(row.pop("groups") for row in document["rows"] if "groups" in row)
+            rows = tuple(document["rows"])
+            return cls(names, rows, document["data_sha256"], groups, tuple(document["notes"]))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            what = f"no key {error}" if isinstance(error, KeyError) else str(error)
+            raise DataError(f"not the JSON of an evaluation ({what}); run `hdnet evaluate` again") from error
+
+    def to_markdown(self) -> str:
+        """A table: one line for the model and each baseline, one for the relative improvement."""
+        shown = [metric for metric in ALL_METRICS if any(metric in row for row in self.rows[0].values())]
+        lines = ["| | " + " | ".join(HEADINGS[metric] for metric in shown) + " |", "|---|" + "---:|" * len(shown)]
+        for method, row in self.summary.items():
+            cells = [metric_text(m, row[m]) if m in row else "" for m in shown]
+            lines.append(f"| {TITLES[method]} | " + " | ".join(cells) + " |")
+        gain = self.improvement
+        cells = [f"{100 * gain[m]:.0f} %" if m in gain else "" for m in shown]
+        lines.append("| less error than the baseline | " + " | ".join(cells) + " |")
+        return "\n".join(lines) + "\n"

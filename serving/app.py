@@ -3,37 +3,34 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
-import uvicorn
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
 from hdnet import __version__
-from serving import problems
+from serving import admin, logs, problems
+from serving.drift import Drift
 from serving.lane import Lane
 from serving.metrics import Metrics
-from serving.middleware import RequestMiddleware
-from serving.model_store import LoadPredictor, ModelStore, ResolveIdentity, load_predictor, resolve_identity
-from serving.routes import Service, make_router
+from serving.middleware import GuardMiddleware, RequestMiddleware
+from serving.model_source import ModelSource, model_source
+from serving.model_store import ModelStore
+from serving.routes import make_router
+from serving.security import ApiKeys, Cors
+from serving.server import Server
+from serving.service import Service
 from serving.settings import Settings
+from serving.site import add_page
 
-_SHUTDOWN_SPARE_S = 5
 
-
-def create_app(
-    settings: Settings | None = None,
-    load: LoadPredictor = load_predictor,
-    resolve: ResolveIdentity = resolve_identity,
-) -> FastAPI:
+def create_app(settings: Settings | None = None, source: ModelSource | None = None) -> FastAPI:
     """The service. It is live as soon as it runs and ready when its model is loaded, in the background.
 
     Args:
         settings: What an operator may set; from the environment if not given.
-        load: Makes a predictor of ``settings.model_uri``.
-        resolve: Tells which version a registry URI names at the moment.
+        source: Where models come from; what ``settings.model_uri`` names if not given.
     """
     settings = settings or Settings()
     metrics = Metrics()
@@ -48,23 +45,33 @@ def create_app(
     )
     app.state.service = Service(
         settings=settings,
-        store=ModelStore(settings.model_uri, settings.reload_interval_s, metrics, load, resolve),
-        lane=Lane(settings.queue_size, settings.deadline_s, metrics),
+        store=ModelStore(source or model_source(settings), settings.reload_interval_s, metrics),
+        lane=Lane(settings.queue_size, settings.deadline_s, metrics, settings.max_batch, settings.max_wait_ms),
         metrics=metrics,
+        drift=Drift(metrics.registry),
     )
-    app.add_middleware(RequestMiddleware, metrics=metrics, max_body_bytes=settings.max_body_bytes)
+    _add_layers(app, settings, metrics)
     problems.install(app)
     app.include_router(make_router(settings))
+    if settings.admin_token is not None:
+        app.include_router(admin.make_router(settings.admin_token))
+    add_page(app)
     return app
+
+
+def _add_layers(app: FastAPI, settings: Settings, metrics: Metrics) -> None:
+    """From the innermost to the outermost: what is refused inside still gets its headers outside."""
+    app.add_middleware(GuardMiddleware, max_body_bytes=settings.max_body_bytes)
+    if settings.api_keys:
+        app.add_middleware(ApiKeys, keys=settings.api_keys)
+    if settings.cors_origins:
+        app.add_middleware(Cors, origins=settings.cors_origins)
+    app.add_middleware(RequestMiddleware, metrics=metrics)
 
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     service: Service = app.state.service
-    if service.settings.threads is not None:
-        import torch
-
-        torch.set_num_threads(service.settings.threads)
     watcher = asyncio.create_task(service.store.watch())
     try:
         yield
@@ -79,15 +86,5 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 def run(settings: Settings | None = None) -> None:
     """Serves until interrupted; requests that are being worked on are finished first."""
     settings = settings or Settings()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    # The model store says once that the registry is away; every attempt of the HTTP client need not.
-    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
-    uvicorn.run(
-        create_app(settings),
-        host=settings.host,
-        port=settings.port,
-        log_config=None,
-        access_log=False,  # the service logs each request itself, with its id
-        server_header=False,
-        timeout_graceful_shutdown=int(settings.deadline_s) + _SHUTDOWN_SPARE_S,
-    )
+    logs.configure(settings.log_format)
+    Server(create_app(settings), settings).run()

@@ -11,56 +11,75 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from hdnet.errors import InputError
+from hdnet.people import count_people
 from hdnet.pictures import IuvOrder, decode_alpha, decode_image, decode_iuv, decode_mask
+from serving.cameras import CallerCamera, CameraFields, camera_of
 from serving.problems import Problem, part_problem
 
 ResultT = TypeVar("ResultT")
 
 
 @dataclass(frozen=True, eq=False)
+class Parts:
+    """What a caller sent of one picture.
+
+    Attributes:
+        image: The photograph.
+        mask: The mask; without one the photograph's transparency is the mask.
+        densepose: The DensePose map.
+        order: Its channel order.
+        camera: What the caller says about the camera.
+    """
+
+    image: BinaryIO
+    mask: BinaryIO | None
+    densepose: BinaryIO
+    order: IuvOrder
+    camera: CameraFields
+
+
+@dataclass(frozen=True, eq=False)
 class Pictures:
-    """One request's input, all of one size.
+    """One picture's input, all of one size.
 
     Attributes:
         image: (H, W, 3) uint8 RGB.
         mask: (H, W) bool, not empty.
         iuv: (H, W, 3) uint8 in the order I, U, V, with body parts inside the mask.
+        camera: The picture's camera and where it is known from.
     """
 
     image: np.ndarray
     mask: np.ndarray
     iuv: np.ndarray
+    camera: CallerCamera
 
 
-def decode_parts(
-    image: BinaryIO, mask: BinaryIO | None, densepose: BinaryIO, order: IuvOrder, max_pixels: int
-) -> Pictures:
-    """Reads the three parts and checks that they belong together.
+def decode_parts(parts: Parts, max_pixels: int) -> Pictures:
+    """Reads the parts and checks that they belong together.
 
     Args:
-        image: The photograph.
-        mask: The mask; without one the photograph's transparency is the mask.
-        densepose: The DensePose map.
-        order: Its channel order.
+        parts: Of one picture.
         max_pixels: Larger pictures are refused before they are decompressed.
 
     Raises:
         Problem: 422 with a code and the name of the part.
     """
-    image_data = image.read()
+    image_data, densepose_data = parts.image.read(), parts.densepose.read()
     rgb = _decode("image", image_data, max_pixels, lambda data: decode_image(data, "image", max_pixels))
-    if mask is not None:
-        person = _decode("mask", mask.read(), max_pixels, lambda data: decode_mask(data, "mask", max_pixels))
+    if parts.mask is not None:
+        person = _decode("mask", parts.mask.read(), max_pixels, lambda data: decode_mask(data, "mask", max_pixels))
     else:
         person = _mask_of_alpha(image_data, max_pixels)
     iuv = _decode(
         "densepose",
-        densepose.read(),
+        densepose_data,
         max_pixels,
-        lambda data: decode_iuv(data, "densepose", order, max_pixels),
+        lambda data: decode_iuv(data, "densepose", parts.order, max_pixels),
     )
     _check(rgb, person, iuv)
-    return Pictures(rgb, person, iuv)
+    height, width = person.shape
+    return Pictures(rgb, person, iuv, camera_of(parts.camera, image_data, width, height))
 
 
 def _decode(part: str, data: bytes, max_pixels: int, decode: Callable[[bytes], ResultT]) -> ResultT:
@@ -110,3 +129,10 @@ def _check(image: np.ndarray, mask: np.ndarray, iuv: np.ndarray) -> None:
     if not (iuv[..., 0][mask] > 0).any():
         detail = "no body part of the DensePose map lies inside the mask; expected both to show the same person"
         raise Problem(422, "mask_misses_person", detail, fields=["mask", "densepose"])
+    people = count_people(iuv[..., 0], mask)
+    if people > 1:
+        detail = (
+            f"the DensePose map shows {people} people inside the mask; expected one: send a mask of one person at a "
+            "time, with the same image and map"
+        )
+        raise Problem(422, "several_people", detail, fields=["mask", "densepose"])

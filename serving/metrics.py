@@ -6,7 +6,15 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+    generate_latest,
+)
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from hdnet.models.identity import ModelIdentity
@@ -20,6 +28,8 @@ class Metrics:
     content_type = CONTENT_TYPE_LATEST
 
     def __init__(self) -> None:
+        # A second series for each, which says nothing but when the process began.
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         self.requests = Counter(
@@ -27,9 +37,15 @@ class Metrics:
         )
         self.stage_seconds = Histogram(
             "hdnet_stage_seconds",
-            "Time of POST /depth by stage: decode, wait (for the lane), infer, encode, total.",
+            "Time of POST /depth by stage: decode, prepare, wait (for the lane), infer, finish, encode, total.",
             ["stage"],
             buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self.batch_size = Histogram(
+            "hdnet_batch_size",
+            "Pictures that shared a pass of the networks.",
+            buckets=(1, 2, 4, 8, 16, 32),
             registry=self.registry,
         )
         self.in_flight = Gauge("hdnet_requests_in_flight", "Requests being answered.", registry=self.registry)
@@ -49,8 +65,19 @@ class Metrics:
             ["name", "version", "alias", "run_id"],
             registry=self.registry,
         )
+        self.model_origin = Gauge(
+            "hdnet_model_origin", "1 for where the model in service is from.", ["origin"], registry=self.registry
+        )
         self.model_loads = Counter(
-            "hdnet_model_loads", "Attempts to load a model.", ["outcome"], registry=self.registry
+            "hdnet_model_loads",
+            "Attempts to load a model: loaded, failed, or cached (the last good one, without the registry).",
+            ["outcome"],
+            registry=self.registry,
+        )
+        self.source_answered = Gauge(
+            "hdnet_model_source_answered_seconds",
+            "Unix time at which the registry last said which version is wanted.",
+            registry=self.registry,
         )
 
     @contextmanager
@@ -62,9 +89,11 @@ class Metrics:
         finally:
             self.stage_seconds.labels(name).observe(time.perf_counter() - start)
 
-    def set_model(self, name: str, identity: ModelIdentity | None) -> None:
+    def set_model(self, name: str, identity: ModelIdentity | None, origin: str) -> None:
         """Replaces the model that ``hdnet_model_info`` names."""
         self.model.clear()
+        self.model_origin.clear()
+        self.model_origin.labels(origin).set(1)
         labels = (identity.version, identity.alias or "", identity.run_id) if identity else ("", "", "")
         self.model.labels(name, *labels).set(1)
 

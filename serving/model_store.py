@@ -5,64 +5,48 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-import os
-from collections.abc import Callable
+import threading
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from pathlib import PurePath
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from functools import partial
+from typing import Literal
 
 import numpy as np
 
 from hdnet.errors import HDNetError, ModelError
 from hdnet.models.identity import ModelIdentity
 from serving.metrics import Metrics
+from serving.model_source import ModelSource, PredictorLike
 from serving.problems import Problem
-
-if TYPE_CHECKING:
-    from hdnet.inference import Prediction
 
 logger = logging.getLogger("hdnet.serving")
 
-REGISTRY_SCHEME = "models:/"
+Origin = Literal["registry", "cache", "file"]
+
 _LOADING_RETRY_S = 5.0
-# Nothing from a registry may run code here. MLflow 3.17 reads the first name, 3.18 the second.
-_REFUSALS = ("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "MLFLOW_ALLOW_MODEL_CODE_EXECUTION")
-# A registry that is down must not hold the loader for the 15 minutes of MLflow's own retries.
-_MLFLOW_DEFAULTS = {
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-}
-
-
-class PredictorLike(Protocol):
-    """What the service needs of :class:`hdnet.inference.Predictor`."""
-
-    @property
-    def identity(self) -> ModelIdentity | None:
-        """Which registered model this is; None for a file."""
-
-    def infer(self, image: np.ndarray, mask: np.ndarray, iuv: np.ndarray) -> Prediction:
-        """Depth and normals of one picture."""
-
-
-LoadPredictor = Callable[[str], PredictorLike]
-ResolveIdentity = Callable[[str], ModelIdentity]
+# So long a registry may be silent at the start before the last good model is taken. MLflow itself waits
+# almost two minutes for a database.
+_PATIENCE_S = 10.0
 
 
 @dataclass(frozen=True, eq=False)
 class ServedModel:
-    """A model that passed its self-check."""
+    """A model that passed its self-check.
+
+    Attributes:
+        name: Registered name, or that of the file or folder.
+        predictor: Computes with it.
+        identity: The version in the registry; None for a model from a file.
+        origin: Where it is from; ``cache`` as long as the registry has not confirmed it.
+        since: When it was loaded.
+    """
 
     name: str
     predictor: PredictorLike
-
-    @property
-    def identity(self) -> ModelIdentity | None:
-        """The version in the registry; None for a model from a file."""
-        return self.predictor.identity
+    identity: ModelIdentity | None
+    origin: Origin
+    since: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     def headers(self) -> dict[str, str]:
         """The identity as response headers; what is unknown has none."""
@@ -74,25 +58,38 @@ class ServedModel:
         return {name: value for name, value in headers.items() if value}
 
 
+@dataclass(frozen=True)
+class Look:
+    """What one look at the source came to.
+
+    Attributes:
+        loaded: Whether a model was loaded.
+        failure: Why not the one that was wanted, in one line; empty if all is as it should be.
+    """
+
+    loaded: bool
+    failure: str = ""
+
+
 class ModelStore:
     """Holds the model in service.
 
     Args:
-        uri: Source that :meth:`hdnet.inference.Predictor.load` takes.
-        interval_s: Seconds between two looks at the registry, and between attempts to load.
+        source: Where models come from.
+        interval_s: Seconds between two looks at the source, and between attempts to load.
         metrics: Where the model and the attempts are counted.
-        load: Makes a predictor of a source.
-        resolve: Tells which version a registry URI names at the moment.
+        patience_s: Seconds that the registry may be silent at the start before the last good model is taken.
     """
 
     def __init__(
-        self, uri: str, interval_s: float, metrics: Metrics, load: LoadPredictor, resolve: ResolveIdentity
+        self, source: ModelSource, interval_s: float, metrics: Metrics, patience_s: float = _PATIENCE_S
     ) -> None:
-        self.uri, self.interval_s = uri, interval_s
-        self._metrics, self._load, self._resolve = metrics, load, resolve
+        self.source, self.interval_s, self.patience_s = source, interval_s, patience_s
+        self._metrics = metrics
         self._current: ServedModel | None = None
-        self._attempted = False
-        self._refused: tuple[str, str] | None = None
+        self._turn = threading.Lock()
+        self._answered = self._attempted = False
+        self._refused: ModelIdentity | None = None
         self._last_failure = ""
         self._loader = ThreadPoolExecutor(1, thread_name_prefix="hdnet-loader")
 
@@ -120,64 +117,115 @@ class ModelStore:
     async def watch(self) -> None:
         """Loads the model, then keeps looking for a newer one, until cancelled."""
         loop = asyncio.get_running_loop()
+        first = loop.run_in_executor(self._loader, self.refresh)
+        await asyncio.wait({first}, timeout=self.patience_s)
+        if not self._answered and not first.done():
+            await asyncio.to_thread(self._take_last_good)
+        await first
         while True:
-            await loop.run_in_executor(self._loader, self.refresh)
             await asyncio.sleep(self.interval_s)
+            await loop.run_in_executor(self._loader, self.refresh)
+
+    async def reload(self) -> Look:
+        """A look at once, which also tries again what failed its self-check, and reads a file anew."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._loader, partial(self.refresh, again=True))
 
     def close(self) -> None:
         """Ends the loader's thread, after what it is at."""
         self._loader.shutdown(wait=True, cancel_futures=True)
 
-    def refresh(self) -> None:
-        """One look: loads and exchanges the model if there is none or its alias names another version.
+    def refresh(self, again: bool = False) -> Look:
+        """One look: loads and exchanges the model if there is none, or another version is wanted.
 
-        Whatever fails, the model in service stays. A version that fails its self-check is not tried again
-        until the alias moves; a registry or download that fails is tried again at the next look.
+        Whatever fails, the model in service stays; if there is none, the last good one of the cache is taken. A
+        version that fails its self-check is not tried again until another is wanted; a registry or download that fails
+        is tried again at the next look.
+
+        Args:
+            again: Try again what was refused, and read a file anew.
         """
         try:
-            self._refresh()
-        except HDNetError as error:
-            self._report(str(error))
-        except Exception:
-            logger.exception("looking for model %s failed", self.uri)
-            self._metrics.model_loads.labels("failed").inc()
+            look = Look(self._exchange(again))
+            self._last_failure = ""
+        except Exception as error:  # noqa: BLE001 - the watch goes on, whatever a registry or a model does
+            look = Look(False, self._report(error))
+            if self._current is None:
+                self._take_last_good()
         finally:
             self._attempted = True
+        return look
 
-    def _refresh(self) -> None:
-        wanted: tuple[str, str] | None = None
-        if self.uri.startswith(REGISTRY_SCHEME):
-            found = self._resolve(self.uri)
-            wanted = (found.name, found.version)
-            serving = self._current.identity if self._current else None
-            if wanted == self._refused or (serving and wanted == (serving.name, serving.version)):
-                return
-        elif self._current is not None:
-            return
-        predictor = self._load(self.uri)
-        identity = predictor.identity
-        name = identity.name if identity else PurePath(self.uri).name
+    def _exchange(self, again: bool) -> bool:
+        """Whether a model was loaded."""
+        wanted, current = self.source.resolve(), self._current
+        self._answered = True
+        self._metrics.source_answered.set_to_current_time()
+        if current is not None and current.identity == wanted:
+            if current.origin == "cache":
+                self._serve(replace(current, origin="registry"))
+            if wanted is not None or not again:
+                return False
+        if wanted is not None and wanted == self._refused and not again:
+            return False
+        predictor, identity = self.source.load()
         try:
             self_check(predictor)
         except Exception:
-            self._refused = (identity.name, identity.version) if identity else None
+            self._refused = identity
             raise
-        self._current = ServedModel(name, predictor)
-        self._refused, self._last_failure = None, ""
-        self._metrics.set_model(name, identity)
+        self._refused = None
+        name = identity.name if identity else self.source.name
+        self._serve(ServedModel(name, predictor, identity, "registry" if identity else "file"))
         self._metrics.model_loads.labels("loaded").inc()
-        logger.info("model in service: %s %s", name, identity or "")
+        if identity is not None:
+            self._keep(identity)
+        return True
 
-    def _report(self, failure: str) -> None:
+    def _serve(self, model: ServedModel, only_if_none: bool = False) -> None:
+        with self._turn:
+            if only_if_none and self._current is not None:
+                return
+            self._current = model
+            self._metrics.set_model(model.name, model.identity, model.origin)
+        version = f"version {model.identity.version}" if model.identity else ""
+        logger.info("model in service: %s %s from the %s", model.name, version, model.origin)
+
+    def _keep(self, identity: ModelIdentity) -> None:
+        try:
+            self.source.keep(identity)
+        except HDNetError as error:
+            logger.warning("the model serves, but will not after a restart while the registry is away: %s", error)
+
+    def _take_last_good(self) -> None:
+        try:
+            kept = self.source.load_last_good()
+            if kept is None:
+                return
+            predictor, identity = kept
+            self_check(predictor)
+        except Exception:
+            logger.exception("the last good model cannot be taken from the cache")
+            return
+        # In the meantime the registry may have answered after all.
+        self._serve(ServedModel(identity.name, predictor, identity, "cache"), only_if_none=True)
+        self._metrics.model_loads.labels("cached").inc()
+
+    def _report(self, error: Exception) -> str:
+        """Counts and logs a failure, an unchanged one once and not at every look."""
         self._metrics.model_loads.labels("failed").inc()
-        if failure != self._last_failure:  # once, not at every look
+        expected = isinstance(error, HDNetError)
+        failure = str(error) if expected else f"unexpected {type(error).__name__}, see the service's log"
+        if failure != self._last_failure:
             self._last_failure = failure
             kept = "the model in service stays" if self._current else f"next attempt in {self.interval_s:g} s"
-            logger.warning("model %s not loaded (%s): %s", self.uri, kept, failure)
+            trace = None if expected else error
+            logger.warning("model %s not loaded (%s): %s", self.source.uri, kept, failure, exc_info=trace)
+        return failure
 
 
 def self_check(predictor: PredictorLike) -> None:
-    """One small forward pass; it also warms the model up.
+    """One small picture through the whole predictor; it also warms the model up.
 
     Raises:
         ModelError: If depth or normals are missing or not finite.
@@ -187,32 +235,9 @@ def self_check(predictor: PredictorLike) -> None:
     mask = ((x - 31.5) / 20) ** 2 + ((y - 47.5) / 40) ** 2 < 1
     image = np.where(mask[..., None], np.stack([x * 3, y * 2, x + y], axis=-1), 255).astype(np.uint8)
     iuv = np.where(mask[..., None], np.stack([1 + y // 4 % 24, x * 4 % 256, y * 2 % 256], axis=-1), 0).astype(np.uint8)
-    prediction = predictor.infer(image, mask, iuv)
+    prepared = predictor.prepare(image, mask, iuv)
+    prediction = predictor.finish(prepared, predictor.run([prepared])[0])
     if not prediction.mask.any():
         raise ModelError("the model failed its self-check: it predicts nothing for the test picture")
     if not (np.isfinite(prediction.depth_m).all() and np.isfinite(prediction.normals).all()):
         raise ModelError("the model failed its self-check: depth or normals of the test picture are not finite")
-
-
-def load_predictor(uri: str) -> PredictorLike:
-    """The default ``load``: :meth:`hdnet.inference.Predictor.load`, with code from the registry refused."""
-    prepare_mlflow()
-    from hdnet.inference import Predictor
-
-    return Predictor.load(uri)
-
-
-def resolve_identity(uri: str) -> ModelIdentity:
-    """The default ``resolve``: :func:`hdnet.registry.resolve`."""
-    prepare_mlflow()
-    from hdnet.registry import resolve
-
-    return resolve(uri)
-
-
-def prepare_mlflow() -> None:
-    """Sets MLflow's environment before its first import: no pickle, no code from models, short retries."""
-    for name in _REFUSALS:
-        os.environ[name] = "false"
-    for name, value in _MLFLOW_DEFAULTS.items():
-        os.environ.setdefault(name, value)

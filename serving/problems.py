@@ -12,6 +12,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from hdnet.errors import InputError, ModelError
 from serving.schemas import ProblemBody
@@ -21,6 +22,8 @@ logger = logging.getLogger("hdnet.serving")
 PROBLEM_TYPE = "application/problem+json"
 
 _CODES = {400: "malformed_request", 404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}
+# RFC 9110's names, which older Pythons do not know; 499 is what proxies write into their logs.
+_TITLES = {413: "Content Too Large", 422: "Unprocessable Content", 499: "Client Closed Request"}
 _DETAILS = {
     404: "there is nothing at this address; POST pictures to /depth, the page to try it is at /",
     413: "the request body is larger than this service accepts; send smaller or better compressed pictures",
@@ -50,53 +53,71 @@ class Problem(Exception):  # noqa: N818 - the RFC's own word
         self.status, self.code, self.detail = status, code, detail
         self.headers, self.members = dict(headers or {}), members
 
-    def response(self, path: str, request_id: str) -> Response:
-        """The answer to a request at ``path``."""
+    def body(self, path: str, request_id: str) -> dict[str, Any]:
+        """The JSON object of a request at ``path``."""
         body = ProblemBody(
             type=f"urn:hdnet:problem:{self.code}",
-            title=HTTPStatus(self.status).phrase,
+            title=_TITLES.get(self.status) or HTTPStatus(self.status).phrase,
             status=self.status,
             detail=self.detail,
             instance=quote(path),
             code=self.code,
             request_id=request_id,
         )
-        content = {**body.model_dump(), **self.members}
+        return {**body.model_dump(), **self.members}
+
+    def response(self, path: str, request_id: str) -> Response:
+        """The answer to a request at ``path``."""
         headers = {**self.headers, "X-Problem-Code": self.code}
-        return JSONResponse(content, self.status, headers=headers, media_type=PROBLEM_TYPE)
+        return JSONResponse(self.body(path, request_id), self.status, headers=headers, media_type=PROBLEM_TYPE)
+
+
+def client_gone() -> Problem:
+    """Nobody receives it, but log and metrics say so."""
+    return Problem(499, "client_gone", "the client closed the connection before the answer was ready")
 
 
 def install(app: FastAPI) -> None:
     """Makes every exception that an endpoint may raise a problem; unexpected ones are the middleware's."""
-    app.add_exception_handler(Problem, _on_problem)
-    app.add_exception_handler(InputError, _on_input_error)
-    app.add_exception_handler(ModelError, _on_model_error)
+    for kind in (Problem, InputError, ModelError):
+        app.add_exception_handler(kind, _on_work_error)
     app.add_exception_handler(RequestValidationError, _on_validation_error)
     app.add_exception_handler(HTTPException, _on_http_exception)
 
 
 def _answer(request: Request, problem: Problem) -> Response:
-    return problem.response(request.scope["path"], request.state.request_id)
+    response = problem.response(request.scope["path"], request.state.request_id)
+    response.headers.update(getattr(request.state, "model_headers", {}))
+    return response
 
 
-async def _on_problem(request: Request, error: Exception) -> Response:
-    assert isinstance(error, Problem)
-    return _answer(request, error)
+def problem_of(error: Exception) -> Problem | None:
+    """What an exception of the work on a picture says to the caller; None for one that nobody expected."""
+    if isinstance(error, Problem):
+        return error
+    if isinstance(error, InputError):
+        return Problem(422, "unusable_input", str(error))
+    if isinstance(error, ModelError):
+        return Problem(500, "model_failed", str(error))
+    return None
 
 
-async def _on_input_error(request: Request, error: Exception) -> Response:
-    return _answer(request, Problem(422, "unusable_input", str(error)))
-
-
-async def _on_model_error(request: Request, error: Exception) -> Response:
-    logger.error("request %s: %s", request.state.request_id, error)
-    return _answer(request, Problem(500, "model_failed", str(error)))
+async def _on_work_error(request: Request, error: Exception) -> Response:
+    problem = problem_of(error)
+    assert problem is not None
+    if problem.status == 500:
+        logger.error("request %s: %s", request.state.request_id, error)
+    return _answer(request, problem)
 
 
 async def _on_http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
+    if isinstance(error.__cause__, ClientDisconnect):
+        return _answer(request, client_gone())
     status = error.status_code
     detail = _DETAILS.get(status, error.detail)
+    if status == 400:
+        detail = f"the form cannot be parsed ({detail}); send it as curl -F PART=@FILE does"
     if status == 405:
         allowed = (error.headers or {}).get("Allow", "another method")
         detail = f"{request.method} is not possible at {request.url.path}; use {allowed}"
@@ -112,10 +133,10 @@ def part_problem(errors: Sequence[Mapping[str, Any]], found: list[str]) -> Probl
     """The problem of a form whose parts are missing or are texts instead of files.
 
     Args:
-        errors: FastAPI's validation errors; the last item of ``loc`` names the part.
+        errors: FastAPI's validation errors.
         found: Names of the parts that the form has.
     """
-    missing = [str(error["loc"][-1]) for error in errors if error["type"] == "missing"]
+    missing = [_part_of(error) for error in errors if error["type"] == "missing"]
     # The client wrote these names: one line, and not a long one.
     names = ", ".join(repr(name[:40])[1:-1] for name in found[:8])
     listed = f"found {names or 'no parts'}"
@@ -123,11 +144,15 @@ def part_problem(errors: Sequence[Mapping[str, Any]], found: list[str]) -> Probl
         wanted = "; ".join(f"'{name}' ({_PART_HINTS.get(name, 'a file')})" for name in missing)
         detail = f"the form lacks the part {wanted}; {listed}"
         return Problem(422, "missing_part", detail, fields=missing)
-    field, kind = str(errors[0]["loc"][-1]), errors[0]["type"]
+    field, kind = _part_of(errors[0]), errors[0]["type"]
     if kind == "value_error":
         detail = f"the part '{field}' is a text, not a file; {listed}; send it as curl -F {field}=@FILE does"
         return Problem(422, "part_not_a_file", detail, fields=[field])
-    expected = f"expected {errors[0].get('ctx', {}).get('expected', 'another value')}"
-    return Problem(
-        422, "invalid_field", f"the part '{field}' has a value that is not known; {expected}", fields=[field]
-    )
+    value = repr(errors[0].get("input"))[:40]
+    message = str(errors[0]["msg"]).replace("Input should be", "expected", 1)
+    return Problem(422, "invalid_field", f"the part '{field}' is {value}: {message}", fields=[field])
+
+
+def _part_of(error: Mapping[str, Any]) -> str:
+    """The part that an error is about: ``loc`` is ("body", part), with an index where there may be several."""
+    return str(error["loc"][1])

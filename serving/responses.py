@@ -6,21 +6,44 @@ import base64
 import io
 import zipfile
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 import numpy as np
 
+from hdnet.inference import Prediction, depth_millimetres
 from hdnet.pictures import encode_png
 from hdnet.visualize import normal_picture
 from serving.model_store import ServedModel
-from serving.schemas import CameraBody, DepthBody, DepthStatistics, ModelBody, SizeBody
-
-if TYPE_CHECKING:
-    from hdnet.inference import Prediction
+from serving.schemas import CameraBody, CameraSource, DepthBody, DepthFigures, DepthStatistics, ModelBody, SizeBody
 
 JSON, PNG, NPZ, GLB = "application/json", "image/png", "application/x-npz", "model/gltf-binary"
 
-Encoder = Callable[["Prediction", ServedModel, str], bytes]
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """A prediction and what else an answer says.
+
+    Attributes:
+        prediction: Depth and normals.
+        model: Whose they are.
+        camera_source: Where the prediction's camera is known from.
+        request_id: The request's.
+    """
+
+    prediction: Prediction
+    model: ServedModel
+    camera_source: CameraSource
+    request_id: str
+
+    def headers(self) -> dict[str, str]:
+        """Model and camera as response headers."""
+        # A structured-field dictionary (RFC 9651).
+        fx, fy, cx, cy = (f"{value:.3f}" for value in self.prediction.camera.pixel_intrinsics())
+        camera = f"fx={fx}, fy={fy}, cx={cx}, cy={cy}, source={self.camera_source}"
+        return {**self.model.headers(), "X-Camera": camera}
+
+
+Encoder = Callable[[Answer], bytes]
 
 
 def model_body(model: ServedModel) -> ModelBody:
@@ -32,12 +55,8 @@ def model_body(model: ServedModel) -> ModelBody:
 
 
 def depth_png(prediction: Prediction) -> bytes:
-    """16-bit PNG: depth in whole millimetres, 0 = background.
-
-    Inside the mask the values are held in 1..65535, so that no predicted pixel turns into background.
-    """
-    millimetres = np.clip(np.rint(prediction.depth_m * 1000.0), 1, 65535)
-    return encode_png(np.where(prediction.mask, millimetres, 0).astype(np.uint16))
+    """16-bit PNG: depth in whole millimetres, 0 = background."""
+    return encode_png(depth_millimetres(prediction.depth_m, prediction.mask))
 
 
 def normals_png(prediction: Prediction) -> bytes:
@@ -45,12 +64,14 @@ def normals_png(prediction: Prediction) -> bytes:
     return encode_png(normal_picture(prediction.normals, prediction.mask))
 
 
-def _json(prediction: Prediction, model: ServedModel, request_id: str) -> bytes:
+def depth_figures(answer: Answer) -> DepthFigures:
+    """Size, statistics and camera."""
+    prediction = answer.prediction
     height, width = prediction.depth_m.shape
     depth_m = prediction.depth_m[prediction.mask]
-    body = DepthBody(
-        request_id=request_id,
-        model=model_body(model),
+    return DepthFigures(
+        request_id=answer.request_id,
+        model=model_body(answer.model),
         size=SizeBody(width=width, height=height),
         unit="m",
         depth=DepthStatistics(
@@ -59,18 +80,21 @@ def _json(prediction: Prediction, model: ServedModel, request_id: str) -> bytes:
             max=float(depth_m.max()),
             mask_pixels=int(depth_m.size),
         ),
-        depth_png=base64.b64encode(depth_png(prediction)).decode("ascii"),
-        normals_png=base64.b64encode(normals_png(prediction)).decode("ascii"),
-        camera=CameraBody(**prediction.camera.to_dict()),
+        camera=CameraBody(**prediction.camera.to_dict(), source=answer.camera_source),
     )
-    return body.model_dump_json().encode()
 
 
-def _png(prediction: Prediction, model: ServedModel, request_id: str) -> bytes:  # noqa: ARG001
-    return depth_png(prediction)
+def depth_body(answer: Answer) -> DepthBody:
+    """The JSON answer, with both maps as pictures."""
+    return DepthBody(
+        **dict(depth_figures(answer)),
+        depth_png=base64.b64encode(depth_png(answer.prediction)).decode("ascii"),
+        normals_png=base64.b64encode(normals_png(answer.prediction)).decode("ascii"),
+    )
 
 
-def _npz(prediction: Prediction, model: ServedModel, request_id: str) -> bytes:  # noqa: ARG001
+def npz(prediction: Prediction) -> bytes:
+    """NumPy's archive with ``depth_m``, ``normals`` (float32) and ``mask`` (bool)."""
     arrays = {
         "depth_m": prediction.depth_m.astype(np.float32),
         "normals": prediction.normals.astype(np.float32),
@@ -85,9 +109,10 @@ def _npz(prediction: Prediction, model: ServedModel, request_id: str) -> bytes: 
     return buffer.getvalue()
 
 
-def _glb(prediction: Prediction, model: ServedModel, request_id: str) -> bytes:  # noqa: ARG001
-    return prediction.mesh().to_glb()
-
-
 # In order of preference where the client leaves the choice to us.
-ENCODERS: dict[str, Encoder] = {JSON: _json, PNG: _png, NPZ: _npz, GLB: _glb}
+ENCODERS: dict[str, Encoder] = {
+    JSON: lambda answer: depth_body(answer).model_dump_json().encode(),
+    PNG: lambda answer: depth_png(answer.prediction),
+    NPZ: lambda answer: npz(answer.prediction),
+    GLB: lambda answer: answer.prediction.mesh().to_glb(),
+}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -32,31 +33,47 @@ class DepthStatistics(BaseModel):
     mask_pixels: int = Field(description="Pixels that have a depth.", examples=[412345])
 
 
+CameraSource = Literal["given", "fov", "exif", "assumed"]
+
+
 class CameraBody(BaseModel):
     """Pinhole camera of depth and normals: frame_x = scale * x + origin_x, intrinsics in frame pixels."""
 
-    fx: float
-    fy: float
-    cx: float
-    cy: float
-    origin_x: float
-    origin_y: float
-    scale: float
+    fx: float = Field(examples=[1480.0])
+    fy: float = Field(examples=[1480.0])
+    cx: float = Field(examples=[539.5])
+    cy: float = Field(examples=[959.5])
+    origin_x: float = Field(examples=[0.0])
+    origin_y: float = Field(examples=[0.0])
+    scale: float = Field(examples=[1.0])
+    source: CameraSource = Field(
+        description="Where it is from: given (fx ...), fov (fov_deg), exif (the photograph's focal length), or assumed "
+        "(the model's focal length, looking at the middle of the person).",
+        examples=["exif"],
+    )
 
 
-class DepthBody(BaseModel):
-    """The answer of ``POST /depth`` as JSON."""
+class DepthFigures(BaseModel):
+    """What is known of one picture beside its maps."""
 
-    request_id: str
+    request_id: str = Field(examples=["order-7"])
     model: ModelBody
     size: SizeBody
     unit: Literal["m"] = Field("m", description="Unit of the depth statistics.")
     depth: DepthStatistics
-    depth_png: str = Field(description="Base64 of a 16-bit PNG: depth in millimetres, 0 = background.")
-    normals_png: str = Field(
-        description="Base64 of an 8-bit PNG: R = (1 - nx) / 2, G = (1 - ny) / 2, B = -nz, white background."
-    )
     camera: CameraBody
+
+
+class DepthBody(DepthFigures):
+    """The answer of ``POST /depth`` as JSON."""
+
+    depth_png: str = Field(
+        description="Base64 of a 16-bit PNG: depth in millimetres, 0 = background.", examples=["iVBORw0KGgo="]
+    )
+    normals_png: str = Field(
+        description="Base64 of an 8-bit PNG: R = (1 - nx) / 2, G = (1 - ny) / 2, B = -nz, white background.",
+        examples=["iVBORw0KGgo="],
+    )
 
 
 class VersionBody(BaseModel):
@@ -64,7 +81,21 @@ class VersionBody(BaseModel):
 
     package: Literal["hdnet"] = "hdnet"
     version: str = Field(examples=["0.1.0"])
-    model: ModelBody | None = Field(description="The model in service, null while there is none.")
+    model: ModelBody | None = Field(None, description="The model in service, null while there is none.")
+    origin: Literal["registry", "cache", "file"] | None = Field(
+        None,
+        description="Where it is from; cache: the last good one, as long as the registry has not confirmed it.",
+        examples=["registry"],
+    )
+    runtime: str | None = Field(None, description="What runs its networks.", examples=["openvino-bf16"])
+    since: datetime | None = Field(None, description="When it was loaded.", examples=["2026-05-01T12:00:00Z"])
+
+
+class ReloadBody(BaseModel):
+    """The answer of ``POST /admin/reload``."""
+
+    loaded: bool = Field(description="False if the model in service is the one that is wanted.")
+    model: ModelBody
 
 
 class LiveBody(BaseModel):
@@ -88,7 +119,51 @@ class ProblemBody(BaseModel):
     type: str = Field(description="urn:hdnet:problem:CODE", examples=["urn:hdnet:problem:missing_part"])
     title: str = Field(examples=["Unprocessable Content"])
     status: int = Field(examples=[422])
-    detail: str = Field(description="What was found, what is expected, what to do.")
+    detail: str = Field(
+        description="What was found, what is expected, what to do.",
+        examples=["the form lacks the part 'densepose' (the DensePose map of the image as PNG); found image, mask"],
+    )
     instance: str = Field(description="Path of the request.", examples=["/depth"])
     code: str = Field(description="Stable name of the problem, for programs.", examples=["missing_part"])
-    request_id: str = Field(description="The request's X-Request-Id.")
+    request_id: str = Field(description="The request's X-Request-Id.", examples=["order-7"])
+
+
+class BatchResult(BaseModel):
+    """One picture of a batch that has depth."""
+
+    index: int = Field(description="Place of the picture in the request, from 0.", examples=[0])
+    status: Literal[200] = 200
+    result: DepthBody
+
+
+class BatchFile(BaseModel):
+    """One picture of a batch that has depth, in the ``results.json`` of a ZIP answer."""
+
+    index: int
+    status: Literal[200] = 200
+    file: str = Field(description="Name of its NPZ in the archive.", examples=["0000.npz"])
+    result: DepthFigures
+
+
+class BatchProblem(BaseModel):
+    """One picture of a batch that has none."""
+
+    index: int = Field(description="Place of the picture in the request, from 0.", examples=[1])
+    status: int = Field(description="The status that the picture would have got alone.", examples=[422])
+    problem: ProblemBody
+
+
+class BatchBody(BaseModel):
+    """The answer of ``POST /depth/batch`` as JSON: one result or problem a picture, in the order of the request."""
+
+    request_id: str = Field(examples=["order-7"])
+    model: ModelBody
+    results: list[BatchResult | BatchProblem]
+
+
+class BatchFilesBody(BaseModel):
+    """``results.json`` of a ZIP answer."""
+
+    request_id: str
+    model: ModelBody
+    results: list[BatchFile | BatchProblem]

@@ -31,7 +31,7 @@ def make_client(registry: FakeRegistry) -> Iterator[ClientMaker]:
 
     def make(ready: bool = True, **values: object) -> TestClient:
         settings = Settings(**{"model_uri": URI, "reload_interval_s": 0.02, **values})  # type: ignore[arg-type]
-        client = TestClient(create_app(settings, registry.load, registry.resolve), raise_server_exceptions=False)
+        client = TestClient(create_app(settings, registry), raise_server_exceptions=False)
         client.__enter__()
         clients.append(client)
         if ready:

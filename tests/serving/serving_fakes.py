@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import io
+import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 
+import httpx2
 import numpy as np
 import torch
+import uvicorn
+from fastapi import FastAPI
 from PIL import Image
 
 from hdnet.errors import ModelError
@@ -35,7 +41,7 @@ def person(height: int = 60, width: int = 40) -> tuple[np.ndarray, np.ndarray, n
     y, x = np.mgrid[:height, :width]
     mask = ((x - width / 2) / (0.3 * width)) ** 2 + ((y - height / 2) / (0.4 * height)) ** 2 < 1
     image = np.stack([x * 4 % 256, y * 4 % 256, x + y], axis=-1).astype(np.uint8)
-    iuv = np.where(mask[..., None], np.stack([1 + y // 3 % 24, x % 256, y % 256], axis=-1), 0).astype(np.uint8)
+    iuv = np.where(mask[..., None], np.stack([1 + 24 * y // height, x % 256, y % 256], axis=-1), 0).astype(np.uint8)
     return image, mask, iuv
 
 
@@ -52,7 +58,7 @@ def good_upload(height: int = 60, width: int = 40) -> Parts:
 
 @dataclass
 class FakePredictor:
-    """Depth and normals by formula, after waiting for ``gate``."""
+    """Depth and normals by formula; its networks wait for ``gate``."""
 
     identity: ModelIdentity | None = None
     offset_m: float = 4.0
@@ -61,55 +67,85 @@ class FakePredictor:
     error: Exception | None = None
     finite: bool = True
     threads: set[str] = field(default_factory=set)
+    batches: list[int] = field(default_factory=list)
+    runtime: SimpleNamespace = field(default_factory=lambda: SimpleNamespace(name="fake"))
     overlapping: int = 0
     running: int = 0
 
-    def infer(self, image: np.ndarray, mask: np.ndarray, iuv: np.ndarray) -> Prediction:
-        is_check = image.shape == (96, 64, 3)
-        if not is_check:
+    def prepare(
+        self, image: np.ndarray, mask: np.ndarray, iuv: np.ndarray, camera: Camera | None = None
+    ) -> SimpleNamespace:
+        return SimpleNamespace(image=image, mask=mask, iuv=iuv, camera=camera)
+
+    def run(self, prepared: list[SimpleNamespace]) -> list[np.ndarray]:
+        """Depths of the pictures' own sizes."""
+        if prepared[0].image.shape != (96, 64, 3):  # not the self-check
             self.threads.add(threading.current_thread().name)
             self.running += 1
             self.overlapping = max(self.overlapping, self.running)
+            self.batches.append(len(prepared))
             if self.gate is not None:
                 assert self.gate.wait(10)
             time.sleep(self.delay_s)
             self.running -= 1
             if self.error is not None:
                 raise self.error
-        depth_m = np.where(mask, self.offset_m + image[..., 0] / 1000.0, 0).astype(np.float32)
+        return [np.where(one.mask, self.offset_m + one.image[..., 0] / 1000.0, 0) for one in prepared]
+
+    def finish(self, prepared: SimpleNamespace, outputs: np.ndarray) -> Prediction:
+        image, mask, iuv = prepared.image, prepared.mask, prepared.iuv
+        depth_m = outputs.astype(np.float32)
         if not self.finite:
             depth_m[mask] = np.nan
         angle = iuv[..., 0] / 24.0
         normals = np.stack([np.sin(angle), np.zeros_like(angle), -np.cos(angle)], axis=-1) * mask[..., None]
-        camera = Camera.centred(314.0, image.shape[0])
+        camera = prepared.camera or Camera.centred(314.0, image.shape[0])
         return Prediction(depth_m, normals.astype(np.float32), mask, image, camera, self.identity)
+
+    def infer(self, image: np.ndarray, mask: np.ndarray, iuv: np.ndarray) -> Prediction:
+        prepared = self.prepare(image, mask, iuv)
+        return self.finish(prepared, self.run([prepared])[0])
 
 
 class FakeRegistry:
-    """An alias that points to versions of fake predictors, or to none."""
+    """An alias that points to versions of fake predictors, or to none; a source of models."""
+
+    uri, name = URI, "hdnet"
 
     def __init__(self) -> None:
         self.versions: dict[str, FakePredictor] = {}
         self.champion: str | None = None
         self.down: Exception | None = None
         self.loads = 0
+        self.kept: str | None = None  # version on disk
+        self.silence = threading.Event()  # until it is set, the registry keeps its callers waiting
+        self.silence.set()
 
     def add(self, version: str, **options: object) -> FakePredictor:
         identity = ModelIdentity("hdnet", version, "champion", f"run{version}")
         self.versions[version] = FakePredictor(identity, **options)  # type: ignore[arg-type]
         return self.versions[version]
 
-    def resolve(self, uri: str) -> ModelIdentity:
-        assert uri == URI
+    def resolve(self) -> ModelIdentity:
+        assert self.silence.wait(10)
         if self.down is not None:
             raise self.down
         if self.champion is None:
-            raise ModelError(f"{uri}: the registry has no such alias")
+            raise ModelError(f"{URI}: the registry has no such alias")
         return ModelIdentity("hdnet", self.champion, "champion", f"run{self.champion}")
 
-    def load(self, uri: str) -> FakePredictor:
+    def load(self) -> tuple[FakePredictor, ModelIdentity]:
         self.loads += 1
-        return self.versions[self.resolve(uri).version]
+        identity = self.resolve()
+        return self.versions[identity.version], identity
+
+    def keep(self, identity: ModelIdentity) -> None:
+        self.kept = identity.version
+
+    def load_last_good(self) -> tuple[FakePredictor, ModelIdentity] | None:
+        if self.kept is None:
+            return None
+        return self.versions[self.kept], ModelIdentity("hdnet", self.kept, "champion", f"run{self.kept}")
 
 
 def wait_until(condition: Callable[[], bool], timeout_s: float = 10.0) -> None:
@@ -117,6 +153,24 @@ def wait_until(condition: Callable[[], bool], timeout_s: float = 10.0) -> None:
     while not condition():
         assert time.monotonic() < deadline, "the condition did not come true in time"
         time.sleep(0.005)
+
+
+@contextmanager
+def running(app: FastAPI) -> Iterator[str]:
+    """The address of a server that serves the app on a real socket, ready."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        server = uvicorn.Server(uvicorn.Config(app, log_config=None))
+        thread = threading.Thread(target=server.run, args=([listening],))
+        thread.start()
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        try:
+            wait_until(lambda: server.started)
+            wait_until(lambda: httpx2.get(f"{url}/health/ready").status_code == 200, timeout_s=30)
+            yield url
+        finally:
+            server.should_exit = True
+            thread.join()
 
 
 def save_tiny_model(path: Path, depth_m: float = 4.0) -> None:

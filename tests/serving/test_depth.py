@@ -5,6 +5,7 @@ import io
 import json
 import struct
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -47,7 +48,7 @@ def test_json_holds_identity_statistics_maps_and_camera(client: TestClient) -> N
         "max": pytest.approx(inside.max()),
         "mask_pixels": inside.size,
     }
-    assert list(body["camera"]) == ["fx", "fy", "cx", "cy", "origin_x", "origin_y", "scale"]
+    assert list(body["camera"]) == ["fx", "fy", "cx", "cy", "origin_x", "origin_y", "scale", "source"]
     assert body["camera"]["fx"] == 314.0
     assert body["request_id"] == answer.headers["X-Request-Id"]
     millimetres = decode(base64.b64decode(body["depth_png"]))
@@ -185,3 +186,15 @@ def test_two_sizes_at_once_do_not_mix_and_take_turns(client: TestClient, registr
             np.testing.assert_array_equal(depth_m, expected_depth_m(*size))
     assert registry.versions["1"].overlapping == 1
     assert registry.versions["1"].threads == {"hdnet-lane_0"}
+
+
+def test_requests_that_wait_share_a_pass_and_do_not_mix(
+    make_client: Callable[..., TestClient], registry: FakeRegistry
+) -> None:
+    client = make_client(max_batch=4, max_wait_ms=2000)
+    sizes = [(60, 40), (90, 50), (70, 70), (80, 40)]
+    with ThreadPoolExecutor(len(sizes)) as pool:
+        answers = list(pool.map(lambda size: post(client, good_upload(*size), "application/x-npz"), sizes))
+    for size, answer in zip(sizes, answers, strict=True):
+        np.testing.assert_array_equal(np.load(io.BytesIO(answer.content))["depth_m"], expected_depth_m(*size))
+    assert registry.versions["1"].batches == [4]

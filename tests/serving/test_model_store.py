@@ -1,21 +1,24 @@
 from __future__ import annotations
 
+import asyncio
 import io
 import logging
 import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
-from serving_fakes import URI, FakePredictor, FakeRegistry, good_upload, wait_until
+from serving_fakes import FakePredictor, FakeRegistry, good_upload, wait_until
 
 from hdnet.errors import ModelError
+from hdnet.models.identity import ModelIdentity
 from serving.metrics import Metrics
-from serving.model_store import ModelStore, prepare_mlflow, self_check
+from serving.model_source import prepare_mlflow
+from serving.model_store import Look, ModelStore, self_check
 
 ClientMaker = Callable[..., TestClient]
 
@@ -26,7 +29,7 @@ def served_version(client: TestClient) -> str | None:
 
 
 def store_on(registry: FakeRegistry) -> ModelStore:
-    return ModelStore(URI, 30.0, Metrics(), registry.load, registry.resolve)
+    return ModelStore(registry, 30.0, Metrics())
 
 
 def test_live_at_once_ready_when_the_alias_appears(make_client: ClientMaker, registry: FakeRegistry) -> None:
@@ -128,21 +131,127 @@ def test_the_same_failure_is_logged_once(registry: FakeRegistry, caplog: pytest.
     assert len(caplog.records) == 1
 
 
-def test_a_file_is_loaded_once_and_has_only_a_name(tmp_path: Path) -> None:
-    loads: list[str] = []
+@dataclass
+class FileSource:
+    """A file that can be read any time."""
 
-    def load(source: str) -> FakePredictor:
-        loads.append(source)
-        return FakePredictor()
+    uri: str = "models/hdnet.safetensors"
+    name: str = "hdnet.safetensors"
+    loads: int = 0
 
-    def resolve(uri: str) -> None:
-        raise AssertionError("a file has no registry")
+    def resolve(self) -> None:
+        return None
 
-    store = ModelStore(str(tmp_path / "hdnet.safetensors"), 30.0, Metrics(), load, resolve)
+    def load(self) -> tuple[FakePredictor, None]:
+        self.loads += 1
+        return FakePredictor(), None
+
+    def load_last_good(self) -> None:
+        return None
+
+
+def test_a_file_is_loaded_once_and_has_only_a_name() -> None:
+    source = FileSource()
+    store = ModelStore(source, 30.0, Metrics())
     store.refresh()
     store.refresh()
-    assert len(loads) == 1
+    assert source.loads == 1
     assert store.require().headers() == {"X-Model-Name": "hdnet.safetensors"}
+    assert store.require().origin == "file"
+
+
+def test_reload_reads_a_file_anew() -> None:
+    source = FileSource()
+    store = ModelStore(source, 30.0, Metrics())
+    store.refresh()
+    before = store.require()
+    assert store.refresh(again=True) == Look(loaded=True)
+    assert source.loads == 2
+    assert store.require() is not before
+
+
+def test_reload_tries_again_what_failed_its_self_check(registry: FakeRegistry) -> None:
+    store = store_on(registry)
+    store.refresh()
+    second = registry.add("2", finite=False)
+    registry.champion = "2"
+    assert "not finite" in store.refresh().failure
+    assert store.refresh(again=True).failure
+    second.finite = True
+    assert store.refresh() == Look(loaded=False)  # as long as nobody asks
+    assert store.refresh(again=True) == Look(loaded=True)
+    assert store.require().identity.version == "2"
+    assert store.refresh(again=True) == Look(loaded=False)  # there is nothing newer
+
+
+def test_registry_down_at_the_start_serves_the_last_good_version(registry: FakeRegistry) -> None:
+    first = store_on(registry)
+    first.refresh()
+    assert registry.kept == "1"
+    registry.down = ModelError("registry is down")
+    store = store_on(registry)
+    assert store.refresh().failure == "registry is down"
+    assert store.require().origin == "cache"
+    assert store.require().headers()["X-Model-Version"] == "1"
+    loads = registry.loads
+    registry.down = None
+    assert store.refresh() == Look(loaded=False)  # confirmed, not loaded again
+    assert (store.require().origin, registry.loads) == ("registry", loads)
+
+
+def test_champion_that_fails_its_self_check_at_the_start_leaves_the_last_good_version(registry: FakeRegistry) -> None:
+    store_on(registry).refresh()
+    registry.add("2", finite=False)
+    registry.champion = "2"
+    store = store_on(registry)
+    store.refresh()
+    assert (store.require().identity.version, store.require().origin) == ("1", "cache")
+    assert registry.kept == "1"
+    registry.add("3")
+    registry.champion = "3"
+    store.refresh()
+    assert (store.require().identity.version, store.require().origin, registry.kept) == ("3", "registry", "3")
+
+
+def test_last_good_version_that_is_damaged_is_not_served(registry: FakeRegistry) -> None:
+    store_on(registry).refresh()
+    registry.versions["1"].finite = False
+    registry.down = ModelError("registry is down")
+    store = store_on(registry)
+    store.refresh()
+    assert store.current is None
+
+
+def test_silent_registry_does_not_hold_up_the_start(registry: FakeRegistry) -> None:
+    store_on(registry).refresh()
+    registry.add("2")
+    registry.champion = "2"
+    registry.silence.clear()
+    store = ModelStore(registry, 30.0, Metrics(), patience_s=0.01)
+
+    async def start() -> None:
+        watching = asyncio.create_task(store.watch())
+        await asyncio.to_thread(wait_until, lambda: store.current is not None)
+        assert (store.require().identity.version, store.require().origin) == ("1", "cache")
+        registry.silence.set()
+        await asyncio.to_thread(wait_until, lambda: store.require().identity.version == "2")
+        watching.cancel()
+
+    asyncio.run(start())
+    store.close()
+
+
+def test_cache_that_cannot_be_written_does_not_keep_a_model_from_serving(
+    registry: FakeRegistry, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(identity: ModelIdentity) -> None:
+        raise ModelError("disk full")
+
+    monkeypatch.setattr(registry, "keep", refuse)
+    store = store_on(registry)
+    store.refresh()
+    assert store.require().identity.version == "1"
+    assert "disk full" in caplog.text
 
 
 def test_self_check_takes_a_good_model_and_refuses_a_bad_one() -> None:
@@ -158,13 +267,6 @@ def test_mlflow_may_not_run_code(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "true")
     monkeypatch.setenv("MLFLOW_ALLOW_MODEL_CODE_EXECUTION", "true")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "3")
-    for name in (
-        "MLFLOW_HTTP_REQUEST_MAX_RETRIES",
-        "MLFLOW_DISABLE_TELEMETRY",
-        "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR",
-    ):
-        monkeypatch.setenv(name, "")  # so that the test's end removes what is set here
-        monkeypatch.delenv(name)
     prepare_mlflow()
     assert os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] == "false"
     assert os.environ["MLFLOW_ALLOW_MODEL_CODE_EXECUTION"] == "false"

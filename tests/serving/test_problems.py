@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import io
 import logging
+import struct
 import threading
+import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -13,6 +15,7 @@ from PIL import Image
 from serving_fakes import FakeRegistry, Parts, good_upload, person, png, upload, wait_until
 
 from hdnet.errors import InputError, ModelError
+from hdnet.people import TORSO_PARTS
 
 ClientMaker = Callable[..., TestClient]
 
@@ -122,6 +125,62 @@ def test_masks_and_maps_that_show_nobody(client: TestClient) -> None:
     corner = black.copy()
     corner[:5, :5] = 255
     check(client.post("/depth", files=replaced(mask=png(corner))), 422, "mask_misses_person")
+
+
+def two_people() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(image, mask, iuv) of two people side by side."""
+    image, mask, iuv = (np.concatenate([one, one], axis=1) for one in person())
+    iuv[20:30, :, 0][mask[20:30]] = TORSO_PARTS[0]
+    return image, mask, iuv
+
+
+def test_several_people_inside_the_mask(client: TestClient) -> None:
+    image, mask, iuv = two_people()
+    files = upload(png(image), png(mask.astype(np.uint8) * 255), png(iuv[..., ::-1]))
+    body = check(client.post("/depth", files=files), 422, "several_people")
+    assert "2 people" in body["detail"]
+    assert body["fields"] == ["mask", "densepose"]
+
+
+def test_the_mask_says_which_of_several_people_is_meant(client: TestClient) -> None:
+    image, mask, iuv = two_people()
+    mask[:, mask.shape[1] // 2 :] = False
+    files = upload(png(image), png(mask.astype(np.uint8) * 255), png(iuv[..., ::-1]))
+    answer = client.post("/depth", files=files)
+    assert answer.status_code == 200, answer.text
+
+
+def png_chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def bomb(width: int, height: int, *chunks: bytes) -> bytes:
+    """A PNG that announces a size and has almost no pixels."""
+    header = png_chunk(b"IHDR", struct.pack(">2I5B", width, height, 8, 2, 0, 0, 0))
+    pixels = png_chunk(b"IDAT", zlib.compress(bytes(1000)))
+    return b"\x89PNG\r\n\x1a\n" + header + b"".join(chunks) + pixels + png_chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize("part", ["image", "mask", "densepose"])
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [
+        (bomb(6000, 5000), "too_many_pixels"),
+        (bomb(200_000, 200_000), "too_many_pixels"),  # Pillow's own limit
+        (bomb(64, 64, png_chunk(b"zTXt", b"k\0\0" + zlib.compress(bytes(100_000_000)))), "damaged_picture"),
+    ],
+    ids=["pixels", "more-pixels", "text"],
+)
+def test_decompression_bombs(client: TestClient, part: str, data: bytes, code: str) -> None:
+    assert check(client.post("/depth", files=replaced(**{part: data})), 422, code)["fields"] == [part]
+
+
+def test_problems_name_the_model_and_the_request(client: TestClient) -> None:
+    answer = client.post("/depth", files=replaced(image=b"x"), headers={"X-Request-Id": "order-7"})
+    check(answer, 422, "not_a_picture")
+    assert answer.headers["X-Request-Id"] == "order-7"
+    assert answer.headers["X-Model-Version"] == "1"
+    assert answer.headers["X-Run-Id"] == "run1"
 
 
 def test_densepose_in_the_wrong_order(client: TestClient) -> None:

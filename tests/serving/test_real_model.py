@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import socket
-import threading
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,8 +10,7 @@ from pathlib import Path
 import httpx2
 import numpy as np
 import pytest
-import uvicorn
-from serving_fakes import good_upload, person, png, save_tiny_model, wait_until
+from serving_fakes import good_upload, person, png, running, save_tiny_model
 
 from hdnet.inference import Predictor
 from hdnet.models.weights import HDNET_FILE
@@ -31,18 +28,9 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def address(model_folder: Path) -> Iterator[str]:
     """A running server, as `hdnet serve` starts it."""
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        settings = Settings(model_uri=str(model_folder), max_body_mb=1.0, threads=1)
-        server = uvicorn.Server(uvicorn.Config(create_app(settings), log_config=None))
-        thread = threading.Thread(target=server.run, args=([listening],))
-        thread.start()
-        url = f"http://127.0.0.1:{listening.getsockname()[1]}"
-        wait_until(lambda: server.started)
-        wait_until(lambda: httpx2.get(f"{url}/health/ready").status_code == 200, timeout_s=30)
+    settings = Settings(model_uri=str(model_folder), max_body_mb=1.0, threads=1, runtime="torch")
+    with running(create_app(settings)) as url:
         yield url
-        server.should_exit = True
-        thread.join()
 
 
 def test_same_numbers_as_the_predictor(address: str, model_folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -52,10 +53,15 @@ def registry_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield folder
 
 
-def test_the_alias_of_a_real_registry_is_followed(registry_folder: Path) -> None:
+def test_the_alias_of_a_real_registry_is_followed_and_its_last_model_survives_it(
+    registry_folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     registry = Registry(registry_folder)
     first = registry.add(4.0)
-    with TestClient(create_app(Settings(model_uri=URI, reload_interval_s=0.05))) as client:
+    settings = Settings(
+        model_uri=URI, reload_interval_s=0.05, runtime="torch", threads=1, cache_dir=registry_folder / "cache"
+    )
+    with TestClient(create_app(settings)) as client:
         wait_until(lambda: "could not be loaded" in client.get("/health/ready").json()["detail"], timeout_s=60)
         assert client.get("/health/live").status_code == 200
 
@@ -76,3 +82,13 @@ def test_the_alias_of_a_real_registry_is_followed(registry_folder: Path) -> None
         answer = client.post("/depth", files=good_upload(120, 90))
         assert answer.headers["X-Model-Version"] == third
         assert answer.json()["depth"]["median"] == pytest.approx(6.0, abs=0.5)
+
+    (registry_folder / "mlflow.db").write_bytes(b"no database")
+    shutil.rmtree(registry_folder / "model-6.0")
+    with TestClient(create_app(settings)) as client:
+        wait_until(lambda: client.get("/health/ready").status_code == 200, timeout_s=60)
+        assert client.get("/version").json()["origin"] == "cache"
+        answer = client.post("/depth", files=good_upload(120, 90))
+        assert answer.headers["X-Model-Version"] == third
+        assert answer.json()["depth"]["median"] == pytest.approx(6.0, abs=0.5)
+        assert "file is not a database" in caplog.text

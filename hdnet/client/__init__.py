@@ -1,0 +1,13 @@
+"""A small synchronous client of the HTTP service; needs no model and no torch, only ``pip install hdnet[client]``.
+
+Example::
+
+    with Client("http://127.0.0.1:8000") as service:
+        result = service.depth("photo.jpg", mask="mask.png", densepose="iuv.png", fov_deg=55)
+        result.depth_m, result.camera, result.model
+"""
+
+from hdnet.client.answers import DepthResult, Intrinsics, Model, ServiceError, Version
+from hdnet.client.service import Client
+
+__all__ = ["Client", "DepthResult", "Intrinsics", "Model", "ServiceError", "Version"]

@@ -1,0 +1,162 @@
+"""Calls of the service."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Any
+
+import httpx2
+
+from hdnet.client.answers import (
+    DepthResult,
+    Intrinsics,
+    ServiceError,
+    Version,
+    batch_results,
+    depth_result,
+    error_of,
+    version_of,
+)
+from hdnet.client.forms import Files, Order, Picture, camera_fields, camera_json, make_form
+
+_NPZ, _GLB, _ZIP = "application/x-npz", "model/gltf-binary", "application/zip"
+
+
+class Client:
+    """Calls one service. May be shared by threads.
+
+    Args:
+        url: Of the service, such as ``http://127.0.0.1:8000``.
+        api_key: Sent as ``X-API-Key``.
+        timeout_s: Longest wait for a connection, or for a piece of the answer.
+        transport: For tests; the network if not given.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        api_key: str | None = None,
+        timeout_s: float = 60.0,
+        transport: httpx2.BaseTransport | None = None,
+    ) -> None:
+        headers = {"X-API-Key": api_key} if api_key else {}
+        self._http = httpx2.Client(base_url=url, headers=headers, timeout=timeout_s, transport=transport)
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the connections."""
+        self._http.close()
+
+    def depth(
+        self,
+        image: Picture,
+        mask: Picture | None = None,
+        *,
+        densepose: Picture,
+        camera: Intrinsics | None = None,
+        fov_deg: float | None = None,
+        densepose_order: Order = "vui",
+        request_id: str | None = None,
+    ) -> DepthResult:
+        """Depth and normals of one person.
+
+        Args:
+            image: The photograph.
+            mask: The person; None if the photograph is transparent around the person.
+            densepose: DensePose map of the photograph.
+            camera: Camera of the photograph, if known.
+            fov_deg: Its vertical field of view instead. Without both the photograph's EXIF focal length counts.
+            densepose_order: What red, green and blue of a DensePose file hold.
+            request_id: Appears in the service's log and in the result.
+
+        Raises:
+            ServiceError: If the service refuses, fails or is not reached.
+            InputError: If a file cannot be read.
+        """
+        files, fields = make_form([image], [mask], [densepose], densepose_order)
+        fields |= camera_fields(camera, fov_deg)
+        return depth_result(self._post("/depth", files, fields, _NPZ, request_id))
+
+    def mesh(
+        self,
+        image: Picture,
+        mask: Picture | None = None,
+        *,
+        densepose: Picture,
+        camera: Intrinsics | None = None,
+        fov_deg: float | None = None,
+        densepose_order: Order = "vui",
+        request_id: str | None = None,
+    ) -> bytes:
+        """The coloured mesh as a binary glTF file (.glb, y up, metres); arguments and errors as of :meth:`depth`."""
+        files, fields = make_form([image], [mask], [densepose], densepose_order)
+        fields |= camera_fields(camera, fov_deg)
+        return self._post("/depth", files, fields, _GLB, request_id).content
+
+    def depth_batch(
+        self,
+        images: Sequence[Picture],
+        masks: Sequence[Picture] | None = None,
+        *,
+        densepose: Sequence[Picture],
+        cameras: Sequence[Intrinsics | float | None] | None = None,
+        densepose_order: Order = "vui",
+        request_id: str | None = None,
+    ) -> list[DepthResult | ServiceError]:
+        """Depth and normals of several pictures in one request, each a result or its own error.
+
+        Args:
+            images: Photographs of one person each.
+            masks: One for each, or None if all are transparent around the person.
+            densepose: One for each.
+            cameras: For each the camera, the vertical field of view in degrees, or None.
+            densepose_order: As of :meth:`depth`.
+            request_id: As of :meth:`depth`.
+
+        Raises:
+            ServiceError: If the request as a whole is refused or fails.
+            InputError: If a file cannot be read.
+        """
+        files, fields = make_form(images, masks or [], densepose, densepose_order)
+        if cameras is not None:
+            fields["cameras"] = json.dumps([camera_json(camera) for camera in cameras])
+        return batch_results(self._post("/depth/batch", files, fields, _ZIP, request_id))
+
+    def version(self) -> Version:
+        """Versions of the package and of the model in service.
+
+        Raises:
+            ServiceError: If the service is not reached.
+        """
+        return version_of(self._send("GET", "/version"))
+
+    def _post(
+        self,
+        path: str,
+        files: Files,
+        fields: dict[str, str],
+        accept: str,
+        request_id: str | None,
+    ) -> httpx2.Response:
+        headers = {"Accept": accept} | ({"X-Request-Id": request_id} if request_id else {})
+        return self._send("POST", path, files=files, data=fields, headers=headers)
+
+    def _send(self, method: str, path: str, **content: Any) -> httpx2.Response:
+        try:
+            answer = self._http.request(method, path, **content)
+        except httpx2.TimeoutException as error:
+            raise ServiceError("timeout", f"{self._http.base_url} did not answer in time ({error})") from error
+        except httpx2.HTTPError as error:
+            raise ServiceError("unreachable", f"{self._http.base_url} cannot be reached ({error})") from error
+        if not answer.is_success:
+            raise error_of(answer)
+        return answer

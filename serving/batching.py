@@ -1,0 +1,128 @@
+"""One thread that runs the networks, for several requests at once where that is faster.
+
+The networks run here and nowhere else, never in the event loop: one forward pass already uses every core (or
+the whole GPU), so a second one beside it would only make both slower.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from serving.metrics import Metrics
+
+if TYPE_CHECKING:
+    from hdnet.inference import Prepared
+
+
+class Networks(Protocol):
+    """What runs here: :meth:`hdnet.inference.Predictor.run`."""
+
+    def run(self, prepared: Sequence[Prepared]) -> list[np.ndarray]:
+        """The networks' outputs of one or more pictures."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Ticket:
+    """One picture that waits for its pass."""
+
+    networks: Networks
+    prepared: Prepared
+    future: Future[np.ndarray] = field(default_factory=Future)
+    submitted: float = field(default_factory=time.perf_counter)
+
+
+class Batcher:
+    """Collects pictures that wait for the same networks into passes, in the order in which they came.
+
+    Args:
+        max_batch: Pictures in one pass at most; 1 runs each alone.
+        max_wait_s: How long, after it came, the first picture of a pass waits for others to join it. Nobody waits
+            where a pass is full or the next picture is another model's.
+        metrics: Where the queue and the passes are counted.
+        on_pass: Told the seconds and the number of pictures of every pass, in the thread.
+    """
+
+    def __init__(
+        self, max_batch: int, max_wait_s: float, metrics: Metrics, on_pass: Callable[[float, int], None]
+    ) -> None:
+        self._max_batch, self._max_wait_s = max_batch, max_wait_s
+        self._metrics, self._on_pass = metrics, on_pass
+        self._waiting: deque[_Ticket] = deque()
+        self._came = threading.Condition()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="hdnet-lane")
+
+    def submit(self, networks: Networks, prepared: Prepared) -> Future[np.ndarray]:
+        """Queues a picture; cancelling the future before its pass begins takes it out again.
+
+        Raises:
+            RuntimeError: After :meth:`close`.
+        """
+        ticket = _Ticket(networks, prepared)
+        self._metrics.queued.inc()
+        ticket.future.add_done_callback(lambda done: self._metrics.queued.dec() if done.cancelled() else None)
+        with self._came:
+            self._waiting.append(ticket)
+            self._came.notify()
+        self._thread.submit(self._pass)
+        return ticket.future
+
+    def close(self) -> None:
+        """Lets the thread finish its pass and ends it; what waits is cancelled."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
+        with self._came:
+            for ticket in self._waiting:
+                ticket.future.cancel()
+            self._waiting.clear()
+        self._thread.shutdown(wait=True)
+
+    def _pass(self) -> None:
+        """Runs one pass; does nothing if an earlier one took the picture along."""
+        batch = self._take()
+        if batch:
+            self._run(batch)
+
+    def _take(self) -> list[_Ticket]:
+        batch: list[_Ticket] = []
+        with self._came:
+            while len(batch) < self._max_batch:
+                if self._waiting:
+                    if batch and self._waiting[0].networks is not batch[0].networks:
+                        break
+                    ticket = self._waiting.popleft()
+                    if ticket.future.set_running_or_notify_cancel():
+                        self._note_start(ticket)
+                        batch.append(ticket)
+                    continue
+                left_s = batch[0].submitted + self._max_wait_s - time.perf_counter() if batch else 0.0
+                if left_s <= 0 or not self._came.wait(left_s):
+                    break
+        return batch
+
+    def _note_start(self, ticket: _Ticket) -> None:
+        self._metrics.queued.dec()
+        self._metrics.stage_seconds.labels("wait").observe(time.perf_counter() - ticket.submitted)
+
+    def _run(self, batch: list[_Ticket]) -> None:
+        started = time.perf_counter()
+        try:
+            with self._metrics.stage("infer"):
+                outputs = batch[0].networks.run([ticket.prepared for ticket in batch])
+        except Exception as error:  # noqa: BLE001 - it belongs to the request, which waits for the future
+            if len(batch) == 1:
+                batch[0].future.set_exception(error)
+                return
+            for ticket in batch:  # one picture's failure is not its neighbours'
+                self._run([ticket])
+            return
+        self._metrics.batch_size.observe(len(batch))
+        self._on_pass(time.perf_counter() - started, len(batch))
+        for ticket, output in zip(batch, outputs, strict=True):
+            ticket.future.set_result(output)

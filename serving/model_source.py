@@ -1,0 +1,153 @@
+"""Where the service takes its model from: the registry, through a cache on disk, or a file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from hdnet.models.identity import ModelIdentity
+from serving.settings import Settings
+
+if TYPE_CHECKING:
+    from hdnet.geometry import Camera
+    from hdnet.inference import Prediction, Prepared
+    from hdnet.runtimes import Runtime
+
+REGISTRY_SCHEME = "models:/"
+# Nothing from a registry may run code here. MLflow 3.17 reads the first name, 3.18 the second.
+_REFUSALS = ("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "MLFLOW_ALLOW_MODEL_CODE_EXECUTION")
+# A silent registry holds up the loader, and with it the end of the process; a training may wait longer.
+_TIMEOUT, _TIMEOUT_S = "MLFLOW_HTTP_REQUEST_TIMEOUT", "10"
+
+
+class PredictorLike(Protocol):
+    """What the service needs of :class:`hdnet.inference.Predictor`."""
+
+    @property
+    def runtime(self) -> Runtime:
+        """What runs the networks."""
+
+    def prepare(self, image: np.ndarray, mask: np.ndarray, iuv: np.ndarray, camera: Camera | None = None) -> Prepared:
+        """Cuts out what the networks read."""
+
+    def run(self, prepared: Sequence[Prepared]) -> list[np.ndarray]:
+        """The networks' outputs of one or more pictures."""
+
+    def finish(self, prepared: Prepared, outputs_4hw: np.ndarray) -> Prediction:
+        """Depth and normals in the picture's own pixels."""
+
+
+class ModelSource(Protocol):
+    """Versions of a model, of which one is wanted at a time."""
+
+    @property
+    def uri(self) -> str:
+        """What it was asked for by."""
+
+    @property
+    def name(self) -> str:
+        """Name of the model where it has no registered one."""
+
+    def resolve(self) -> ModelIdentity | None:
+        """The version that is wanted now; None of a file, which has none.
+
+        Raises:
+            ModelError: If there is none, or the registry is away.
+        """
+
+    def load(self) -> tuple[PredictorLike, ModelIdentity | None]:
+        """The model that is wanted now, and which version it is.
+
+        Raises:
+            ModelError: As :meth:`resolve`, or if it cannot be fetched or read.
+        """
+
+    def keep(self, identity: ModelIdentity) -> None:
+        """Notes that a version serves well.
+
+        Raises:
+            ModelError: If that cannot be written down.
+        """
+
+    def load_last_good(self) -> tuple[PredictorLike, ModelIdentity] | None:
+        """The version that :meth:`keep` was told last, without asking the registry; None if there is none.
+
+        Raises:
+            ModelError: If it cannot be read.
+        """
+
+
+def model_source(settings: Settings) -> ModelSource:
+    """The source that ``settings.model_uri`` names."""
+    return _Registry(settings) if settings.model_uri.startswith(REGISTRY_SCHEME) else _File(settings)
+
+
+class _File:
+    """A model file, or a folder that holds one."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.uri, self.name = settings.model_uri, PurePath(settings.model_uri).name
+        self._settings = settings
+
+    def resolve(self) -> None:
+        return None
+
+    def load(self) -> tuple[PredictorLike, None]:
+        return _load(Path(self.uri), self._settings), None
+
+    def keep(self, identity: ModelIdentity) -> None:
+        raise AssertionError(f"{identity}: a file has no versions")
+
+    def load_last_good(self) -> None:
+        return None
+
+
+class _Registry:
+    """A registered model; fetched files are kept in the cache, and the last good one serves from there."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.uri, self.name = settings.model_uri, settings.model_uri.removeprefix(REGISTRY_SCHEME)
+        self._settings = settings
+        self._cache_dir = settings.cache_dir
+
+    def resolve(self) -> ModelIdentity:
+        prepare_mlflow()
+        from hdnet.registry import resolve
+
+        return resolve(self.uri)
+
+    def load(self) -> tuple[PredictorLike, ModelIdentity]:
+        prepare_mlflow()
+        from hdnet.registry import download
+
+        folder, identity = download(self.uri, self._cache_dir)
+        return _load(folder, self._settings), identity
+
+    def keep(self, identity: ModelIdentity) -> None:
+        from hdnet.registry import model_cache
+
+        model_cache(self._cache_dir).remember(self.uri, identity)
+
+    def load_last_good(self) -> tuple[PredictorLike, ModelIdentity] | None:
+        prepare_mlflow()
+        from hdnet.registry import model_cache
+
+        kept = model_cache(self._cache_dir).last_good(self.uri)
+        return (_load(kept.folder, self._settings), kept.identity) if kept else None
+
+
+def _load(path: Path, settings: Settings) -> PredictorLike:
+    from hdnet.inference import Predictor
+
+    return Predictor.load(path, settings.device, settings.runtime, settings.threads)
+
+
+def prepare_mlflow() -> None:
+    """Sets MLflow's environment before its first import: no pickle, no code from models, a short timeout."""
+    for name in _REFUSALS:
+        os.environ[name] = "false"
+    os.environ.setdefault(_TIMEOUT, _TIMEOUT_S)

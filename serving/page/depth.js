@@ -1,0 +1,74 @@
+// Depth as the service sends it: a 16-bit PNG in millimetres, 0 = background.
+
+// Browsers show such a PNG with 8 bits, which leaves no depth: this reads the millimetres themselves.
+export async function decodeDepth(bytes) {
+  const view = new DataView(bytes.buffer), data = [];
+  let width = 0, height = 0;
+  for (let at = 8; at < bytes.length;) {
+    const length = view.getUint32(at), kind = String.fromCharCode(...bytes.subarray(at + 4, at + 8));
+    if (kind === "IHDR") { width = view.getUint32(at + 8); height = view.getUint32(at + 12); }
+    if (kind === "IDAT") data.push(bytes.subarray(at + 8, at + 8 + length));
+    at += length + 12;
+  }
+  const stream = new Blob(data).stream().pipeThrough(new DecompressionStream("deflate"));
+  const raw = new Uint8Array(await new Response(stream).arrayBuffer());
+  return { width, height, millimetres: unfilter(raw, width, height) };
+}
+
+function unfilter(raw, width, height) {
+  const stride = 2 * width, values = new Uint16Array(width * height);
+  let above = new Uint8Array(stride);
+  for (let y = 0; y < height; y++) {
+    const filter = raw[y * (stride + 1)], line = raw.subarray(y * (stride + 1) + 1, (y + 1) * (stride + 1));
+    for (let i = 0; i < stride; i++) {
+      const left = i > 1 ? line[i - 2] : 0, up = above[i], corner = i > 1 ? above[i - 2] : 0;
+      if (filter === 1) line[i] += left;
+      else if (filter === 2) line[i] += up;
+      else if (filter === 3) line[i] += (left + up) >> 1;
+      else if (filter === 4) line[i] += paeth(left, up, corner);
+    }
+    for (let x = 0; x < width; x++) values[y * width + x] = (line[2 * x] << 8) | line[2 * x + 1];
+    above = line;
+  }
+  return values;
+}
+
+function paeth(left, up, corner) {
+  const guess = left + up - corner;
+  const toLeft = Math.abs(guess - left), toUp = Math.abs(guess - up), toCorner = Math.abs(guess - corner);
+  return toLeft <= toUp && toLeft <= toCorner ? left : toUp <= toCorner ? up : corner;
+}
+
+const STOPS = [[252, 253, 191], [254, 159, 109], [222, 73, 104], [140, 41, 129], [59, 15, 112], [10, 8, 40]];
+
+function colour(share) {
+  const place = Math.min(Math.max(share, 0), 1) * (STOPS.length - 1);
+  const low = Math.min(Math.floor(place), STOPS.length - 2);
+  return STOPS[low].map((value, i) => value + (STOPS[low + 1][i] - value) * (place - low));
+}
+
+// Near is light, far is dark; the background is white.
+export function drawDepth(canvas, { width, height, millimetres }, near, far) {
+  canvas.width = width;
+  canvas.height = height;
+  const context = canvas.getContext("2d"), picture = context.createImageData(width, height);
+  for (let i = 0; i < millimetres.length; i++) {
+    const [r, g, b] = millimetres[i] ? colour((millimetres[i] - near) / Math.max(far - near, 1)) : [255, 255, 255];
+    picture.data.set([r, g, b, 255], 4 * i);
+  }
+  context.putImageData(picture, 0, 0);
+}
+
+export function drawScale(canvas) {
+  const context = canvas.getContext("2d"), picture = context.createImageData(canvas.width, 1);
+  for (let x = 0; x < canvas.width; x++) picture.data.set([...colour(x / (canvas.width - 1)), 255], 4 * x);
+  context.putImageData(picture, 0, 0);
+}
+
+// Millimetres under the pointer, 0 outside the person; the canvas fits its picture into its box as `contain` does.
+export function depthAt(canvas, { width, height, millimetres }, event) {
+  const box = canvas.getBoundingClientRect(), zoom = Math.min(box.width / width, box.height / height);
+  const x = Math.floor((event.clientX - box.left - (box.width - width * zoom) / 2) / zoom);
+  const y = Math.floor((event.clientY - box.top - (box.height - height * zoom) / 2) / zoom);
+  return x >= 0 && y >= 0 && x < width && y < height ? millimetres[y * width + x] : 0;
+}

@@ -13,6 +13,9 @@ export PATH := $(abspath $(BIN)):$(PATH)
 export DVC_NO_ANALYTICS := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 
+# Tests of one file stay in one process: they share what is dear to make.
+PARALLEL ?= -n auto --maxprocesses 4 --dist loadfile
+
 .PHONY: help env demo summary test test-fast lint format serve mlflow-ui clean
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | column -t -s:
@@ -47,6 +50,7 @@ demo: env ## the whole pipeline on synthetic people: data, training, evaluation,
 summary: ## the evaluation table and what to do next
 	@echo; cat reports/evaluate/table.md; echo
 	@echo "Registered: $$(tr -d '\n' < reports/register/version.json)"
+	@head -1 reports/promote/decision.md
 	@echo "Next:"
 	@echo "  make mlflow-ui    runs, curves, pictures, the registered model: http://127.0.0.1:5000"
 	@echo "  make serve        POST /depth: http://127.0.0.1:8000"
@@ -54,10 +58,10 @@ summary: ## the evaluation table and what to do next
 
 test: env $(TEST_STAMP) ## lint, types and the whole test suite
 	@$(MAKE) --no-print-directory lint
-	pytest
+	pytest $(PARALLEL)
 
 test-fast: env ## the tests that take seconds
-	pytest -m 'not slow'
+	pytest $(PARALLEL) -m 'not slow'
 
 lint: env ## ruff and mypy
 	ruff check .

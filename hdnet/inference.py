@@ -93,6 +93,7 @@ class Predictor:
         runtime: What computes the networks, one of :data:`hdnet.runtimes.RUNTIMES`, or "auto" to measure which of them
             is the fastest here and accurate enough.
         threads: Of the processor for the networks; None leaves the choice to the runtime.
+        candidates: What "auto" measures beside "torch"; None for all that suit the device.
 
     Attributes:
         camera: The camera that the model was trained in.
@@ -107,16 +108,22 @@ class Predictor:
         device: str = "cpu",
         runtime: str = TORCH,
         threads: int | None = None,
+        candidates: Sequence[str] | None = None,
     ) -> None:
         self.identity = identity
         self.camera = model.camera
-        self.choice = choose_runtime(model, threads, device=device) if runtime == AUTO else None
+        self.choice = choose_runtime(model, threads, candidates, device) if runtime == AUTO else None
         self.runtime = self.choice.runtime if self.choice else make_runtime(runtime, model, threads, device)
         self._turn = threading.Lock()
 
     @classmethod
     def load(
-        cls, source: str | Path, device: str = "cpu", runtime: str = TORCH, threads: int | None = None
+        cls,
+        source: str | Path,
+        device: str = "cpu",
+        runtime: str = TORCH,
+        threads: int | None = None,
+        candidates: Sequence[str] | None = None,
     ) -> Predictor:
         """Loads a model.
 
@@ -126,12 +133,13 @@ class Predictor:
             device: PyTorch device.
             runtime: As of the class.
             threads: As of the class.
+            candidates: As of the class.
 
         Raises:
             ModelError: If there is no such model, it cannot be read, or the runtime cannot take it.
         """
         model, identity = load_source(source)
-        return cls(model, identity, device, runtime, threads)
+        return cls(model, identity, device, runtime, threads, candidates)
 
     def infer(
         self,

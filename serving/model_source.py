@@ -91,13 +91,13 @@ class _File:
 
     def __init__(self, settings: Settings) -> None:
         self.uri, self.name = settings.model_uri, PurePath(settings.model_uri).name
-        self._settings = settings
+        self._load = _Loading(settings)
 
     def resolve(self) -> None:
         return None
 
     def load(self) -> tuple[PredictorLike, None]:
-        return _load(Path(self.uri), self._settings), None
+        return self._load(Path(self.uri)), None
 
     def keep(self, identity: ModelIdentity) -> None:
         raise AssertionError(f"{identity}: a file has no versions")
@@ -111,7 +111,7 @@ class _Registry:
 
     def __init__(self, settings: Settings) -> None:
         self.uri, self.name = settings.model_uri, settings.model_uri.removeprefix(REGISTRY_SCHEME)
-        self._settings = settings
+        self._load = _Loading(settings)
         self._cache_dir = settings.cache_dir
 
     def resolve(self) -> ModelIdentity:
@@ -125,7 +125,7 @@ class _Registry:
         from hdnet.registry import download
 
         folder, identity = download(self.uri, self._cache_dir)
-        return _load(folder, self._settings), identity
+        return self._load(folder), identity
 
     def keep(self, identity: ModelIdentity) -> None:
         from hdnet.registry import model_cache
@@ -137,13 +137,31 @@ class _Registry:
         from hdnet.registry import model_cache
 
         kept = model_cache(self._cache_dir).last_good(self.uri)
-        return (_load(kept.folder, self._settings), kept.identity) if kept else None
+        return (self._load(kept.folder), kept.identity) if kept else None
 
 
-def _load(path: Path, settings: Settings) -> PredictorLike:
-    from hdnet.inference import Predictor
+class _Loading:
+    """Makes a predictor of a model file. Which runtime is the fastest, it measures once."""
 
-    return Predictor.load(path, settings.device, settings.runtime, settings.threads)
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._fastest: str | None = None
+
+    def __call__(self, path: Path) -> PredictorLike:
+        from hdnet.inference import Predictor
+
+        def load(candidates: tuple[str, ...] | None) -> Predictor:
+            settings = self._settings
+            return Predictor.load(path, settings.device, settings.runtime, settings.threads, candidates)
+
+        # Measuring all of them again at every exchange would hold up the requests that are being answered. How far the
+        # one is from float32 depends on the weights and is looked at again.
+        predictor = load(None if self._fastest is None else (self._fastest,))
+        if predictor.choice is not None and self._fastest in predictor.choice.refused:
+            predictor = load(None)
+        if predictor.choice is not None:
+            self._fastest = predictor.choice.name
+        return predictor
 
 
 def prepare_mlflow() -> None:

@@ -1,8 +1,10 @@
-"""Environment for all tests: deterministic, two threads, nothing written outside the test's own folder."""
+"""Environment for all tests: deterministic, few threads, nothing written outside the test's own folder."""
 
 import os
 
-os.environ.setdefault("OMP_NUM_THREADS", "2")
+# Two processes of tests with two threads each wait for each other on two cores.
+THREADS = 1 if "PYTEST_XDIST_WORKER" in os.environ else 2
+os.environ.setdefault("OMP_NUM_THREADS", str(THREADS))
 os.environ.setdefault("DVC_NO_ANALYTICS", "1")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
@@ -13,7 +15,7 @@ from pathlib import Path
 import pytest
 import torch
 
-torch.set_num_threads(2)
+torch.set_num_threads(THREADS)
 
 pytest_plugins = ["servers"]
 

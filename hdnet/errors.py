@@ -25,6 +25,10 @@ class InputError(HDNetError):
     """A picture, mask or IUV map given for inference cannot be used."""
 
 
+class TooManyPixelsError(InputError):
+    """A picture is larger than it may be."""
+
+
 class TrackingError(HDNetError):
     """The experiment tracker refuses or cannot be reached."""
 

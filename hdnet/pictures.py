@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from hdnet.data.layout import iuv_from_png_rgb
-from hdnet.errors import InputError
+from hdnet.errors import InputError, TooManyPixelsError
 
 MAX_PIXELS = 40_000_000
 MASK_THRESHOLD = 100  # a mask pixel counts above this value, as in the training data (quirk 36)
@@ -40,6 +40,7 @@ _DECODE_ERRORS = (
     TypeError,
     AttributeError,
     ArithmeticError,
+    AssertionError,
     NotImplementedError,
     MemoryError,
     RuntimeError,
@@ -126,8 +127,10 @@ def decode_mask(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> np.ndar
         return mask_from_grey(np.asarray(image), name)
     if image.mode == "CMYK":
         raise InputError(f"{name}: a mask of mode {image.mode!r}, expected black and white, grey or RGB")
-    rgba = image.convert("RGBA")
-    shown = np.asarray(Image.alpha_composite(Image.new("RGBA", rgba.size, "black"), rgba).convert("RGB"))
+    if image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", rgba.size, "black"), rgba)
+    shown = np.asarray(image.convert("RGB"))
     if (shown != shown[..., :1]).any():
         raise InputError(f"{name}: a mask with colours, expected black outside the person and white inside")
     return mask_from_grey(shown[..., 0], name)
@@ -199,12 +202,13 @@ def encode_png(pixels: np.ndarray) -> bytes:
     """
     height, width = pixels.shape[:2]
     depth, colour = 8 * pixels.itemsize, 2 if pixels.ndim == 3 else 0
-    rows = np.ascontiguousarray(pixels.astype(pixels.dtype.newbyteorder(">"))).view(np.uint8).reshape(height, -1)
-    filtered = np.full((height, rows.shape[1] + 1), _FILTER_UP, np.uint8)
-    filtered[0, 1:] = rows[0]
+    big_endian = pixels.astype(pixels.dtype.newbyteorder(">"), order="C", copy=False)
+    rows = big_endian.view(np.uint8).reshape(height, -1)
+    filtered = np.empty((height, rows.shape[1] + 1), np.uint8)
+    filtered[:, 0], filtered[0, 1:] = _FILTER_UP, rows[0]
     np.subtract(rows[1:], rows[:-1], out=filtered[1:, 1:])
     compressor = zlib.compressobj(1, zlib.DEFLATED, zlib.MAX_WBITS, zlib.DEF_MEM_LEVEL, zlib.Z_RLE)
-    data = compressor.compress(filtered.tobytes()) + compressor.flush()
+    data = compressor.compress(filtered.data) + compressor.flush()
     header = struct.pack(">2I5B", width, height, depth, colour, 0, 0, 0)
     return _PNG_SIGNATURE + b"".join(_chunk(*one) for one in ((b"IHDR", header), (b"IDAT", data), (b"IEND", b"")))
 
@@ -227,19 +231,19 @@ def _open(data: bytes, name: str, max_pixels: int) -> Image.Image:
         width, height = image.size
         if width * height <= max_pixels:
             image.load()
-            kind = image.format
-            image = ImageOps.exif_transpose(image)
-            image.format = kind
+            if image.mode in ("P", "PA") and image.palette is None:  # Pillow lets it pass until it is converted
+                raise ValueError("its palette is missing")
+            ImageOps.exif_transpose(image, in_place=True)
             return image
     except UnidentifiedImageError as error:
         found = f"{len(data)} bytes that are not a picture" if data else "is empty"
         raise InputError(f"{name}: {found}, expected PNG, JPEG, WebP, BMP or GIF") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise InputError(f"{name}: too many pixels for a picture ({error})") from error
+        raise TooManyPixelsError(f"{name}: too many pixels for a picture ({error})") from error
     except _DECODE_ERRORS as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise InputError(f"{name}: a truncated or damaged picture ({reason})") from error
-    raise InputError(
+    raise TooManyPixelsError(
         f"{name}: {width} x {height} = {width * height / 1e6:.1f} megapixels, "
         f"the limit is {max_pixels / 1e6:.1f}: make it smaller"
     )

@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
 from hdnet import __version__
-from serving import admin, logs, problems
+from serving import admin, documentation, logs, problems
 from serving.drift import Drift
 from serving.lane import Lane
 from serving.metrics import Metrics
@@ -56,6 +56,7 @@ def create_app(settings: Settings | None = None, source: ModelSource | None = No
     if settings.admin_token is not None:
         app.include_router(admin.make_router(settings.admin_token))
     add_page(app)
+    documentation.as_forms_send(app.openapi())  # which the application keeps and gives out
     return app
 
 

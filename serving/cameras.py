@@ -21,7 +21,7 @@ _MIDDLE_REACH = 1.0  # how many sides the principal point may lie beyond the pic
 
 FocalLength = Annotated[float | None, Field(gt=0, allow_inf_nan=False)]
 Coordinate = Annotated[float | None, Field(allow_inf_nan=False)]
-FieldOfView = Annotated[float | None, Field(gt=0, lt=180, allow_inf_nan=False)]
+FieldOfView = Annotated[float | None, Field(ge=0.1, lt=180, allow_inf_nan=False)]  # a tiny one has no finite camera
 
 
 class CameraFields(BaseModel):

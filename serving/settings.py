@@ -113,10 +113,11 @@ def read_settings(**given: Any) -> Settings:
         raise ParamsError(f"{PREFIX}{name.upper()}: {message[:1].lower()}{message[1:]}") from None
 
 
-def settings_table() -> str:
+def settings_table(settings: type[BaseSettings] = Settings) -> str:
     """All settings as a Markdown table: variable, default, meaning."""
+    prefix = settings.model_config["env_prefix"]
     rows = ["| variable | default | meaning |", "|---|---|---|"]
-    for name, field in Settings.model_fields.items():
+    for name, field in settings.model_fields.items():
         default = "" if field.default in (None, ()) else f"`{field.default}`"
-        rows.append(f"| `{PREFIX}{name.upper()}` | {default} | {field.description} |")
+        rows.append(f"| `{prefix}{name.upper()}` | {default} | {field.description} |")
     return "\n".join(rows) + "\n"

@@ -177,6 +177,18 @@ def test_broken_files_give_one_line(decode: Callable[..., object], rgb: np.ndarr
         assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "decode", [pictures.decode_image, pictures.decode_alpha, pictures.decode_mask, pictures.decode_iuv]
+)
+def test_palette_picture_without_its_palette_is_damaged(decode: Callable[..., object], rgb: np.ndarray) -> None:
+    data = encoded(Image.fromarray(rgb).quantize(16))
+    start = data.index(b"PLTE") - 4
+    (length,) = struct.unpack_from(">I", data, start)
+
+    with pytest.raises(InputError, match="a truncated or damaged picture .its palette is missing"):
+        decode(data[:start] + data[start + length + 12 :], "a.png")
+
+
 def test_too_many_pixels_are_refused_before_decompression(rgb: np.ndarray) -> None:
     with pytest.raises(InputError, match=r"a\.png: 9 x 6 = 0\.0 megapixels, the limit is 0\.0"):
         pictures.decode_image(encoded(Image.fromarray(rgb)), "a.png", max_pixels=53)

@@ -75,6 +75,7 @@ def test_every_answer_names_the_camera(client: TestClient, accept: str) -> None:
         ({"fx": "11.9"}, "camera_out_of_range", {"fx"}),
         ({"fx": "6001"}, "camera_out_of_range", {"fx"}),
         ({"fov_deg": "179"}, "camera_out_of_range", {"fov_deg"}),
+        ({"fov_deg": "5e-324"}, "invalid_field", {"fov_deg"}),
         ({"fx": "80", "cy": "121"}, "camera_out_of_range", {"fx", "cy"}),
         ({"fx": "nan"}, "invalid_field", {"fx"}),
         ({"fx": "-3"}, "invalid_field", {"fx"}),

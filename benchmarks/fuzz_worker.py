@@ -1,0 +1,199 @@
+"""The process that decodes damaged pictures; it may die of one, and its parent sees of which."""
+
+from __future__ import annotations
+
+import io
+import logging
+import resource
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+from fastapi.testclient import TestClient
+from fuzz_mutations import mutate
+from fuzz_seeds import demanding_seeds, densepose_seeds, image_seeds, mask_seeds, sample_seeds
+from PIL import Image
+
+from hdnet.geometry import Camera
+from hdnet.inference import Prediction
+from hdnet.models.identity import ModelIdentity
+from serving.app import create_app
+from serving.cameras import CameraFields
+from serving.decoding import Parts, decode_parts
+from serving.problems import Problem
+from serving.responses import ENCODERS
+from serving.settings import Settings
+
+_PARTS = ("image", "mask", "densepose")
+_SAMPLE_SHARE = 0.02  # of cases that damage the page's sample, which is large
+_DEMANDING_SHARE = 0.1  # of damaged parts whose file asks for too much from the start
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came of a case at one of the two entries.
+
+    Attributes:
+        entry: "decode_parts" or "POST /depth".
+        status: HTTP status; 200 where decode_parts returns, 500 where it raises what is no problem.
+        code: The problem's; "ok" where there is none.
+        detail: What was raised, where nobody expected it.
+    """
+
+    entry: str
+    status: int
+    code: str
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One request."""
+
+    name: str
+    files: dict[str, bytes]
+    accept: str
+
+
+class Cases:
+    """All cases of a seed, each of which depends on its number alone.
+
+    Args:
+        seed: Of the random numbers.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+        self._seeds = {"image": image_seeds(), "mask": mask_seeds(), "densepose": densepose_seeds()}
+        self._plain = {"image": "rgb.png", "mask": "grey.png", "densepose": "rgb.png"}
+        self._demanding = demanding_seeds()
+        self._sample = sample_seeds()
+
+    def make(self, number: int) -> Case:
+        """A request with one damaged part, every tenth time with several."""
+        rng = np.random.default_rng([self._seed, number])
+        damaged = [str(rng.choice(_PARTS, p=[0.5, 0.25, 0.25]))]
+        if rng.random() < 0.1:
+            damaged = list(_PARTS)
+        accept = str(rng.choice(list(ENCODERS)))
+        if rng.random() < _SAMPLE_SHARE:
+            files = {part: mutate(rng, data) if part in damaged else data for part, data in self._sample.items()}
+            return Case(f"sample {'+'.join(damaged)}", files, accept)
+        chosen = {part: (name, self._seeds[part][name]) for part, name in self._plain.items()}
+        chosen |= {part: self._choose(rng, part) for part in damaged}
+        files = {part: mutate(rng, data) if part in damaged else data for part, (_, data) in chosen.items()}
+        if rng.random() < 0.1:
+            del files["mask"]  # the image's transparency counts then
+        return Case("+".join(f"{part} {chosen[part][0]}" for part in damaged), files, accept)
+
+    def _choose(self, rng: np.random.Generator, part: str) -> tuple[str, bytes]:
+        seeds = self._demanding if rng.random() < _DEMANDING_SHARE else self._seeds[part]
+        return list(seeds.items())[int(rng.integers(len(seeds)))]
+
+
+class Plane:
+    """A predictor whose depth is 4 m all over the mask: what is under test lies before it."""
+
+    runtime = SimpleNamespace(name="plane")
+
+    def prepare(
+        self, image: np.ndarray, mask: np.ndarray, iuv: np.ndarray, camera: Camera | None = None
+    ) -> SimpleNamespace:
+        """The pictures themselves."""
+        return SimpleNamespace(image=image, mask=mask, iuv=iuv, camera=camera or Camera.centred(314.0, len(image)))
+
+    def run(self, prepared: list[SimpleNamespace]) -> list[np.ndarray]:
+        """(H, W) depths."""
+        return [np.where(one.mask, 4.0, 0.0).astype(np.float32) for one in prepared]
+
+    def finish(self, prepared: SimpleNamespace, outputs: np.ndarray) -> Prediction:
+        """With normals that face the camera."""
+        normals = prepared.mask[..., None] * np.array([0, 0, -1], np.float32)
+        return Prediction(outputs, normals, prepared.mask, prepared.image, prepared.camera, None)
+
+
+class PlaneSource:
+    """A source with the plane as its only model."""
+
+    uri = name = "plane"
+
+    def resolve(self) -> None:
+        """No version."""
+
+    def load(self) -> tuple[Any, None]:
+        """The plane."""
+        return Plane(), None
+
+    def keep(self, identity: ModelIdentity) -> None:
+        """Keeps nothing."""
+
+    def load_last_good(self) -> None:
+        """Has none."""
+
+
+def work(connection: Connection, seed: int, first: int, end: int, memory_mb: int) -> None:
+    """Sends the number of each case before it, and its answers, peak memory in MB and seconds after it."""
+    logging.disable(logging.CRITICAL)
+    warnings.simplefilter("ignore")  # Pillow warns of pictures that the service refuses a line later
+    cases = Cases(seed)
+    with service() as client:
+        _limit_memory(memory_mb)
+        for number in range(first, end):
+            connection.send(number)
+            case = cases.make(number)
+            started = time.perf_counter()
+            answers = [decode(case, client.app.state.service.settings.max_pixels), post(client, case)]
+            connection.send((case.name, answers, _peak_mb(), time.perf_counter() - started))
+    connection.send(None)
+
+
+@contextmanager
+def service() -> Iterator[TestClient]:
+    """The service in this process, ready."""
+    app = create_app(Settings(model_uri="plane", queue_size=2, max_body_mb=64.0), PlaneSource())
+    with TestClient(app, raise_server_exceptions=False) as client:
+        while client.get("/health/ready").status_code != 200:
+            time.sleep(0.01)
+        yield client
+
+
+def decode(case: Case, max_pixels: int) -> Answer:
+    """The case at the decoding entry."""
+    streams = {part: io.BytesIO(data) for part, data in case.files.items()}
+    parts = Parts(streams["image"], streams.get("mask"), streams["densepose"], "vui", CameraFields())
+    try:
+        decode_parts(parts, max_pixels)
+    except Problem as problem:
+        return Answer("decode_parts", problem.status, problem.code)
+    except Exception as error:  # noqa: BLE001 - finding it is what this is for
+        return Answer("decode_parts", 500, "uncaught", f"{type(error).__name__}: {error}")
+    return Answer("decode_parts", 200, "ok")
+
+
+def post(client: TestClient, case: Case) -> Answer:
+    """The case as a request."""
+    files = {part: (part, data, "application/octet-stream") for part, data in case.files.items()}
+    response = client.post("/depth", files=files, headers={"Accept": case.accept})
+    code = response.headers.get("X-Problem-Code", "ok" if response.status_code == 200 else "none")
+    detail = response.text if response.status_code >= 500 else ""
+    return Answer("POST /depth", response.status_code, code, detail)
+
+
+def _limit_memory(memory_mb: int) -> None:
+    """Ends what asks for twice as much as it may, before the machine does."""
+    with open("/proc/self/statm") as file:  # noqa: PTH123
+        used = int(file.read().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + 2 * memory_mb * 1_000_000, resource.RLIM_INFINITY))
+
+
+def _peak_mb() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+
+
+Image.init()  # what Pillow loads at the first picture belongs to no case

@@ -1,0 +1,86 @@
+"""Two replicas of the service on Ray Serve, on this machine: both answer, and one may die."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx2
+import psutil
+import pytest
+from serving_fakes import good_upload, save_tiny_model, wait_until
+
+from serving.settings import settings_table
+
+pytest.importorskip("ray.serve", reason="Ray Serve is not installed: pip install hdnet[ray-serve]")
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    save_tiny_model(tmp_path / "model" / "hdnet.safetensors")
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    for name, value in {
+        "HDNET_MODEL_URI": str(tmp_path / "model" / "hdnet.safetensors"),
+        "HDNET_RUNTIME": "torch",
+        "HDNET_THREADS": "1",
+        "HDNET_RAY_REPLICAS": "2",
+        "HDNET_RAY_CPUS": "0.5",
+        "HDNET_RAY_HEALTH_PERIOD_S": "1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    import ray
+    from ray import serve
+
+    from serving.ray_deployment import build
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    ray.init(num_cpus=2, object_store_memory=100_000_000, include_dashboard=False, log_to_driver=False)
+    try:
+        serve.start(http_options={"host": "127.0.0.1", "port": port})
+        serve.run(build(), name="hdnet")
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        serve.shutdown()
+        ray.shutdown()
+
+
+def test_the_document_lists_the_settings() -> None:
+    from serving.ray_deployment import RaySettings
+
+    assert settings_table(RaySettings) in (Path(__file__).parents[2] / "docs" / "scaling.md").read_text()
+
+
+def replica_pids() -> list[int]:
+    """Of the Ray that this process started."""
+    workers = psutil.Process().children(recursive=True)
+    return [one.pid for one in workers if any("ServeReplica:hdnet" in word for word in one.cmdline())]
+
+
+def births(url: str, asked: int = 30) -> set[str]:
+    """When the replicas that answer loaded their models: one moment for each."""
+    return {httpx2.get(f"{url}/version", timeout=30).json()["since"] for _ in range(asked)}
+
+
+def test_both_replicas_answer_and_one_may_die(url: str) -> None:
+    before = births(url)
+    assert len(before) == 2
+    answer = httpx2.post(f"{url}/depth", files=good_upload(), timeout=60)
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["size"] == {"width": 40, "height": 60}
+    refused = httpx2.post(f"{url}/depth", files={}, timeout=60)
+    assert (refused.status_code, refused.headers["content-type"]) == (415, "application/problem+json")
+    pids = replica_pids()
+    assert len(pids) == 2
+
+    os.kill(pids[0], signal.SIGKILL)
+
+    statuses = [httpx2.post(f"{url}/depth", files=good_upload(), timeout=60).status_code for _ in range(10)]
+    assert statuses == [200] * 10
+    wait_until(lambda: len(births(url, asked=10) - before) == 1, timeout_s=120)  # another took its place
+    assert len(replica_pids()) == 2

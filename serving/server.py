@@ -16,6 +16,9 @@ logger = logging.getLogger("hdnet.serving")
 
 # Beyond the deadline of a request, for what is being sent.
 _SPARE_S = 5
+# An idle connection stays open longer than balancers keep theirs (60 s) and than any Retry-After: whoever uses it
+# again just as it is closed loses the request. Uvicorn's own 5 s are what a client waits after a 503.
+_KEEP_ALIVE_S = 75
 
 
 class Server(uvicorn.Server):
@@ -34,6 +37,7 @@ class Server(uvicorn.Server):
             log_config=None,
             access_log=False,  # the service logs each request itself, with its id
             server_header=False,
+            timeout_keep_alive=_KEEP_ALIVE_S,
             timeout_graceful_shutdown=int(settings.deadline_s) + _SPARE_S,
         )
         super().__init__(config)

@@ -185,7 +185,7 @@ def test_palette_picture_without_its_palette_is_damaged(decode: Callable[..., ob
     start = data.index(b"PLTE") - 4
     (length,) = struct.unpack_from(">I", data, start)
 
-    with pytest.raises(InputError, match="a truncated or damaged picture .its palette is missing"):
+    with pytest.raises(InputError, match=r"a truncated or damaged picture .its palette is missing"):
         decode(data[:start] + data[start + length + 12 :], "a.png")
 
 

@@ -28,8 +28,6 @@ IuvOrder = Literal["vui", "iuv"]
 # Pillow knows some forty formats, many of them rarely used and rarely tested: only the usual ones are let in.
 # TIFF is not: its C library writes its complaints about damaged files to the process' standard error.
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF")
-_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_FILTER_UP = 2
 # What Pillow's decoders raise on damaged files.
 _DECODE_ERRORS = (
     OSError,
@@ -194,27 +192,10 @@ def _wrong_order(rgb: np.ndarray, order: IuvOrder) -> str:
 
 
 def encode_png(pixels: np.ndarray) -> bytes:
-    """A PNG of (H, W) uint16 or uint8 grey, or (H, W, 3) uint8 RGB.
-
-    Each row is stored as its difference from the one above and compressed without a search for repeated strings. For
-    maps as ours, smooth surfaces on an even background, that is six times as fast as what Pillow does; depth becomes a
-    third larger, normals a tenth.
-    """
-    height, width = pixels.shape[:2]
-    depth, colour = 8 * pixels.itemsize, 2 if pixels.ndim == 3 else 0
-    big_endian = pixels.astype(pixels.dtype.newbyteorder(">"), order="C", copy=False)
-    rows = big_endian.view(np.uint8).reshape(height, -1)
-    filtered = np.empty((height, rows.shape[1] + 1), np.uint8)
-    filtered[:, 0], filtered[0, 1:] = _FILTER_UP, rows[0]
-    np.subtract(rows[1:], rows[:-1], out=filtered[1:, 1:])
-    compressor = zlib.compressobj(1, zlib.DEFLATED, zlib.MAX_WBITS, zlib.DEF_MEM_LEVEL, zlib.Z_RLE)
-    data = compressor.compress(filtered.data) + compressor.flush()
-    header = struct.pack(">2I5B", width, height, depth, colour, 0, 0, 0)
-    return _PNG_SIGNATURE + b"".join(_chunk(*one) for one in ((b"IHDR", header), (b"IDAT", data), (b"IEND", b"")))
-
-
-def _chunk(kind: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+    """A PNG of (H, W) uint16 or uint8 grey, or (H, W, 3) uint8 RGB, compressed fast rather than well."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, format="PNG", compress_level=1)
+    return buffer.getvalue()
 
 
 def _read_bytes(path: str | Path) -> bytes:

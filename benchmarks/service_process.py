@@ -1,0 +1,184 @@
+"""Services as processes of their own, on loopback, whose time and memory is taken from outside."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from socket import socket
+from types import TracebackType
+from typing import NamedTuple
+
+import httpx2
+import psutil
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+from hdnet.errors import HDNetError
+
+REPOSITORY = Path(__file__).parents[1]
+_START_S = 180.0
+
+
+class Burden(NamedTuple):
+    """What a process holds."""
+
+    memory_mb: float
+    threads: int
+    files: int
+
+
+class Service:
+    """A service, which starts on entering and is killed on leaving the block.
+
+    Args:
+        command: Starts it.
+        log: File that takes what it says.
+        port: Where it will listen.
+        environment: Variables beside the caller's, of which none that begins with HDNET_ is passed on.
+        folder: Working directory.
+    """
+
+    def __init__(
+        self, command: list[str], log: Path, port: int, environment: dict[str, str], folder: Path = REPOSITORY
+    ) -> None:
+        self.url, self.log = f"http://127.0.0.1:{port}", log
+        self._command, self._folder = command, folder
+        own = {name: value for name, value in os.environ.items() if not name.startswith("HDNET_")}
+        self.environment = {**own, **environment}
+        self._process: psutil.Popen | None = None
+
+    def __enter__(self) -> Service:
+        self.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.kill()
+
+    def start(self) -> float:
+        """Starts the process.
+
+        Returns:
+            Seconds until it was ready.
+
+        Raises:
+            HDNetError: If it ends or is not ready within three minutes.
+        """
+        began = time.perf_counter()
+        with self.log.open("a") as log:
+            self._process = psutil.Popen(
+                self._command, cwd=self._folder, env=self.environment, stdout=log, stderr=subprocess.STDOUT
+            )
+        try:
+            with httpx2.Client() as http:
+                self._wait(http, began)
+        except BaseException:
+            self.kill()
+            raise
+        return time.perf_counter() - began
+
+    def kill(self) -> None:
+        """Ends it as ``kill -9`` does."""
+        with suppress(psutil.NoSuchProcess):
+            self._running.kill()
+        self._running.wait()
+
+    def processor_s(self) -> float:
+        """Processor time of all its threads so far."""
+        times = self._running.cpu_times()
+        return float(times.user + times.system)
+
+    def burden(self) -> Burden:
+        """What it holds now."""
+        with self._running.oneshot():
+            memory_mb = self._running.memory_info().rss / 1e6
+            return Burden(memory_mb, self._running.num_threads(), self._running.num_fds())
+
+    @property
+    def _running(self) -> psutil.Popen:
+        if self._process is None:
+            raise HDNetError("the service was not started")
+        return self._process
+
+    def _wait(self, http: httpx2.Client, began: float) -> None:
+        while not self._is_ready(http):
+            ended = self._running.poll() is not None
+            if ended or time.perf_counter() - began > _START_S:
+                last = self.log.read_text().strip().splitlines()[-1:]
+                state = "ended at once" if ended else f"is not ready after {_START_S:.0f} s"
+                raise HDNetError(f"a service {state}: {''.join(last) or 'it said nothing'}")
+            time.sleep(0.05)
+
+    def _is_ready(self, http: httpx2.Client) -> bool:
+        with suppress(httpx2.TransportError):
+            return bool(http.get(f"{self.url}/health/ready").status_code == 200)
+        return False
+
+
+def free_port() -> int:
+    """A port of loopback on which nobody listens."""
+    with socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+def hdnet_serve(model: str | Path, folder: Path, name: str = "service", **settings: object) -> Service:
+    """The service as ``hdnet serve`` starts it.
+
+    Args:
+        model: What it serves.
+        folder: Gets its log and its cache of models.
+        name: Of the log.
+        settings: By their names in :class:`serving.settings.Settings`.
+    """
+    values = {"model_uri": model, "port": free_port(), "cache_dir": folder / "cache", **settings}
+    given = {f"HDNET_{key.upper()}": str(value) for key, value in values.items() if value is not None}
+    return Service([sys.executable, "-m", "serving"], folder / f"{name}.log", int(str(values["port"])), given)
+
+
+def plain_service(model: Path, folder: Path, threads: int) -> Service:
+    """The service of ``service_plain.py``."""
+    port, script = free_port(), Path(__file__).with_name("service_plain.py")
+    command = [sys.executable, str(script), str(model), "--port", str(port), "--threads", str(threads)]
+    return Service(command, folder / "plain.log", port, {"PYTHONPATH": str(REPOSITORY)})
+
+
+def first_service(model: Path, folder: Path, threads: int) -> Service:
+    """The service of the first commit that had one, from git's history.
+
+    Raises:
+        HDNetError: If the history does not reach back to it.
+    """
+    log = _git("log", "--diff-filter=A", "--format=%H", "--", "serving/app.py").decode().split()
+    if not log:
+        raise HDNetError("git's history has no commit that adds serving/app.py; is this a shallow clone?")
+    old = folder / "first_commit"
+    old.mkdir()
+    subprocess.run(["tar", "-x", "-C", str(old)], input=_git("archive", log[-1]), check=True)
+    port = free_port()
+    file = folder / "first_commit.safetensors"
+    write_for_first(model, file)
+    values = {"MODEL_URI": file, "PORT": port, "THREADS": threads}
+    given = {"PYTHONPATH": str(old), **{f"HDNET_{name}": str(value) for name, value in values.items()}}
+    return Service([sys.executable, "-m", "serving"], folder / "first_commit.log", port, given, old)
+
+
+def write_for_first(model: Path, file: Path) -> None:
+    """The same weights as the first version wrote them: it knew one kind of normalisation and did not name it."""
+    with safe_open(model, framework="pt") as opened:
+        header = json.loads(opened.metadata()["hdnet"])
+    norms = {network.pop("norm") for network in header["networks"].values()}
+    if norms != {"image"}:
+        raise HDNetError(f"{model}: normalises by {', '.join(sorted(norms))}, the first version could only by 'image'")
+    save_file(load_file(model), file, metadata={"hdnet": json.dumps(header)})
+
+
+def _git(*arguments: str) -> bytes:
+    done = subprocess.run(["git", "-C", str(REPOSITORY), *arguments], capture_output=True, check=False)
+    if done.returncode:
+        raise HDNetError(f"git {arguments[0]}: {done.stderr.decode().strip()}")
+    return done.stdout

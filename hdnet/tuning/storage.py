@@ -7,6 +7,7 @@ files and the gRPC proxy have no such sign of life (Optuna 5.0): a killed worker
 
 from __future__ import annotations
 
+import logging
 import os
 import warnings
 from collections.abc import Iterator
@@ -78,13 +79,29 @@ def open_storage(url: str, stale_after_s: int) -> RDBStorage:
     engine = {"connect_args": {"timeout": 60}} if is_file else {"pool_pre_ping": True}
     with storage_errors_explained(url):
         _refuse_mlflows(url)
-        return RDBStorage(
-            url,
-            engine_kwargs=engine,
-            heartbeat_interval=max(1, stale_after_s // 4),
-            grace_period=stale_after_s,
-            heartbeat_stale_trial_callback=_retry_stale,
-        )
+        with _logging_kept():
+            return RDBStorage(
+                url,
+                engine_kwargs=engine,
+                heartbeat_interval=max(1, stale_after_s // 4),
+                grace_period=stale_after_s,
+                heartbeat_stale_trial_callback=_retry_stale,
+            )
+
+
+@contextmanager
+def _logging_kept() -> Iterator[None]:
+    """Making its tables, Optuna reads a logging set-up that silences every logger there is."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    loggers = [logger for logger in root.manager.loggerDict.values() if isinstance(logger, logging.Logger)]
+    enabled = [logger for logger in loggers if not logger.disabled]
+    try:
+        yield
+    finally:
+        root.handlers[:], root.level = handlers, level
+        for logger in enabled:
+            logger.disabled = False
 
 
 def _refuse_mlflows(url: str) -> None:

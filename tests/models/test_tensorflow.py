@@ -285,7 +285,7 @@ def test_an_imported_model_predicts_and_serves(model_file):
 
     parts = {"image": image, "mask": mask.astype(np.uint8) * 255, "densepose": iuv[..., ::-1].copy()}
     files = {name: (f"{name}.png", png(pixels), "image/png") for name, pixels in parts.items()}
-    with TestClient(create_app(Settings(model_uri=str(model_file.parent), threads=1))) as client:
+    with TestClient(create_app(Settings(model_uri=str(model_file.parent), threads=1, runtime="torch"))) as client:
         deadline = time.monotonic() + 60
         while client.get("/health/ready").status_code != 200:
             assert time.monotonic() < deadline

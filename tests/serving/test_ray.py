@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx2
@@ -17,49 +20,72 @@ from serving.settings import settings_table
 
 pytest.importorskip("ray.serve", reason="Ray Serve is not installed: pip install hdnet[ray-serve]")
 pytestmark = pytest.mark.slow
+ROOT = Path(__file__).parents[2]
+
+
+# In a process of its own: Ray takes over signals and logging of the one that starts it.
+HEAD = """
+import sys
+import ray
+from ray import serve
+from serving.ray_deployment import build
+
+ray.init(num_cpus=2, object_store_memory=100_000_000, include_dashboard=False, log_to_driver=False)
+try:
+    serve.start(http_options={"host": "127.0.0.1", "port": int(sys.argv[1])})
+    serve.run(build(), name="hdnet")
+    print("running", flush=True)
+    sys.stdin.read()
+finally:
+    serve.shutdown()
+    ray.shutdown()
+"""
+
+
+@dataclass
+class Cluster:
+    """A Ray of this machine, with the service on it."""
+
+    url: str
+    process: subprocess.Popen[str]
+
+    def replica_pids(self) -> list[int]:
+        children = psutil.Process(self.process.pid).children(recursive=True)
+        return [one.pid for one in children if any("ServeReplica:hdnet" in word for word in one.cmdline())]
 
 
 @pytest.fixture
-def url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
     save_tiny_model(tmp_path / "model" / "hdnet.safetensors")
-    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    for name, value in {
+    environment = {
+        **os.environ,
+        "RAY_USAGE_STATS_ENABLED": "0",
         "HDNET_MODEL_URI": str(tmp_path / "model" / "hdnet.safetensors"),
         "HDNET_RUNTIME": "torch",
         "HDNET_THREADS": "1",
         "HDNET_RAY_REPLICAS": "2",
         "HDNET_RAY_CPUS": "0.5",
         "HDNET_RAY_HEALTH_PERIOD_S": "1",
-    }.items():
-        monkeypatch.setenv(name, value)
-    import ray
-    from ray import serve
-
-    from serving.ray_deployment import build
-
+    }
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    ray.init(num_cpus=2, object_store_memory=100_000_000, include_dashboard=False, log_to_driver=False)
+    process = subprocess.Popen(
+        [sys.executable, "-c", HEAD, str(port)],
+        env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT,
+    )  # fmt: skip
     try:
-        serve.start(http_options={"host": "127.0.0.1", "port": port})
-        serve.run(build(), name="hdnet")
-        yield f"http://127.0.0.1:{port}"
+        assert process.stdout is not None
+        assert "running\n" in iter(process.stdout.readline, ""), "Ray did not start"
+        yield Cluster(f"http://127.0.0.1:{port}", process)
     finally:
-        serve.shutdown()
-        ray.shutdown()
+        process.communicate(timeout=120)
 
 
 def test_the_document_lists_the_settings() -> None:
     from serving.ray_deployment import RaySettings
 
-    assert settings_table(RaySettings) in (Path(__file__).parents[2] / "docs" / "scaling.md").read_text()
-
-
-def replica_pids() -> list[int]:
-    """Of the Ray that this process started."""
-    workers = psutil.Process().children(recursive=True)
-    return [one.pid for one in workers if any("ServeReplica:hdnet" in word for word in one.cmdline())]
+    assert settings_table(RaySettings) in (ROOT / "docs" / "scaling.md").read_text()
 
 
 def births(url: str, asked: int = 30) -> set[str]:
@@ -67,7 +93,8 @@ def births(url: str, asked: int = 30) -> set[str]:
     return {httpx2.get(f"{url}/version", timeout=30).json()["since"] for _ in range(asked)}
 
 
-def test_both_replicas_answer_and_one_may_die(url: str) -> None:
+def test_both_replicas_answer_and_one_may_die(cluster: Cluster) -> None:
+    url = cluster.url
     before = births(url)
     assert len(before) == 2
     answer = httpx2.post(f"{url}/depth", files=good_upload(), timeout=60)
@@ -75,7 +102,7 @@ def test_both_replicas_answer_and_one_may_die(url: str) -> None:
     assert answer.json()["size"] == {"width": 40, "height": 60}
     refused = httpx2.post(f"{url}/depth", files={}, timeout=60)
     assert (refused.status_code, refused.headers["content-type"]) == (415, "application/problem+json")
-    pids = replica_pids()
+    pids = cluster.replica_pids()
     assert len(pids) == 2
 
     os.kill(pids[0], signal.SIGKILL)
@@ -83,4 +110,4 @@ def test_both_replicas_answer_and_one_may_die(url: str) -> None:
     statuses = [httpx2.post(f"{url}/depth", files=good_upload(), timeout=60).status_code for _ in range(10)]
     assert statuses == [200] * 10
     wait_until(lambda: len(births(url, asked=10) - before) == 1, timeout_s=120)  # another took its place
-    assert len(replica_pids()) == 2
+    assert len(cluster.replica_pids()) == 2

@@ -183,7 +183,12 @@ def test_missing_model_is_named(trained_data, tiny_params, tmp_path):
 def test_only_the_evaluated_model_is_registered(trained_data, tiny_params, tmp_path, mlflow_store):
     work = Workspace(tmp_path)
     joint(trained_data, tmp_path / "models", tiny_params)
-    shutil.copytree(trained_data.heldout, work.heldout)
+    for made, copied in (
+        (trained_data.heldout, work.heldout),
+        (trained_data.frames, work.frames),
+        (trained_data.correspondences, work.correspondences),
+    ):
+        shutil.copytree(made, copied)
     stages.evaluate(work, tiny_params, None)
     work.hdnet_model.write_bytes(work.hdnet_model.read_bytes() + b" ")
     with pytest.raises(ModelError, match="is not the model that was evaluated"):

@@ -4,8 +4,8 @@ import json
 import optuna
 import pytest
 import yaml
-from conftest import tuning_values
 from optuna.trial import TrialState
+from tuning_values import tuning_values
 
 from hdnet.errors import TrainingError, TuningError
 from hdnet.params import Params, parse_section

@@ -12,8 +12,8 @@ from contextlib import suppress
 import psutil
 import pytest
 import yaml
-from conftest import tuning_values
 from optuna.trial import TrialState
+from tuning_values import tuning_values
 
 from hdnet.errors import TuningError
 from hdnet.params import load_params

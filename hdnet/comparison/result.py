@@ -8,16 +8,15 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from string import ascii_uppercase
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from hdnet.errors import DataError, InputError
 from hdnet.evaluation import ALL_METRICS, HIGHER_IS_BETTER, EvaluationResult
-from hdnet.evaluation.confidence import Interval, bootstrap_mean, paired_difference
+from hdnet.evaluation.confidence import Interval, Verdict, bootstrap_mean, paired_difference, verdict_of
 from hdnet.evaluation.metrics import MODEL
 
-Verdict = Literal["better", "worse", "not told apart"]
 # The letters that stand for the sides in tables.
 LETTERS = ascii_uppercase
 _NAMES_SHOWN = 3
@@ -193,16 +192,10 @@ def _rows(sides: Sequence[Side], metric: str, level: float) -> list[Row]:
     rows = []
     for k, letter in zip(range(len(sides)), LETTERS, strict=False):
         difference = paired_difference(values[k], values[0], level) if k else None
-        verdict = None if difference is None else verdict_of(metric, difference)
+        better_if_higher = metric in HIGHER_IS_BETTER
+        verdict = None if difference is None else verdict_of(difference, higher_is_better=better_if_higher)
         rows.append(Row(metric, letter, values.shape[1], bootstrap_mean(values[k], level), difference, verdict))
     return rows
-
-
-def verdict_of(metric: str, difference: Interval) -> Verdict:
-    """What a difference to another model says: nothing, where its interval holds 0."""
-    if difference.low <= 0 <= difference.high:
-        return "not told apart"
-    return "better" if (difference.low > 0) == (metric in HIGHER_IS_BETTER) else "worse"
 
 
 def _chosen(sides: Sequence[Side], metrics: Sequence[str] | None) -> list[str]:

@@ -6,10 +6,13 @@ Efron and Tibshirani, *An Introduction to the Bootstrap*, 1993, chapter 13.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 from hdnet.errors import DataError
+
+Verdict = Literal["better", "worse", "not told apart"]
 
 # Numbers drawn at once, so that thousands of samples need no gigabytes.
 _DRAWN_AT_ONCE = 4_000_000
@@ -79,3 +82,15 @@ def paired_difference(
     if ours.shape != theirs.shape:
         raise DataError(f"a paired difference needs the same samples, found {ours.shape} and {theirs.shape} values")
     return bootstrap_mean(ours - theirs, level, resamples, seed)
+
+
+def verdict_of(difference: Interval, *, higher_is_better: bool) -> Verdict:
+    """What a difference to something else says: nothing, where its interval holds 0.
+
+    Args:
+        difference: Ours minus theirs.
+        higher_is_better: Of the metric; False for errors.
+    """
+    if difference.low <= 0 <= difference.high:
+        return "not told apart"
+    return "better" if (difference.low > 0) == higher_is_better else "worse"

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from hdnet.errors import PromotionError
 from hdnet.evaluation import HIGHER_IS_BETTER, EvaluationResult
-from hdnet.evaluation.confidence import Interval, paired_difference
+from hdnet.evaluation.confidence import Interval, paired_difference, verdict_of
 from hdnet.params import PromoteParams
 
 # A bootstrap of so few people knows too little of how people differ: its intervals come out too narrow.
@@ -86,14 +86,14 @@ def _judgement(
 ) -> Judgement:
     ours, theirs = challenger.values(metric), champion.values(metric)
     difference = paired_difference(ours, theirs, level=rule.level)
-    sign = -1.0 if metric in HIGHER_IS_BETTER else 1.0
+    higher_is_better = metric in HIGHER_IS_BETTER
     finding: Finding
     if is_guard:
-        is_worse = sign * difference.value > rule.guard_tolerance * abs(float(theirs.mean()))
+        loss = -difference.value if higher_is_better else difference.value
+        is_worse = loss > rule.guard_tolerance * abs(float(theirs.mean()))
         finding = "worse than tolerated" if is_worse else "not worse"
     else:
-        low, high = sorted((sign * difference.low, sign * difference.high))
-        finding = "better" if high < 0 else "worse" if low > 0 else "not told apart"
+        finding = verdict_of(difference, higher_is_better=higher_is_better)
     return Judgement(metric, is_guard, float(ours.mean()), float(theirs.mean()), difference, finding)
 
 

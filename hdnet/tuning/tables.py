@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hdnet.evaluation.confidence import Interval
+from hdnet.evaluation.confidence import verdict_of
 from hdnet.tuning.report import FullRow, StudyReport, TrialRow
 from hdnet.tuning.settings import OBJECTIVES, scalar
 
@@ -100,17 +100,12 @@ def verdicts(report: StudyReport, number: int | None = None) -> list[str]:
         return []
     return [
         f"Trial {chosen.trial} against {point}, on people that the search did not look at: "
-        + ", ".join(f"{_HEADINGS[name]} {verdict(interval)}" for name, interval in found.items())
+        + ", ".join(
+            f"{_HEADINGS[name]} {verdict_of(interval, higher_is_better=False)}" for name, interval in found.items()
+        )
         + "."
         for point, found in chosen.differences.items()
     ]
-
-
-def verdict(difference: Interval) -> str:
-    """Of an error's difference: better, worse, or not told apart."""
-    if difference.high < 0:
-        return "better"
-    return "worse" if difference.low > 0 else "not told apart"
 
 
 def _short(key: str) -> str:

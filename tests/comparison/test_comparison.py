@@ -8,10 +8,8 @@ import numpy as np
 import pytest
 
 from hdnet.comparison import Side, compare_sides
-from hdnet.comparison.result import verdict_of
 from hdnet.errors import DataError, InputError
 from hdnet.evaluation import EvaluationResult
-from hdnet.evaluation.confidence import Interval
 
 NAMES = tuple(f"{k:07d}" for k in range(40))
 
@@ -62,20 +60,12 @@ def test_intervals_of_differences_by_a_bootstrap_of_our_own(hard_and_easy):
     assert row.difference.level == 0.9
 
 
-@pytest.mark.parametrize(
-    ("metric", "low", "high", "expected"),
-    [
-        ("depth_mae_mm", -3, -1, "better"),
-        ("depth_mae_mm", 1, 3, "worse"),
-        ("normal_below_30_pct", 1, 3, "better"),
-        ("normal_below_30_pct", -3, -1, "worse"),
-        ("depth_mae_mm", -1, 3, "not told apart"),
-        ("depth_mae_mm", 0, 3, "not told apart"),
-        ("depth_mae_mm", 0, 0, "not told apart"),
-    ],
-)
-def test_verdicts(metric, low, high, expected):
-    assert verdict_of(metric, Interval((low + high) / 2, low, high, 0.95)) == expected
+def test_a_higher_share_is_better_and_a_higher_error_worse(hard_and_easy):
+    difficulty, _ = hard_and_easy
+    sides = [side("a", difficulty, normal_below_30_pct=difficulty / 4)]
+    sides.append(side("b", difficulty + 5, normal_below_30_pct=difficulty / 4 + 5))
+    verdicts = {row.metric: row.verdict for row in compare_sides(sides).rows if row.side == "B"}
+    assert verdicts == {"depth_mae_mm": "worse", "normal_below_30_pct": "better"}
 
 
 def test_samples_are_paired_by_name_and_not_by_place():

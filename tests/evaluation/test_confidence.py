@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hdnet.errors import DataError
-from hdnet.evaluation.confidence import Interval, bootstrap_mean, paired_difference
+from hdnet.evaluation.confidence import Interval, bootstrap_mean, paired_difference, verdict_of
 
 
 def test_two_samples_by_hand():
@@ -66,3 +66,20 @@ def test_what_is_refused():
         paired_difference(np.ones(2), np.ones(3))
     with pytest.raises(ValueError, match="level between 0 and 1"):
         bootstrap_mean(np.ones(2), level=95)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "higher_is_better", "expected"),
+    [
+        (-3, -1, False, "better"),
+        (1, 3, False, "worse"),
+        (1, 3, True, "better"),
+        (-3, -1, True, "worse"),
+        (-1, 3, False, "not told apart"),
+        (0, 3, False, "not told apart"),
+        (-3, 0, True, "not told apart"),
+        (0, 0, False, "not told apart"),
+    ],
+)
+def test_verdicts(low, high, higher_is_better, expected):
+    assert verdict_of(Interval((low + high) / 2, low, high, 0.95), higher_is_better=higher_is_better) == expected

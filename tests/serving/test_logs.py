@@ -60,16 +60,15 @@ def test_what_the_client_writes_makes_no_line_of_its_own(lines: io.StringIO, cli
     assert [line["status"] for line in parsed(lines) if line.get("method")] == [404]
 
 
-def test_text(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_text(client: TestClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     records: list[logging.LogRecord] = []
     handler, logger = logging.Handler(), logging.getLogger("hdnet.serving")
     monkeypatch.setattr(handler, "emit", records.append)
     # Its own handler: what other tests have done to logging does not matter.
     monkeypatch.setattr(logger, "handlers", [handler])
     monkeypatch.setattr(logger, "disabled", False)
-    logger.setLevel(logging.INFO)
+    caplog.set_level(logging.INFO, logger.name)
     client.get("/version", headers={"X-Request-Id": "order-7"})
     (line,) = (record.getMessage() for record in records if "/version" in record.getMessage())
-    logger.setLevel(logging.NOTSET)
     assert line.startswith("GET /version -> 200 ok in ")
     assert line.endswith("request order-7")

@@ -93,12 +93,12 @@ def part_residuals(points_i: np.ndarray, points_j: np.ndarray, part: np.ndarray)
         points_j: (N, 3) the same points of the body in frame j.
         part: (N,) body part of each.
     """
-    residual = np.empty_like(points_i)
-    for number in np.unique(part):
-        here = part == number
-        moved, target = (torch.from_numpy(points[here])[None] for points in (points_i, points_j))
-        rotation, translation = fit_rigid(moved, target)
-        residual[here] = (moved @ rotation.mT + translation[:, None] - target)[0].numpy()
+    numbers, place = np.unique(part, return_inverse=True)
+    # All parts in one fit: every part has all points, those of the others with weight 0.
+    is_of_part = torch.from_numpy(place == np.arange(len(numbers))[:, None]).double()
+    moved, target = (torch.from_numpy(points).expand(len(numbers), -1, -1) for points in (points_i, points_j))
+    rotations, translations = (motion.numpy()[place] for motion in fit_rigid(moved, target, is_of_part))
+    residual: np.ndarray = (rotations @ points_i[..., None])[..., 0] + translations - points_j
     return residual
 
 

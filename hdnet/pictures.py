@@ -147,6 +147,18 @@ def mask_from_grey(grey: np.ndarray, name: str) -> np.ndarray:
     return grey > MASK_THRESHOLD
 
 
+def covers_nothing(image: np.ndarray, mask: np.ndarray) -> bool:
+    """Whether all pixels under a mask are white background.
+
+    Channel by channel: the first one with a person in it settles the matter, and gathering pixels would be slow.
+
+    Args:
+        image: (H, W, 3) uint8.
+        mask: (H, W) bool.
+    """
+    return not any(((image[..., channel] != 255) & mask).any() for channel in range(3))
+
+
 def decode_iuv(data: bytes, name: str, order: IuvOrder = "vui", max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """A DensePose map.
 

@@ -9,7 +9,7 @@ import numpy as np
 from hdnet.crop import MIN_MASK_PIXELS, Crop, network_inputs
 from hdnet.errors import InputError
 from hdnet.geometry import Camera
-from hdnet.pictures import LAST_PART, mask_from_grey
+from hdnet.pictures import LAST_PART, covers_nothing, mask_from_grey
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,8 +72,7 @@ def checked_mask(image: np.ndarray, mask: np.ndarray | None, iuv: np.ndarray) ->
     if count < MIN_MASK_PIXELS:
         found = f"covers {count} pixels" if count else "is empty"
         raise InputError(f"mask {found}, expected the silhouette of a person, at least {MIN_MASK_PIXELS} pixels")
-    # Channel by channel: the first one with a person in it settles the matter, and gathering pixels would be slow.
-    if not any(((image[..., channel] != 255) & inside).any() for channel in range(3)):
+    if covers_nothing(image, inside):
         raise InputError("mask covers nothing of the picture: all pixels under it are white background")
     parts = iuv[..., 0]
     if parts.max() > LAST_PART:

@@ -11,7 +11,7 @@ from PIL import UnidentifiedImageError
 
 from hdnet.errors import InputError, TooManyPixelsError
 from hdnet.people import count_people
-from hdnet.pictures import IuvOrder, decode_alpha, decode_image, decode_iuv, decode_mask
+from hdnet.pictures import IuvOrder, covers_nothing, decode_alpha, decode_image, decode_iuv, decode_mask
 from serving.cameras import CallerCamera, CameraFields, camera_of
 from serving.problems import Problem, part_problem
 
@@ -114,8 +114,7 @@ def _check(image: np.ndarray, mask: np.ndarray, iuv: np.ndarray) -> None:
     if not mask.any():
         detail = "the mask is empty: no pixel is above 100; expected the person in white (255) on black"
         raise Problem(422, "empty_mask", detail, fields=["mask"])
-    # Channel by channel, as hdnet.preparation does: gathering the person's pixels would be slow.
-    if not any(((image[..., channel] != 255) & mask).any() for channel in range(3)):
+    if covers_nothing(image, mask):
         detail = "the mask covers nothing of the picture: all pixels under it are white background"
         raise Problem(422, "mask_covers_nothing", detail, fields=["image", "mask"])
     if not (iuv[..., 0] > 0).any():

@@ -134,7 +134,7 @@ def _write_openvino(model: HDNet, path: Path, notes: str) -> None:
 
 
 def _read_openvino(path: Path) -> Compute:
-    import openvino
+    from hdnet.runtimes.openvino_core import core
 
-    compiled = openvino.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    compiled = core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     return lambda inputs: compiled([inputs])[0]

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import onnx
 import onnxruntime
-import openvino
 import pytest
 import torch
 
@@ -21,6 +20,7 @@ from hdnet.geometry import Camera
 from hdnet.models import DepthEstimator, HDNet, ModelIdentity, NormalEstimator
 from hdnet.models.weights import save_hdnet
 from hdnet.runtimes import difference
+from hdnet.runtimes.openvino_core import core
 from hdnet.runtimes.probes import probe_inputs
 
 IDENTITY = ModelIdentity("hdnet", "3", "champion", "abc")
@@ -41,7 +41,7 @@ def run_onnx(path: Path, inputs: np.ndarray) -> np.ndarray:
 
 
 def run_openvino(path: Path, inputs: np.ndarray) -> np.ndarray:
-    compiled = openvino.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    compiled = core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     outputs: np.ndarray = compiled({"rgb_iuv_mask": inputs})["depth_m_normal_xyz"]
     return outputs
 
@@ -79,7 +79,7 @@ def test_metadata_tells_camera_and_version_and_no_path(model: HDNet, tmp_path: P
 
     proto = onnx.load(tmp_path / "m.onnx")
     assert {entry.key: json.loads(entry.value) for entry in proto.metadata_props} == {"hdnet": expected}
-    graph = openvino.Core().read_model(tmp_path / "m.xml")
+    graph = core().read_model(tmp_path / "m.xml")
     assert json.loads(graph.get_rt_info("hdnet").astype(str)) == expected
     here = str(Path(export.__file__).parent).encode()
     assert not any(here in path.read_bytes() for path in tmp_path.iterdir())

@@ -35,8 +35,7 @@ class OpenVinoRuntime:
 
     def __init__(self, name: str, model: HDNet, threads: int | None = None) -> None:
         try:
-            import openvino  # type: ignore[import-untyped]
-
+            from hdnet.runtimes.openvino_core import core
             from hdnet.runtimes.openvino_graph import build_graph
         except ImportError as error:
             raise ModelError(f"runtime {name!r} needs OpenVINO, `pip install 'hdnet[serve]'` ({error})") from error
@@ -49,7 +48,7 @@ class OpenVinoRuntime:
         settings["INFERENCE_PRECISION_HINT"] = _PRECISIONS[name]
         if threads is not None:
             settings["INFERENCE_NUM_THREADS"] = threads
-        self._request = openvino.Core().compile_model(graph, "CPU", settings).create_infer_request()
+        self._request = core().compile_model(graph, "CPU", settings).create_infer_request()
 
     def __call__(self, inputs_b7hw: np.ndarray) -> np.ndarray:
         """See :class:`hdnet.runtimes.Runtime`."""

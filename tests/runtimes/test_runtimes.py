@@ -158,6 +158,8 @@ def test_what_cannot_run_is_named(name: str, device: str, words: str, model: HDN
 
 def test_missing_openvino_is_named(model: HDNet, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "openvino", None)
+    for ours in ("openvino_core", "openvino_graph"):
+        monkeypatch.delitem(sys.modules, f"hdnet.runtimes.{ours}", raising=False)
 
     with pytest.raises(ModelError, match=r"runtime 'openvino' needs OpenVINO, `pip install 'hdnet\[serve\]'`"):
         make_runtime("openvino", model)

@@ -68,4 +68,4 @@ def _figure(chance: np.random.Generator) -> np.ndarray:
     colours = (colours + chance.normal(0, 4, colours.shape)).clip(0, 254)
     image = np.where(mask[..., None], colours, 255)
     inputs_hw7 = np.concatenate([image, np.stack([part, along, across, mask], axis=2)], axis=2)
-    return inputs_hw7.round().transpose(2, 0, 1).astype(np.float32)
+    return inputs_hw7.round().transpose(2, 0, 1).astype(np.float32, order="C")

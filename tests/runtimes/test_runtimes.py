@@ -15,10 +15,10 @@ from hdnet.runtimes.probes import probe_inputs
 from hdnet.runtimes.quantization import MARGIN, ranges_of
 
 # Largest mean difference of depth and of normals from the model: by its own numbers, untrained networks pass on more
-# of a rounding than trained ones.
+# of a rounding than trained ones. OpenVINO adds up a layer's statistics pixel after pixel in float32.
 CLOSE = {
-    "torch": (0.02, 0.001),
-    "openvino": (0.01, 0.01),
+    "torch": (0.0005, 0.0005),
+    "openvino": (0.05, 0.05),
     "torch-bf16": (1.0, 1.5),
     "openvino-bf16": (1.0, 1.5),
     "openvino-int8": (2.0, 5.0),
@@ -63,6 +63,14 @@ def test_a_picture_does_not_depend_on_its_neighbours(name: str, model: HDNet, in
     assert np.abs(together - alone).max() < (1e-3 if "bf16" not in name else 0.02)
 
 
+@pytest.mark.parametrize("name", RUNTIMES)
+def test_the_order_of_the_inputs_in_memory_does_not_matter(name: str, model: HDNet, inputs: np.ndarray) -> None:
+    runtime = make_runtime(name, model, threads=1)
+    pixel_by_pixel = np.ascontiguousarray(inputs.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+
+    assert np.array_equal(runtime(pixel_by_pixel), runtime(inputs))
+
+
 @pytest.mark.parametrize("name", ["torch-bf16", "openvino-bf16", "openvino-int8"])
 def test_depth_is_finer_than_bfloat16(name: str, model: HDNet, inputs: np.ndarray) -> None:
     # Around 4 m bfloat16 has steps of 16 and 31 mm: the whole relief of these networks would be a few flat steps.
@@ -79,7 +87,7 @@ def test_graph_keeps_either_scale_of_the_input(scale: str, model: HDNet, inputs:
 
     found = make_runtime("openvino", other, threads=1)(inputs[:1])
 
-    assert difference(found, outputs_of(other, inputs[:1]), inputs[:1, 6] > 0).depth_mm < 0.01
+    assert difference(found, outputs_of(other, inputs[:1]), inputs[:1, 6] > 0).depth_mm < 0.05
 
 
 def test_the_model_itself_stays_as_it_was(model: HDNet) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import subprocess
 import sys
 import time
@@ -120,10 +121,15 @@ class Service:
 
 
 def free_port() -> int:
-    """A port of loopback on which nobody listens."""
-    with socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
+    """A port of loopback on which nobody listens, and which no client's connection gets while a service restarts.
+
+    Those have ports from 32768 on.
+    """
+    while True:
+        port = 20_000 + secrets.randbelow(12_000)
+        with socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def hdnet_serve(model: str | Path, folder: Path, name: str = "service", **settings: object) -> Service:

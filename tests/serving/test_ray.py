@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from pathlib import Path
 import httpx2
 import psutil
 import pytest
+from servers import free_port
 from serving_fakes import good_upload, save_tiny_model, wait_until
 
 from serving.settings import settings_table
@@ -67,9 +67,7 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
         "HDNET_RAY_CPUS": "0.5",
         "HDNET_RAY_HEALTH_PERIOD_S": "1",
     }
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     process = subprocess.Popen(
         [sys.executable, "-c", HEAD, str(port)],
         env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import httpx2
 import pytest
+from servers import free_port
 from serving_fakes import good_upload, save_tiny_model, wait_until
 
 from hdnet.models.weights import HDNET_FILE
@@ -31,9 +31,7 @@ def start(tmp_path: Path) -> Iterator[Starter]:
     save_tiny_model(tmp_path / HDNET_FILE)
 
     def make(**settings: object) -> tuple[subprocess.Popen[bytes], str]:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+        port = free_port()
         values = {"model_uri": tmp_path / HDNET_FILE, "runtime": "torch", "threads": 1, "port": port, **settings}
         environment = {**os.environ, **{f"HDNET_{name.upper()}": str(value) for name, value in values.items()}}
         with (tmp_path / "log").open("w") as log:

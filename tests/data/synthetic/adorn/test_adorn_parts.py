@@ -1,8 +1,7 @@
-"""What holds for every part: finite, on the body, deterministic, small, fast enough, of a known name."""
+"""What holds for every part: finite, on the body, deterministic, small, of a known name."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
 import numpy as np
@@ -63,7 +62,7 @@ def test_the_same_generator_state_gives_the_same_parts(
         assert np.array_equal(a.material.albedo(a.canonical), b.material.albedo(b.canonical))
 
 
-def test_triangle_counts_are_modest_and_drawing_is_quick(shape_of: Callable[..., Shape]) -> None:
+def test_triangle_counts_are_modest(shape_of: Callable[..., Shape]) -> None:
     shapes = [shape_of(seed) for seed in range(3)]
     for seed in range(20):
         parts = _drawn(shapes[seed % 3], seed)
@@ -71,11 +70,6 @@ def test_triangle_counts_are_modest_and_drawing_is_quick(shape_of: Callable[...,
         assert count["hair"] <= 8500
         assert count["s"] <= 8000
         assert sum(len(part.faces) for part in parts if part.name == "glasses") <= 1000
-    start = time.process_time()
-    for seed in range(20, 40):
-        _drawn(shapes[seed % 3], seed)
-    # Ten times what it takes, for slow machines.
-    assert (time.process_time() - start) / 20 < 0.3
 
 
 def test_most_people_wear_neither_hat_nor_glasses_and_women_have_no_beard(shape_of: Callable[..., Shape]) -> None:

@@ -30,10 +30,11 @@ server = None
 for line in sys.stdin:
     if line == "start\\n":
         server = make_server("127.0.0.1", int(sys.argv[1]), app, threaded=True)
-        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        serving = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+        serving.start()
     elif server is not None:
         server.shutdown()
-        server.server_close()
+        serving.join()  # it closes the port itself, a moment after the shutdown
         server = None
     print("ok", flush=True)
 """

@@ -7,6 +7,7 @@ import time
 
 import mlflow
 import pytest
+from promoting import check_that_two_at_once_keep_a_whole_history
 
 from hdnet import registry
 from hdnet.errors import ModelError, PromotionError, TrackingError
@@ -96,35 +97,8 @@ def test_nothing_stays_behind_where_a_promotion_fails(client, champions, monkeyp
     assert [model.name for model in client.search_registered_models()] == ["hdnet"]
 
 
-INSTALLS = """
-import sys
-from hdnet import registry
-champions = registry.Champions("hdnet", "champion", "challenger")
-done = 0
-while done < 8:
-    before = champions.champion()
-    done += champions.install(sys.argv[1], before, "run", "") if before != sys.argv[1] else 1
-print(done)
-"""
-
-
-def test_two_processes_at_once_keep_a_whole_history(client, champions):
-    """Each makes its version the champion over and over, always against the one that is it at that moment."""
-    champions.install("1", None, "run", "")
-    children = [
-        subprocess.Popen([sys.executable, "-c", INSTALLS, version], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        for version in ("2", "3")
-    ]
-    for child in children:
-        output, errors = child.communicate(timeout=120)
-        assert (child.returncode, output) == (0, b"8\n"), errors
-    last = champions.champion()
-    assert last in ("2", "3")
-    stack = tags(client, last)["champion.stack"].split(",")
-    assert stack[-1] == "1"
-    assert len(set(stack)) == len(stack)
-    assert last not in stack
-    assert [model.name for model in client.search_registered_models()] == ["hdnet"]
+def test_two_processes_at_once_keep_a_whole_history(client):
+    check_that_two_at_once_keep_a_whole_history(client, "hdnet")
 
 
 def test_one_holder_at_a_time_and_the_other_is_named(client):

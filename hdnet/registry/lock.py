@@ -78,6 +78,8 @@ def _create(client: mlflow.MlflowClient, lock: str, token: str) -> bool:
     try:
         client.create_registered_model(lock, tags=tags, description="Held while `hdnet promote` moves an alias.")
     except MlflowException as error:
+        if error.error_code == _MISSING:
+            return False  # it was there, and deleted before MLflow had looked up what to say of it
         if error.error_code != _EXISTS:
             raise
         # The answer to a first try may have got lost: then the lock is ours.

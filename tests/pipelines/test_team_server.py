@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 from checkouts import Checkout, small_params
-from promoting import check_that_two_at_once_keep_a_whole_history
+from promoting import check_that_two_at_once_lose_no_champion
 from servers import MLflowServer, PostgresServer, S3Server
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
@@ -93,15 +93,11 @@ def test_clients_get_the_registered_model_without_credentials_of_the_store(check
     np.testing.assert_array_equal(predicted(checkout, MODEL), local)
 
 
-def test_two_that_promote_at_once_keep_a_whole_history(tracking):
+def test_two_that_promote_at_once_lose_no_champion(tracking):
     """Against the server's workers and PostgreSQL, which do at once what SQLite does one after the other."""
     import mlflow
 
-    client = mlflow.MlflowClient(tracking)
-    client.create_registered_model("promoted")
-    for version in range(1, 4):
-        client.create_model_version("promoted", f"s3://nowhere/{version}")
-    check_that_two_at_once_keep_a_whole_history(client, "promoted")
+    check_that_two_at_once_lose_no_champion(mlflow.MlflowClient(tracking), "promoted", "s3://nowhere/model")
 
 
 def test_the_service_answers_with_the_champion(checkout, tracking, monkeypatch, tmp_path):

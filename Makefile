@@ -13,7 +13,7 @@ export PATH := $(abspath $(BIN)):$(PATH)
 export DVC_NO_ANALYTICS := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 
-# Tests of one file stay in one process: they share what is dear to make. Whole pipelines and servers run one at a time.
+# Tests of one file stay in one process: they share what is dear to make.
 PARALLEL ?= -n auto --maxprocesses 4 --dist loadfile
 
 .PHONY: help env demo summary test test-fast lint format serve mlflow-ui clean
@@ -58,8 +58,7 @@ summary: ## the evaluation table and what to do next
 
 test: env $(TEST_STAMP) ## lint, types and the whole test suite
 	@$(MAKE) --no-print-directory lint
-	pytest $(PARALLEL) --ignore tests/pipelines
-	pytest tests/pipelines
+	pytest $(PARALLEL)
 
 test-fast: env ## the tests that take seconds
 	pytest $(PARALLEL) -m 'not slow'

@@ -43,6 +43,15 @@ def test_people_side_by_side(columns: tuple[int, ...], people: int) -> None:
     assert count(np.kron(parts, np.ones((4, 4), np.uint8))) == people
 
 
+@pytest.mark.parametrize(("size", "people"), [(0.6, 2), (0.4, 1)])
+def test_somebody_far_behind_is_a_person_and_somebody_farther_a_speck(size: float, people: int) -> None:
+    """Areas of 36 and of 16 % of the one in front; a quarter is where it changes."""
+    parts = np.zeros(SIZE, np.uint8)
+    body(parts, 80)
+    body(parts, 220, size)
+    assert count(parts) == people
+
+
 def test_people_who_touch_are_told_apart_by_their_heads() -> None:
     parts = np.zeros(SIZE, np.uint8)
     body(parts, 120)

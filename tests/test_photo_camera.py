@@ -73,6 +73,8 @@ def test_a_photograph_that_was_cut_is_not_trusted() -> None:
     assert exif_camera(turned, WIDTH, HEIGHT) == camera_of_focal_35mm(28, WIDTH, HEIGHT)
     cut = photo(**tags, ExifImageWidth=640, ExifImageHeight=640)
     assert exif_camera(cut, WIDTH, HEIGHT) is None
+    slightly_cut = photo(**tags, ExifImageWidth=720, ExifImageHeight=480)  # 3 : 2, and 4 : 3 is left
+    assert exif_camera(slightly_cut, WIDTH, HEIGHT) is None
 
 
 @pytest.mark.filterwarnings("ignore")  # Pillow mentions what it skips

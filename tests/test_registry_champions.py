@@ -126,6 +126,27 @@ def test_a_lock_that_is_let_go_while_it_is_asked_for_is_asked_for_again(client, 
         assert client.get_registered_model("hdnet.lock").tags["lock.held_by"].startswith(f"process {os.getpid()} on")
 
 
+def test_the_answer_to_a_lock_that_was_given_may_get_lost(client, monkeypatch):
+    """The client then asks again by itself, and hears that the lock is there: its own."""
+    create = client.create_registered_model
+
+    def twice(*arguments, **more):
+        create(*arguments, **more)
+        return create(*arguments, **more)
+
+    monkeypatch.setattr(client, "create_registered_model", twice)
+    with registry_lock(client, "hdnet", LockPatience(stale_s=60, in_all_s=0.3)):
+        assert client.get_registered_model("hdnet.lock")
+    assert [model.name for model in client.search_registered_models()] == ["hdnet"]
+
+
+def test_a_lock_that_was_taken_over_is_not_let_go_by_the_one_before(client):
+    with registry_lock(client, "hdnet"):
+        client.delete_registered_model("hdnet.lock")
+        client.create_registered_model("hdnet.lock", tags={"lock.token": "another's"})
+    assert client.get_registered_model("hdnet.lock").tags["lock.token"] == "another's"
+
+
 HOLDS = """
 import time, mlflow
 from hdnet import registry

@@ -37,6 +37,17 @@ def test_a_disc_is_an_ellipsoid():
     assert height_px[50, 50] == pytest.approx(40 / np.sqrt(2), rel=0.02)
 
 
+def test_pixels_need_not_be_square():
+    """A limb of the same width in metres is as deep upright, where a pixel is 5 cm wide, as lying, 2.5 cm high."""
+    camera = Camera(80.0, 160.0, 50.0, 50.0)
+    upright, lying = np.zeros((101, 101), bool), np.zeros((101, 101), bool)
+    upright[:, 46:55] = True  # 9 pixels, 0 at the 10 steps' ends: radius 5 x 5 cm
+    lying[41:60] = True
+
+    for mask in (upright, lying):
+        assert 4 - inflated_silhouette_m(mask, camera)[50, 50] == pytest.approx(0.25, rel=1e-3)
+
+
 def test_it_does_not_depend_on_the_resolution():
     def middle_m(size):
         row, column = (np.mgrid[:size, :size] + 0.5) / size - 0.5

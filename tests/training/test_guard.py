@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +10,8 @@ from hdnet.errors import TrainingError
 from hdnet.models import NormalEstimator
 from hdnet.training.checkpoint import CheckpointFolder
 from hdnet.training.engine import Engine, Hooks, Runtime, Schedule
-from hdnet.training.guard import BAD_BATCH_FILE
+from hdnet.training.guard import BAD_BATCH_FILE, NonFiniteGuard
+from hdnet.training.optim import make_adam
 from hdnet.training.tasks import NormalTask, Stream
 from hdnet.training.tracking import FileTracker
 
@@ -55,6 +58,19 @@ def test_a_bad_step_changes_nothing_and_the_run_goes_on(make, grad_clip):
     assert steps["step"].tolist() == [1, 2, 5, 6, 7, 8]
     assert steps["skipped_steps"].tolist() == [0, 0, 2, 2, 2, 2]
     assert engine.checkpoints.load_latest()["guard"] == {"skipped": 2, "in_a_row": 0}
+
+
+def test_a_loss_that_is_not_finite_is_bad_whatever_its_gradient():
+    model = torch.nn.Linear(2, 1)
+    adam = make_adam(model.parameters(), 1e-3, 1e-8)
+    guard = NonFiniteGuard(3, torch.device("cpu"), None)
+    before = model.weight.detach().clone()
+    for loss, skipped in ((torch.tensor(torch.inf), 1), (torch.tensor(1.0), 1)):
+        for parameter in model.parameters():
+            parameter.grad = torch.ones_like(parameter)
+        guard.step(model, SimpleNamespace(optimizer=adam, step=adam.step), loss, grad_clip=None)
+        assert guard.counts() == {"skipped": skipped, "in_a_row": int(loss.isinf())}
+        assert torch.equal(model.weight, before) == bool(loss.isinf())
 
 
 def test_too_many_in_a_row_end_the_run_with_the_batch_kept(make, tmp_path):

@@ -19,7 +19,7 @@ from hdnet.export import export_model
 from hdnet.geometry import Camera
 from hdnet.models import DepthEstimator, HDNet, ModelIdentity, NormalEstimator
 from hdnet.models.weights import save_hdnet
-from hdnet.runtimes import difference
+from hdnet.runtimes import MAX_EXPORT_DEPTH_MM, MAX_EXPORT_NORMAL_DEG, difference
 from hdnet.runtimes.openvino_core import core
 from hdnet.runtimes.probes import probe_inputs
 
@@ -58,7 +58,7 @@ def test_other_programs_give_our_numbers_at_any_batch(form, names, run, model: H
 
     assert files == [tmp_path / "new" / name for name in names]
     assert sorted(path.name for path in out.parent.iterdir()) == names
-    assert worst.depth_mm < export.MAX_DEPTH_MM
+    assert worst.depth_mm < MAX_EXPORT_DEPTH_MM
     for batch in (1, 2, 5):
         inputs = probe_inputs(batch, seed=30 + batch)
         with torch.inference_mode():
@@ -66,8 +66,8 @@ def test_other_programs_give_our_numbers_at_any_batch(form, names, run, model: H
         found = run(out, inputs)
         assert found.shape == (batch, 4, 256, 256)
         off = difference(found, expected, inputs[:, 6] > 0)
-        assert off.depth_mm < export.MAX_DEPTH_MM
-        assert off.normal_deg < export.MAX_NORMAL_DEG
+        assert off.depth_mm < MAX_EXPORT_DEPTH_MM
+        assert off.normal_deg < MAX_EXPORT_NORMAL_DEG
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 

@@ -106,6 +106,20 @@ def test_the_export_has_a_signature_and_takes_any_batch(model_file, registered):
             torch.testing.assert_close(exported(inputs), ours(inputs), atol=1e-3, rtol=1e-3)
 
 
+def test_an_export_that_differs_makes_no_version_and_moves_no_alias(model_file, registered, monkeypatch):
+    load = mlflow.pytorch.load_model
+    monkeypatch.setattr(mlflow.pytorch, "load_model", lambda uri: lambda inputs: load(uri)(inputs) * 1.001)
+
+    with (
+        pytest.raises(ModelError, match=r"models:/m-\w+: the exported model is .* mm .*; refused"),
+        registry.run("register", {}, {}),
+    ):
+        registry.register(model_file, "hdnet", "champion", {}, {})
+
+    assert registry.resolve("models:/hdnet@champion").version == registered.version
+    assert len(mlflow.search_model_versions(filter_string="name = 'hdnet'")) == 1
+
+
 @pytest.mark.parametrize(
     ("uri", "said"),
     [

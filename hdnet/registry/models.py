@@ -12,10 +12,12 @@ import torch
 from hdnet.errors import ModelError
 from hdnet.lineage import git_tags
 from hdnet.model_cache import ModelCache
-from hdnet.models import HDNet, ModelIdentity
+from hdnet.models import ModelIdentity
 from hdnet.models.weights import HDNET_FILE, load_hdnet
 from hdnet.registry.connection import connect, first_line, is_refusal, without_password
 from hdnet.registry.runs import open_run_id
+from hdnet.runtimes import check_export
+from hdnet.runtimes.probes import probe_inputs
 
 import mlflow  # isort: skip - after connection, which sets its environment
 import mlflow.pytorch  # isort: skip
@@ -74,7 +76,7 @@ def _register(
         Schema([TensorSpec(np.dtype("float32"), (-1, 4, _SIZE, _SIZE), "depth_m_normal_xyz")]),
     )
     # A batch of two: one would freeze the batch dimension of the export.
-    example = _example_inputs(2)
+    example = torch.from_numpy(probe_inputs(2))
     info = mlflow.pytorch.log_model(
         model,
         name="model",
@@ -85,7 +87,9 @@ def _register(
         model_type="hdnet",
         serialization_format="pt2",
     )
-    _check_export(model, info.model_uri, example)
+    exported = mlflow.pytorch.load_model(info.model_uri)
+    with torch.inference_mode():
+        check_export(model, lambda inputs: exported(torch.from_numpy(inputs)).numpy(), info.model_uri)
     mlflow.log_metrics(metrics, model_id=info.model_id)
     client = mlflow.MlflowClient()
     version = mlflow.register_model(info.model_uri, name, tags={**tags, **git_tags()})
@@ -93,21 +97,6 @@ def _register(
         client.update_model_version(name, version.version, card.summary)
     client.set_registered_model_alias(name, alias, version.version)
     return ModelIdentity(name, str(version.version), alias, info.run_id or "")
-
-
-def _example_inputs(batch: int) -> torch.Tensor:
-    inputs = torch.rand(batch, 7, _SIZE, _SIZE, generator=torch.Generator().manual_seed(0)) * 255
-    inputs[:, 3] = (inputs[:, 3] / 10).floor()
-    inputs[:, 6] = 1.0
-    return inputs
-
-
-@torch.inference_mode()
-def _check_export(model: HDNet, uri: str, example: torch.Tensor) -> None:
-    exported = mlflow.pytorch.load_model(uri)
-    difference = (exported(example) - model(example)).abs().mean().item()
-    if not difference < 1e-2:
-        raise ModelError(f"{uri}: the exported model differs from the trained one by {difference:.3g} on average")
 
 
 def resolve(uri: str) -> ModelIdentity:

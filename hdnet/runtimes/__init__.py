@@ -1,7 +1,16 @@
 """Ways to compute a model's outputs, from the plain one to the fastest that a processor offers."""
 
+from hdnet.runtimes.agreement import (
+    MAX_DEPTH_MM,
+    MAX_EXPORT_DEPTH_MM,
+    MAX_EXPORT_NORMAL_DEG,
+    MAX_NORMAL_DEG,
+    Difference,
+    check_export,
+    difference,
+)
 from hdnet.runtimes.base import Runtime
-from hdnet.runtimes.choice import MAX_DEPTH_MM, MAX_NORMAL_DEG, Choice, Difference, choose_runtime, difference
+from hdnet.runtimes.choice import Choice, choose_runtime
 from hdnet.runtimes.making import AUTO, CPU_RUNTIMES, GPU_RUNTIMES, RUNTIMES, make_runtime
 from hdnet.runtimes.pytorch import TORCH
 
@@ -10,12 +19,15 @@ __all__ = [
     "CPU_RUNTIMES",
     "GPU_RUNTIMES",
     "MAX_DEPTH_MM",
+    "MAX_EXPORT_DEPTH_MM",
+    "MAX_EXPORT_NORMAL_DEG",
     "MAX_NORMAL_DEG",
     "RUNTIMES",
     "TORCH",
     "Choice",
     "Difference",
     "Runtime",
+    "check_export",
     "choose_runtime",
     "difference",
     "make_runtime",

@@ -12,6 +12,7 @@ import numpy as np
 
 from hdnet.errors import ModelError
 from hdnet.models import HDNet
+from hdnet.runtimes.agreement import MAX_DEPTH_MM, MAX_NORMAL_DEG, Difference, difference
 from hdnet.runtimes.base import Runtime
 from hdnet.runtimes.making import CPU_RUNTIMES, GPU_RUNTIMES, make_runtime, on_processor
 from hdnet.runtimes.probes import probe_inputs
@@ -19,31 +20,10 @@ from hdnet.runtimes.pytorch import TORCH
 
 logger = logging.getLogger("hdnet.runtimes")
 
-# A runtime that is further than this from float32 is not chosen. Trained models are wrong by tens of millimetres and
-# about 15 degrees.
-MAX_DEPTH_MM, MAX_NORMAL_DEG = 2.0, 1.0
 _PROBES = 2
 _PROBE_SEED = 2  # not the figures that the 8-bit ranges come from
 _ROUNDS = 3
 _HOPELESS = 2.0
-
-
-@dataclass(frozen=True)
-class Difference:
-    """How far outputs are from those of the model in float32, inside the mask.
-
-    Attributes:
-        depth_mm: Mean absolute difference of depth.
-        normal_deg: Mean angle between the normals.
-    """
-
-    depth_mm: float
-    normal_deg: float
-
-    @property
-    def is_small(self) -> bool:
-        """Within ``MAX_DEPTH_MM`` and ``MAX_NORMAL_DEG``."""
-        return self.depth_mm <= MAX_DEPTH_MM and self.normal_deg <= MAX_NORMAL_DEG
 
 
 @dataclass(frozen=True)
@@ -63,23 +43,6 @@ class Choice:
     difference_by_name: dict[str, Difference]
     refused: dict[str, str]
     runtime: Runtime = field(repr=False, compare=False)
-
-
-def difference(outputs_b4hw: np.ndarray, reference_b4hw: np.ndarray, mask_bhw: np.ndarray) -> Difference:
-    """Compares outputs of two runtimes; not finite ones are infinitely far away.
-
-    Args:
-        outputs_b4hw: (B, 4, H, W), what is judged.
-        reference_b4hw: (B, 4, H, W).
-        mask_bhw: (B, H, W) bool, where to compare.
-    """
-    found, wanted = (x.transpose(0, 2, 3, 1)[mask_bhw].astype(np.float64) for x in (outputs_b4hw, reference_b4hw))
-    if not np.isfinite(found).all():
-        return Difference(np.inf, np.inf)
-    # By the chord: the arc cosine of nearly 1 loses all digits.
-    chord = np.linalg.norm(found[:, 1:] - wanted[:, 1:], axis=1)
-    angle_deg = np.degrees(2 * np.arcsin((chord / 2).clip(0, 1)))
-    return Difference(1000 * float(np.abs(found[:, 0] - wanted[:, 0]).mean()), float(angle_deg.mean()))
 
 
 def choose_runtime(

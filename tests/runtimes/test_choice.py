@@ -8,11 +8,10 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-import torch
 
 from hdnet.errors import ModelError
 from hdnet.models import HDNet
-from hdnet.runtimes import CPU_RUNTIMES, choice, choose_runtime, difference
+from hdnet.runtimes import CPU_RUNTIMES, choice, choose_runtime
 
 
 class FakeRuntime:
@@ -78,21 +77,3 @@ def test_all_runtimes_of_a_processor_are_looked_at(model: HDNet) -> None:
     assert found.difference_by_name.keys() | found.refused.keys() == set(CPU_RUNTIMES)
     assert found.name in found.seconds_by_name
     assert found.difference_by_name[found.name].is_small
-
-
-def test_difference_by_hand() -> None:
-    reference = np.zeros((1, 4, 1, 3), np.float32)
-    reference[0, 0], reference[0, 3] = 4, -1
-    found = reference.copy()
-    found[0, 0, 0] = [4.001, 3.997, 9]
-    angle = math.radians(0.02)
-    found[0, 1:, 0, 0] = [math.sin(angle), 0, -math.cos(angle)]
-    mask = np.array([[[True, True, False]]])
-
-    off = difference(found, reference, mask)
-
-    assert off.depth_mm == pytest.approx(2, abs=1e-3)
-    assert off.normal_deg == pytest.approx(0.01, abs=1e-4)
-    assert off.is_small
-    found[0, 2, 0, 0] = torch.nan
-    assert not difference(found, reference, mask).is_small

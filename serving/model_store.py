@@ -182,14 +182,16 @@ class ModelStore:
             self._keep(identity)
         return True
 
-    def _serve(self, model: ServedModel, only_if_none: bool = False) -> None:
+    def _serve(self, model: ServedModel, only_if_none: bool = False) -> bool:
+        """Whether the model is in service now."""
         with self._turn:
             if only_if_none and self._current is not None:
-                return
+                return False
             self._current = model
             self._metrics.set_model(model.name, model.identity, model.origin)
         version = f"version {model.identity.version}" if model.identity else ""
         logger.info("model in service: %s %s from the %s", model.name, version, model.origin)
+        return True
 
     def _keep(self, identity: ModelIdentity) -> None:
         try:
@@ -208,8 +210,8 @@ class ModelStore:
             logger.exception("the last good model cannot be taken from the cache")
             return
         # In the meantime the registry may have answered after all.
-        self._serve(ServedModel(identity.name, predictor, identity, "cache"), only_if_none=True)
-        self._metrics.model_loads.labels("cached").inc()
+        if self._serve(ServedModel(identity.name, predictor, identity, "cache"), only_if_none=True):
+            self._metrics.model_loads.labels("cached").inc()
 
     def _report(self, error: Exception) -> str:
         """Counts and logs a failure, an unchanged one once and not at every look."""

@@ -222,6 +222,25 @@ def test_last_good_version_that_is_damaged_is_not_served(registry: FakeRegistry)
     assert store.current is None
 
 
+def test_last_good_version_that_comes_late_does_not_replace_the_champion(
+    registry: FakeRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store_on(registry).refresh()
+    registry.add("2")
+    registry.champion, registry.down = "2", ModelError("registry is down")
+    store, load_last_good = store_on(registry), registry.load_last_good
+
+    def load_while_the_registry_comes_back() -> tuple[FakePredictor, ModelIdentity] | None:
+        kept = load_last_good()
+        registry.down = None
+        store.refresh()
+        return kept
+
+    monkeypatch.setattr(registry, "load_last_good", load_while_the_registry_comes_back)
+    store.refresh()
+    assert (store.require().identity.version, store.require().origin) == ("2", "registry")
+
+
 def test_silent_registry_does_not_hold_up_the_start(registry: FakeRegistry) -> None:
     store_on(registry).refresh()
     registry.add("2")

@@ -23,9 +23,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from hdnet import losses
-from hdnet.commands import run_command
-from hdnet.data.layout import TikTokFolder
-from hdnet.data.matching import FrameIndex, choose_pairs, match, match_indexed
+from hdnet.data.correspondence.matching import FrameIndex, choose_pairs, match, match_indexed
+from hdnet.data.layout.folders import TikTokFolder
+from hdnet.errors import run_command
 from hdnet.geometry import ORIGINAL_CLAMP, Camera, NormalRule, fit_rigid, unproject
 from hdnet.models import DepthEstimator
 from hdnet.models.hdnet import depth_inputs, unit_normals
@@ -243,8 +243,8 @@ def is_mirrored(depths: Tensor, part: np.ndarray, camera: Camera, allow_reflecti
 def rendered_pairs() -> Iterator[tuple[Tensor, np.ndarray, Camera]]:
     """(depths (2, 1, 1, h, w), rows, camera) of all pairs of two dances of five frames."""
     # Frames on disk have no depth and the generator drops it; only this measurement wants it.
-    from hdnet.data.synthetic.generate import Stage, SyntheticSpec
-    from hdnet.data.synthetic.moves import draw_dance
+    from hdnet.synthetic.generate import Stage, SyntheticSpec
+    from hdnet.synthetic.moves import draw_dance
 
     spec = SyntheticSpec(people=0, sequences=2, frames_per_sequence=5, seed=7, focal_px=(300.0, 330.0))
     for index in range(spec.sequences):

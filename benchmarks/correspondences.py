@@ -26,12 +26,12 @@ import torch
 from torch.nn import functional as F
 
 from hdnet import losses
-from hdnet.commands import run_command
-from hdnet.data.body_turn import torso_turn_deg
-from hdnet.data.correspondence import PairRule, match_folder
-from hdnet.data.layout import TikTokFolder
-from hdnet.data.layout_meta import write_meta
-from hdnet.data.matching import FrameIndex, match_indexed
+from hdnet.data.correspondence.body_turn import torso_turn_deg
+from hdnet.data.correspondence.frames import PairRule, match_folder
+from hdnet.data.correspondence.matching import FrameIndex, match_indexed
+from hdnet.data.layout.folders import TikTokFolder
+from hdnet.data.layout.meta import write_meta
+from hdnet.errors import run_command
 from hdnet.workspace import Workspace
 
 FULL_DATASET = 100_000
@@ -174,7 +174,7 @@ def accuracy(dancers: list) -> None:
     """Errors of matches against the true points of the body, as they are and with misplaced patches."""
     from exact_bodies import misplaced
 
-    from hdnet.data.synthetic.exact import match_errors
+    from hdnet.synthetic.exact import match_errors
 
     print(
         "\n| DensePose | turn, degrees | rule | px median | px 95 % | px 99 % | above 3 px | mm median | mm 95 % "

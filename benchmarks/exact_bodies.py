@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from hdnet.data.synthetic.exact import ExactFrame, dancer
-from hdnet.data.synthetic.pictures import PICTURE_SIZE as SIZE
+from hdnet.synthetic.exact import ExactFrame, dancer
+from hdnet.synthetic.pictures import PICTURE_SIZE as SIZE
 
 
 def turning_dancers(count: int, frames: int) -> list[list[ExactFrame]]:

@@ -21,8 +21,8 @@ from fuzz_seeds import demanding_seeds, densepose_seeds, image_seeds, mask_seeds
 from PIL import Image
 
 from hdnet.geometry import Camera
-from hdnet.inference import Prediction
 from hdnet.models.identity import ModelIdentity
+from hdnet.predict.inference import Prediction
 from serving.app import create_app
 from serving.cameras import CameraFields
 from serving.decoding import Parts, decode_parts

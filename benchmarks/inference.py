@@ -22,17 +22,16 @@ import numpy as np
 import torch
 from PIL import Image
 
-from hdnet.commands import run_command
-from hdnet.data.batches import PreparedItems
-from hdnet.data.datasets import LabelledDataset
-from hdnet.data.packed import PackedLabelled
-from hdnet.errors import ModelError
+from hdnet.data.store.batches import PreparedItems
+from hdnet.data.store.datasets import LabelledDataset
+from hdnet.data.store.packed import PackedLabelled
+from hdnet.errors import ModelError, run_command
 from hdnet.geometry import Camera
-from hdnet.inference import Predictor, Prepared, depth_millimetres, load_source
 from hdnet.models import DepthEstimator, HDNet, NormalEstimator
-from hdnet.pictures import decode_image, decode_iuv, decode_mask, encode_png
-from hdnet.runtimes import CPU_RUNTIMES, Difference, difference, make_runtime
-from hdnet.runtimes.probes import probe_inputs
+from hdnet.pictures.reading import decode_image, decode_iuv, decode_mask, encode_png
+from hdnet.predict.inference import Predictor, Prepared, depth_millimetres, load_source
+from hdnet.predict.runtimes import CPU_RUNTIMES, Difference, difference, make_runtime
+from hdnet.predict.runtimes.probes import probe_inputs
 from hdnet.visualize import normal_picture
 
 PLAIN = CPU_RUNTIMES[0]

@@ -27,11 +27,11 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from hdnet.commands import run_command
-from hdnet.data.batches import prepare
-from hdnet.data.datasets import Item, LabelledDataset, StepSampler, collate, stored_item
-from hdnet.data.layout import TangFolder, TikTokFolder
-from hdnet.data.packed import PackedFrames, PackedLabelled, pack_tang, pack_tiktok
+from hdnet.data.layout.folders import TangFolder, TikTokFolder
+from hdnet.data.store.batches import prepare
+from hdnet.data.store.datasets import Item, LabelledDataset, StepSampler, collate, stored_item
+from hdnet.data.store.packed import PackedFrames, PackedLabelled, pack_tang, pack_tiktok
+from hdnet.errors import run_command
 from hdnet.training.memory import keep_freed_memory
 from hdnet.workspace import Workspace
 

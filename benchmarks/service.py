@@ -26,8 +26,8 @@ from service_load import add_load
 from service_soak import add_soak
 from service_swaps import add_swaps
 
-from hdnet.commands import run_command
-from hdnet.runtimes import CPU_RUNTIMES
+from hdnet.errors import run_command
+from hdnet.predict.runtimes import CPU_RUNTIMES
 
 
 def main() -> None:

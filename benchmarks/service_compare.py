@@ -13,7 +13,7 @@ from service_clients import Upload, ask_each
 from service_models import add_model, add_size, figures, model_file, model_name, print_head, print_row
 from service_process import Service, first_service, hdnet_serve, plain_service
 
-from hdnet.commands import add_verb
+from hdnet.cli.commands import add_verb
 from hdnet.errors import HDNetError
 
 PLAIN, FIRST = "plain PyTorch, float32", "first commit that served"

@@ -12,7 +12,7 @@ from service_clients import OVERLOADED, Clients, Outcome, ask, ask_each, failure
 from service_models import add_model, add_size, figures, model_file, model_name, print_head, print_row
 from service_process import hdnet_serve
 
-from hdnet.commands import add_verb
+from hdnet.cli.commands import add_verb
 from hdnet.errors import HDNetError
 
 _FIGURES = 4

@@ -9,8 +9,8 @@ from pathlib import Path
 from inference import made_up, photograph
 from service_clients import Upload, upload
 
-from hdnet.inference import load_source
 from hdnet.models.weights import save_hdnet
+from hdnet.predict.inference import load_source
 
 
 def add_model(verb: argparse.ArgumentParser, width: int) -> None:

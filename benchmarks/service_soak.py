@@ -13,7 +13,7 @@ from service_clients import OVERLOADED, Upload, ask, ask_each, failures, upload,
 from service_models import add_model, figures, model_file, model_name, print_head, print_row
 from service_process import Burden, hdnet_serve
 
-from hdnet.commands import add_verb
+from hdnet.cli.commands import add_verb
 from hdnet.errors import HDNetError
 
 _CLIENTS = 4

@@ -16,7 +16,7 @@ from service_models import figures, print_head, print_row
 from service_process import Service
 from service_registry import TOKEN, Registry
 
-from hdnet.commands import add_verb
+from hdnet.cli.commands import add_verb
 from hdnet.errors import HDNetError
 
 _FIGURES = 2

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from hdnet.data.layout import TangFolder, shift_to_median
+from hdnet.data.layout.folders import TangFolder, shift_to_median
 from hdnet.geometry import Camera, NormalRule, depth_to_normals, pixel_rays
 from hdnet.models.hdnet import depth_inputs
 

@@ -6,7 +6,7 @@
 
 Every row is a process of its own. Speed counts processor time after warm-up (imports, caches, the first person), with
 the demo's mix of stills and frames. Where the time goes comes from a second thread that looks every few milliseconds
-which module is at work; what numpy, scipy, Warp and Embree do counts for their caller. `hdnet/data/synthetic/sizes.py`
+which module is at work; what numpy, scipy, Warp and Embree do counts for their caller. `hdnet/synthetic/sizes.py`
 holds the figures from which `hdnet data synthesize` foretells time and disk.
 """
 
@@ -25,10 +25,10 @@ from collections import Counter
 from pathlib import Path
 from types import FrameType
 
-from hdnet.commands import run_command
-from hdnet.data.synthetic.sizes import SIZES
+from hdnet.errors import run_command
+from hdnet.synthetic.sizes import SIZES
 
-# Stage by module below hdnet/data, the first that fits; what is nowhere else is named by its module.
+# Stage by module below hdnet, the first that fits; what is nowhere else is named by its module.
 STAGES = {
     "clothes": ("synthetic/clothes/",),
     "hair, hats, shoes, jewellery": ("synthetic/adorn/",),
@@ -40,10 +40,10 @@ STAGES = {
     "film": ("synthetic/pictures/film", "synthetic/pictures/finishes"),
     "shading": ("synthetic/pictures/", "synthetic/materials", "synthetic/canonical"),
     "body": ("synthetic/body", "synthetic/surface", "synthetic/people", "synthetic/parts"),
-    "writing": ("layout", "files", "synthetic/export"),
+    "writing": ("data/layout", "files", "synthetic/export"),
 }
 INTERVAL_S = 0.004
-DATA = Path(__file__).parents[1] / "hdnet" / "data"
+DATA = Path(__file__).parents[1] / "hdnet"
 
 
 def main() -> None:
@@ -100,7 +100,7 @@ def print_stages(stills: dict[str, float], frames: dict[str, float]) -> None:
 
 def with_processes(arguments: argparse.Namespace) -> None:
     """Wall time of all pictures with several processes, their start included."""
-    from hdnet.data.synthetic import synthesize
+    from hdnet.synthetic import synthesize
 
     with tempfile.TemporaryDirectory(prefix="synthesis-", dir=arguments.scratch) as scratch:
         started = time.perf_counter()
@@ -125,7 +125,7 @@ def child(
 
 def spec(arguments: argparse.Namespace):
     """The demo's kind of pictures, so many."""
-    from hdnet.data.synthetic import SyntheticSpec
+    from hdnet.synthetic import SyntheticSpec
 
     size = SIZES["demo"]
     return SyntheticSpec(
@@ -138,8 +138,8 @@ def measure(arguments: argparse.Namespace) -> dict[str, float | dict[str, float]
     started = time.perf_counter()
     import torch
 
-    from hdnet.data.layout import TangFolder, TikTokFolder
-    from hdnet.data.synthetic.export import Engine, _tasks
+    from hdnet.data.layout.folders import TangFolder, TikTokFolder
+    from hdnet.synthetic.export import Engine, _tasks
 
     torch.set_num_threads(1)
     wanted, engine = spec(arguments), Engine()

@@ -26,11 +26,11 @@ from stopwatch import MeasuredEngine, Stopwatch, peak_gb, reset_peak
 from torch import nn
 from training_steps import PLAIN_SETTINGS, PlainLoop, make_task, pictures_per_step, training_flop
 
-from hdnet.commands import run_command
+from hdnet.errors import run_command
+from hdnet.tracking.tracker import SilentTracker
 from hdnet.training.checkpoint import CheckpointFolder
 from hdnet.training.devices import choose_precision, device_type
 from hdnet.training.settings import Runtime, Schedule
-from hdnet.training.tracking import SilentTracker
 
 STAGES = ("normal", "depth", "joint")
 # Dense bf16 products on one H100, as measured; what NVIDIA promises (989) is not reached by any product.

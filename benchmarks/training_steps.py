@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import Dataset
 
-from hdnet.data.datasets import Item, LabelledDataset, PairDataset, StepSampler, collate
-from hdnet.data.packed import PackedFrames, PackedLabelled, PseudoNormals
-from hdnet.data.shards import INDEX_FILE
+from hdnet.data.store.datasets import Item, LabelledDataset, PairDataset, StepSampler, collate
+from hdnet.data.store.packed import PackedFrames, PackedLabelled, PseudoNormals
+from hdnet.data.store.shards import INDEX_FILE
 from hdnet.geometry import Camera
 from hdnet.models import DepthEstimator, NormalEstimator
 from hdnet.models.hourglass import NORM_EPS, POOL_BEFORE, SKIP_INTO, Hourglass, upsample_legacy
@@ -29,7 +29,7 @@ _MATCHES = 8000
 
 
 class MadeUpPeople(Dataset[Item]):
-    """Ellipses of noise with smooth depth, as :class:`hdnet.data.datasets.LabelledDataset` stores people."""
+    """Ellipses of noise with smooth depth, as :class:`hdnet.data.store.datasets.LabelledDataset` stores people."""
 
     def __init__(self, size: int) -> None:
         self.items = [self._item(size, np.random.default_rng(seed)) for seed in range(_MADE_UP)]
@@ -59,7 +59,7 @@ class MadeUpPeople(Dataset[Item]):
 
 
 class MadeUpPairs(Dataset[Item]):
-    """Two of :class:`MadeUpPeople` and matches, as :class:`hdnet.data.datasets.PairDataset` stores them."""
+    """Two of :class:`MadeUpPeople` and matches, as :class:`hdnet.data.store.datasets.PairDataset` stores them."""
 
     def __init__(self, people: MadeUpPeople) -> None:
         self.people = people

@@ -11,8 +11,8 @@ import numpy as np
 from PIL import Image
 
 from hdnet import visualize
-from hdnet.data.layout import TangFolder
-from hdnet.inference import Predictor
+from hdnet.data.layout.folders import TangFolder
+from hdnet.predict.inference import Predictor
 from hdnet.workspace import Workspace
 
 

@@ -1,8 +1,14 @@
-"""The errors that a user is meant to read.
+"""Errors that a user is meant to read, and how a command ends with one.
 
 Each carries one line: what was found, what was expected, what to do. The command line prints that line and
 exits with status 1, a DVC stage does the same, the service turns it into problem+json.
 """
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable
 
 
 class HDNetError(Exception):
@@ -43,3 +49,22 @@ class PromotionError(HDNetError):
 
 class TuningError(HDNetError):
     """A study, its storage or a worker cannot go on, or a study was asked to be another one."""
+
+
+def run_command(command: Callable[[], object]) -> None:
+    """Calls ``command``; an :class:`HDNetError` becomes "error: ..." and status 1, a requested stop status 130."""
+    # force: a library that was imported before may have set up the root already.
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", force=True)
+    for name in ("lightning", "lightning.fabric", "alembic", "mlflow"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    try:
+        command()
+    except HDNetError as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt as stop:
+        sys.stderr.write(f"{stop}\n" if str(stop) else "interrupted\n")
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.exit(1)
+    except OSError as error:  # a file or disk that no room has words for
+        sys.exit(f"error: {error}")

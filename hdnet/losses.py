@@ -120,7 +120,7 @@ def normal_angle(pred_b3hw: Tensor, target_b3hw: Tensor, mask_b1hw: Tensor) -> T
 
 
 class CorrespondencesLike(Protocol):
-    """Matches of one pair of frames, as :class:`hdnet.data.correspondence.Correspondences` holds them."""
+    """Matches of one pair of frames, as :class:`hdnet.data.correspondence.frames.Correspondences` holds them."""
 
     @property
     def rows(self) -> np.ndarray:

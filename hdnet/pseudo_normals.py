@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from hdnet.data.batches import prepare
-from hdnet.data.datasets import collate, stored_item
-from hdnet.data.files import sha256_of
-from hdnet.data.packed import PackedFrames, PackedLabelled, pack_together
-from hdnet.data.records import NormalRecords
-from hdnet.data.shards import INDEX_FILE
+from hdnet.data.store.batches import prepare
+from hdnet.data.store.datasets import collate, stored_item
+from hdnet.data.store.packed import PackedFrames, PackedLabelled, pack_together
+from hdnet.data.store.records import NormalRecords
+from hdnet.data.store.shards import INDEX_FILE
+from hdnet.files import sha256_of
 from hdnet.models import NormalEstimator
 from hdnet.models.hdnet import unit_normals
 from hdnet.models.weights import load_estimator

@@ -7,28 +7,28 @@ import os
 from pathlib import Path
 from typing import Any
 
-from hdnet import model_card
 from hdnet.data.acquire import acquire as acquire_data
 from hdnet.data.acquire import contact_sheets
-from hdnet.data.correspondence import PairRule, match_folder, pack_given
-from hdnet.data.files import read_json_object, sha256_of, write_json
-from hdnet.data.layout import TikTokFolder
-from hdnet.data.packed import PackedFrames, PackedLabelled, pack_together
+from hdnet.data.checks.report import summary, write_report
+from hdnet.data.checks.validate import raise_if_errors, validate_raw
+from hdnet.data.correspondence.frames import PairRule, match_folder, pack_given
+from hdnet.data.layout.folders import TikTokFolder
 from hdnet.data.parallel import using_backend
-from hdnet.data.records import FrameRecords, LabelledRecords, Source
-from hdnet.data.validate import raise_if_errors, validate_raw
-from hdnet.evaluating import report_evaluation
+from hdnet.data.store.packed import PackedFrames, PackedLabelled, pack_together
+from hdnet.data.store.records import FrameRecords, LabelledRecords, Source
+from hdnet.evaluation.reporting import report_evaluation
 from hdnet.evaluation.sequences import evaluate_sequence_folders
 from hdnet.evaluation.sources import open_labelled
-from hdnet.lineage import git_tags, locked_pipeline
+from hdnet.files import read_json_object, sha256_of, write_json
 from hdnet.models.weights import load_hdnet
 from hdnet.params import Params
 from hdnet.pseudo_normals import predict_normals as predict_pseudo_normals
-from hdnet.registration import EVALUATED_FILE, card_facts, evaluated_metrics, lineage_tags
+from hdnet.registry import card as model_card
+from hdnet.registry.registration import EVALUATED_FILE, card_facts, evaluated_metrics, lineage_tags
+from hdnet.tracking.lineage import git_tags, locked_pipeline
+from hdnet.tracking.tracker import Tracker
 from hdnet.training import stages as training
 from hdnet.training.stages import METRICS_FILE, OpenRun, opened
-from hdnet.training.tracking import Tracker
-from hdnet.validation_report import summary, write_report
 from hdnet.workspace import Workspace
 
 logger = logging.getLogger(__name__)
@@ -207,13 +207,14 @@ def evaluate(work: Workspace, params: Params, open_run: OpenRun | None) -> None:
 def register(work: Workspace, params: Params) -> None:
     """The evaluated model becomes a version of the registry, with its lineage and card, and gets the alias."""
     from hdnet import registry  # takes seconds, and only this and the next stage cannot do without MLflow
+    from hdnet.tracking import runs
 
     metrics, target = evaluated_metrics(work), params.register_
     tags = lineage_tags(work, params, metrics)
     values = params.model_dump(mode="json", by_alias=True, exclude={"runtime", "tune"})
-    with registry.run("register", values, tags):
+    with runs.run("register", values, tags):
         locked = locked_pipeline(work.root, work.hdnet_model)
-        tags |= registry.stage_runs(registry.open_run_id(), tags["model_sha256"], locked)
+        tags |= registry.stage_runs(runs.open_run_id(), tags["model_sha256"], locked)
         facts = card_facts(work, params, metrics, tags | git_tags())
         card = registry.Card(model_card.write_card(_report(work, "register"), facts), model_card.summary(facts))
         identity = registry.register(work.hdnet_model, target.name, target.alias, metrics, tags, card)
@@ -222,7 +223,7 @@ def register(work: Workspace, params: Params) -> None:
 
 def promote(work: Workspace, params: Params) -> None:
     """The version that stage `register` made becomes the champion if the rule says so; either is a result."""
-    from hdnet import promotion
+    from hdnet.registry import promotion
 
     version = str(read_json_object(work.report("register") / VERSION_FILE)["version"])
     decision = promotion.promote(promotion.contest_of(params, work.heldout), work.report("promote"), version)

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from hdnet.data.layout_png import normal_picture as normal_picture
+from hdnet.data.layout.png import normal_picture as normal_picture
 from hdnet.errors import DataError
-from hdnet.mesh import Mesh
+from hdnet.predict.mesh import Mesh
 
 WHITE = 255
 # A rendered point stands for about this many pixels of the double-sized picture, so that triangles have no

@@ -1,7 +1,8 @@
 """Stage `correspond`: matches between unlabelled frames."""
 
-from hdnet import registry, stages
+from hdnet import stages
+from hdnet.tracking import runs
 from pipelines import stage
 
 if __name__ == "__main__":
-    stage.run(lambda work, params: stages.correspond(work, params, registry.run))
+    stage.run(lambda work, params: stages.correspond(work, params, runs.run))

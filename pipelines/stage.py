@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from hdnet.commands import run_command
+from hdnet.errors import run_command
 from hdnet.params import Params, load_params
 from hdnet.workspace import Workspace
 

@@ -19,11 +19,11 @@ import numpy as np
 from serving.metrics import Metrics
 
 if TYPE_CHECKING:
-    from hdnet.inference import Prepared
+    from hdnet.predict.inference import Prepared
 
 
 class Networks(Protocol):
-    """What runs here: :meth:`hdnet.inference.Predictor.run`."""
+    """What runs here: :meth:`hdnet.predict.inference.Predictor.run`."""
 
     def run(self, prepared: Sequence[Prepared]) -> list[np.ndarray]:
         """The networks' outputs of one or more pictures."""

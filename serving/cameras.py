@@ -11,7 +11,7 @@ from fastapi import Form
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from hdnet.geometry import Camera
-from hdnet.photo_camera import camera_of_fov, exif_camera
+from hdnet.pictures.photo_camera import camera_of_fov, exif_camera
 from serving.problems import Problem
 from serving.schemas import CameraSource
 

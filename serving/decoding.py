@@ -10,8 +10,8 @@ import numpy as np
 from PIL import UnidentifiedImageError
 
 from hdnet.errors import InputError, TooManyPixelsError
-from hdnet.people import count_people
-from hdnet.pictures import IuvOrder, covers_nothing, decode_alpha, decode_image, decode_iuv, decode_mask
+from hdnet.pictures.reading import IuvOrder, covers_nothing, decode_alpha, decode_image, decode_iuv, decode_mask
+from hdnet.predict.people import count_people
 from serving.cameras import CallerCamera, CameraFields, camera_of
 from serving.problems import Problem, part_problem
 

@@ -16,7 +16,7 @@ from serving.schemas import CameraSource
 from serving.service import Service
 
 if TYPE_CHECKING:
-    from hdnet.inference import Prepared
+    from hdnet.predict.inference import Prepared
 
 EncodedT = TypeVar("EncodedT")
 

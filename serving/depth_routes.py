@@ -7,7 +7,7 @@ from typing import Annotated, BinaryIO
 
 from fastapi import APIRouter, Depends, File, Form, Request, Response, UploadFile
 
-from hdnet.pictures import IuvOrder
+from hdnet.pictures.reading import IuvOrder
 from serving.batch import MAX_PICTURES, ZIP, encode_all, predict_all
 from serving.cameras import CameraFields, CamerasField, camera_form, parse_cameras
 from serving.decoding import Parts

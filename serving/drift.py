@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
-from hdnet.pictures import LAST_PART
+from hdnet.pictures.reading import LAST_PART
 
 _SHARES = (0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0)
 _LEVELS = tuple(round(0.1 * step, 1) for step in range(1, 11))

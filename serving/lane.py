@@ -17,7 +17,7 @@ from serving.metrics import Metrics
 from serving.problems import Problem, client_gone
 
 if TYPE_CHECKING:
-    from hdnet.inference import Prepared
+    from hdnet.predict.inference import Prepared
 
 ResultT = TypeVar("ResultT")
 

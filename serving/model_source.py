@@ -14,8 +14,8 @@ from serving.settings import Settings
 
 if TYPE_CHECKING:
     from hdnet.geometry import Camera
-    from hdnet.inference import Prediction, Prepared
-    from hdnet.runtimes import Runtime
+    from hdnet.predict.inference import Prediction, Prepared
+    from hdnet.predict.runtimes import Runtime
 
 REGISTRY_SCHEME = "models:/"
 # Nothing from a registry may run code here. MLflow 3.17 reads the first name, 3.18 the second.
@@ -25,7 +25,7 @@ _TIMEOUT, _TIMEOUT_S = "MLFLOW_HTTP_REQUEST_TIMEOUT", "10"
 
 
 class PredictorLike(Protocol):
-    """What the service needs of :class:`hdnet.inference.Predictor`."""
+    """What the service needs of :class:`hdnet.predict.inference.Predictor`."""
 
     @property
     def runtime(self) -> Runtime:
@@ -116,25 +116,25 @@ class _Registry:
 
     def resolve(self) -> ModelIdentity:
         prepare_mlflow()
-        from hdnet.registry import resolve
+        from hdnet.tracking.versions import resolve
 
         return resolve(self.uri)
 
     def load(self) -> tuple[PredictorLike, ModelIdentity]:
         prepare_mlflow()
-        from hdnet.registry import download
+        from hdnet.tracking.versions import download
 
         folder, identity = download(self.uri, self._cache_dir)
         return self._load(folder), identity
 
     def keep(self, identity: ModelIdentity) -> None:
-        from hdnet.registry import model_cache
+        from hdnet.tracking.versions import model_cache
 
         model_cache(self._cache_dir).remember(self.uri, identity)
 
     def load_last_good(self) -> tuple[PredictorLike, ModelIdentity] | None:
         prepare_mlflow()
-        from hdnet.registry import model_cache
+        from hdnet.tracking.versions import model_cache
 
         kept = model_cache(self._cache_dir).last_good(self.uri)
         return (self._load(kept.folder), kept.identity) if kept else None
@@ -148,7 +148,7 @@ class _Loading:
         self._fastest: str | None = None
 
     def __call__(self, path: Path) -> PredictorLike:
-        from hdnet.inference import Predictor
+        from hdnet.predict.inference import Predictor
 
         def load(candidates: tuple[str, ...] | None) -> Predictor:
             settings = self._settings

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hdnet.inference import Prediction, depth_millimetres
-from hdnet.pictures import encode_png
+from hdnet.pictures.reading import encode_png
+from hdnet.predict.inference import Prediction, depth_millimetres
 from hdnet.visualize import normal_picture
 from serving.model_store import ServedModel
 from serving.schemas import CameraBody, CameraSource, DepthBody, DepthFigures, DepthStatistics, ModelBody, SizeBody

@@ -7,7 +7,7 @@ from functools import lru_cache
 import numpy as np
 from scipy import ndimage
 
-from hdnet.data.samples import LabelledSample, UnlabelledFrame
+from hdnet.data.layout.samples import LabelledSample, UnlabelledFrame
 from hdnet.geometry import Camera
 
 SIZE = 256

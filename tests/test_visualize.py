@@ -11,7 +11,7 @@ from PIL import Image
 from hdnet import visualize
 from hdnet.errors import DataError
 from hdnet.geometry import Camera
-from hdnet.mesh import Mesh, depth_to_mesh
+from hdnet.predict.mesh import Mesh, depth_to_mesh
 
 
 def test_hot_table_is_matplotlibs() -> None:

@@ -12,15 +12,15 @@ from typing import Any
 from PIL import Image
 from tqdm import tqdm
 
-from hdnet.data.copying import copy_folder
-from hdnet.data.files import atomic_folder, read_json_object, write_json
 from hdnet.data.importing.authors import import_authors
+from hdnet.data.importing.copying import copy_folder
 from hdnet.data.importing.report import ImportReport
-from hdnet.data.layout import TangFolder, TikTokFolder
-from hdnet.data.synthetic import Progress, SyntheticSpec, contact_sheet, film_strip, fingerprint, synthesize
-from hdnet.data.synthetic.contact_sheet import SHEET_COLUMNS, strip_names
+from hdnet.data.layout.folders import TangFolder, TikTokFolder
 from hdnet.errors import DataError
+from hdnet.files import atomic_folder, read_json_object, write_json
 from hdnet.params import DataParams
+from hdnet.synthetic import Progress, SyntheticSpec, contact_sheet, film_strip, fingerprint, synthesize
+from hdnet.synthetic.contact_sheet import SHEET_COLUMNS, strip_names
 
 TANG, TIKTOK, HELDOUT = "Tang_data", "tiktok_data", "heldout/Tang_data"
 PEOPLE, DANCES = (TANG, HELDOUT), (TIKTOK,)

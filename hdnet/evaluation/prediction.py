@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hdnet.caller_camera import carry, rotation_between
 from hdnet.errors import DataError
 from hdnet.evaluation.pixels import picture_of
 from hdnet.geometry import Camera
 from hdnet.models import HDNet
+from hdnet.pictures.caller_camera import carry, rotation_between
 
 
 class Samples(Protocol):
@@ -28,7 +28,7 @@ def predict_sample(model: HDNet, sample: Mapping[str, Any]) -> tuple[np.ndarray,
     """A model's depth (H, W) and normals (H, W, 3) of one labelled sample, in the sample's camera.
 
     Where the sample's camera looks another way than the one that the model was trained in, the result is
-    turned as :meth:`hdnet.inference.Predictor.infer` does it.
+    turned as :meth:`hdnet.predict.inference.Predictor.infer` does it.
 
     Raises:
         DataError: If the mask is empty.

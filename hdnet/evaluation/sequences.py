@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from hdnet.data.body_turn import TorsoView, torso_turn_deg
+from hdnet.data.correspondence.body_turn import TorsoView, torso_turn_deg
 from hdnet.errors import DataError, ModelError
 from hdnet.evaluation.baselines import flat_plane_m, inflated_silhouette_m
 from hdnet.evaluation.metrics import FLAT_PLANE, INFLATED_SILHOUETTE, MODEL

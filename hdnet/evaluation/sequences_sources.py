@@ -10,15 +10,15 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
-from hdnet.data.batches import prepare
-from hdnet.data.datasets import collate, stored_item
-from hdnet.data.layout import TikTokFolder
-from hdnet.data.layout_correspondences import CORR_MAT_FILE
-from hdnet.data.layout_png import read_mask
-from hdnet.data.matching import FrameIndex, match_indexed, usable
-from hdnet.data.packed import PackedFrames
-from hdnet.data.pairs import PackedPairs
-from hdnet.data.shards import INDEX_FILE
+from hdnet.data.correspondence.matching import FrameIndex, match_indexed, usable
+from hdnet.data.layout.correspondences import CORR_MAT_FILE
+from hdnet.data.layout.folders import TikTokFolder
+from hdnet.data.layout.png import read_mask
+from hdnet.data.store.batches import prepare
+from hdnet.data.store.datasets import collate, stored_item
+from hdnet.data.store.packed import PackedFrames
+from hdnet.data.store.pairs import PackedPairs
+from hdnet.data.store.shards import INDEX_FILE
 
 Sample = Mapping[str, Any]
 

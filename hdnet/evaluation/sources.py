@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from hdnet.data.batches import PreparedItems
-from hdnet.data.datasets import Item, LabelledDataset
-from hdnet.data.packed import PackedLabelled
-from hdnet.data.records import LabelledRecords
-from hdnet.data.shards import INDEX_FILE, Shard
+from hdnet.data.store.batches import PreparedItems
+from hdnet.data.store.datasets import Item, LabelledDataset
+from hdnet.data.store.packed import PackedLabelled
+from hdnet.data.store.records import LabelledRecords
+from hdnet.data.store.shards import INDEX_FILE, Shard
 from hdnet.errors import ModelError
 from hdnet.evaluation.prediction import Samples
 from hdnet.models import HDNet, ModelIdentity
@@ -69,17 +69,18 @@ def open_model(source: str | Path) -> tuple[HDNet, ModelIdentity | None]:
     """The model that a source names, and which registered version it is.
 
     Args:
-        source: As of :func:`hdnet.inference.load_source`; or ``runs:/ID``, for the newest registered version that comes
+        source: As of :func:`hdnet.predict.inference.load_source`; or ``runs:/ID``, for the newest registered version
+        that comes
             from that run of MLflow.
 
     Raises:
         ModelError: If there is no such model, or it cannot be read.
     """
-    from hdnet.inference import load_source  # it needs the runtimes, training with validation does not
+    from hdnet.predict.inference import load_source  # it needs the runtimes, training with validation does not
 
     if str(source).startswith("runs:/"):
         try:
-            from hdnet.registry.run_models import version_of_run
+            from hdnet.tracking.versions import version_of_run
         except ImportError as error:
             raise ModelError(f"{source}: needs the model registry, `pip install hdnet[tracking]` ({error})") from error
         source = version_of_run(str(source))

@@ -21,8 +21,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hdnet.data.files import sha256_of
 from hdnet.errors import ModelError
+from hdnet.files import sha256_of
 from hdnet.geometry import Camera
 from hdnet.models.hdnet import HDNet
 from hdnet.models.hourglass import DepthEstimator, NormalEstimator

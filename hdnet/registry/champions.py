@@ -10,8 +10,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from hdnet.errors import ModelError, PromotionError, TrackingError
-from hdnet.registry.connection import connect, first_line, is_refusal, without_password
 from hdnet.registry.lock import registry_lock
+from hdnet.tracking.connection import connect, first_line, is_refusal, without_password
 
 import mlflow  # isort: skip - after connection, which sets its environment
 from mlflow.entities.model_registry import ModelVersion

@@ -11,15 +11,15 @@ from dataclasses import dataclass
 from itertools import chain
 
 from hdnet.errors import ModelError, TrackingError
-from hdnet.lineage import LockedPipeline
-from hdnet.registry.connection import EXPERIMENT, connect, first_line, without_password
-from hdnet.registry.runs import flatten
+from hdnet.tracking.connection import EXPERIMENT, connect, first_line, without_password
+from hdnet.tracking.lineage import LockedPipeline
+from hdnet.tracking.runs import flatten
+from hdnet.tracking.versions import RUN_TAG
 
 import mlflow  # isort: skip - after connection, which sets its environment
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
-RUN_TAG = "run."
 _PARENT_TAG = "mlflow.parentRunId"
 # Shorter, a piece of a hash fits too many.
 _SHORTEST_PIECE = 7
@@ -137,7 +137,7 @@ def stage_runs(register_run: str, model_sha256: str, locked: LockedPipeline | No
     Args:
         register_run: The run that registers it.
         model_sha256: Digest of the model file.
-        locked: See :func:`hdnet.lineage.locked_pipeline`.
+        locked: See :func:`hdnet.tracking.lineage.locked_pipeline`.
     """
     client = mlflow.MlflowClient()
     found = {f"{RUN_TAG}register": register_run}

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from hdnet.errors import ModelError
-from hdnet.lineage import git_tags
-from hdnet.model_cache import ModelCache
 from hdnet.models import ModelIdentity
-from hdnet.models.weights import HDNET_FILE, load_hdnet
-from hdnet.registry.connection import connect, first_line, is_refusal, without_password
-from hdnet.registry.runs import open_run_id
-from hdnet.runtimes import check_export
-from hdnet.runtimes.probes import probe_inputs
+from hdnet.models.weights import load_hdnet
+from hdnet.predict.runtimes import check_export
+from hdnet.predict.runtimes.probes import probe_inputs
+from hdnet.tracking.lineage import git_tags
+from hdnet.tracking.runs import open_run_id
 
 import mlflow  # isort: skip - after connection, which sets its environment
 import mlflow.pytorch  # isort: skip
@@ -25,7 +21,6 @@ from mlflow.models import ModelSignature
 from mlflow.types import Schema, TensorSpec
 
 _SIZE = 256
-_EXTRA_FILES = "extra_files"  # MLflow's name for `extra_files` of log_model
 
 
 @dataclass(frozen=True)
@@ -97,67 +92,3 @@ def _register(
         client.update_model_version(name, version.version, card.summary)
     client.set_registered_model_alias(name, alias, version.version)
     return ModelIdentity(name, str(version.version), alias, info.run_id or "")
-
-
-def resolve(uri: str) -> ModelIdentity:
-    """The version that ``models:/NAME@ALIAS`` or ``models:/NAME/VERSION`` means now.
-
-    Raises:
-        ModelError: If the URI is malformed, there is no such model, alias or version, or the registry is away.
-    """
-    connect()
-    client = mlflow.MlflowClient()
-    path = uri.removeprefix("models:/")
-    name, at, alias = path.partition("@")
-    try:
-        if at:
-            version = client.get_model_version_by_alias(name, alias)
-        elif path.count("/") == 1:
-            name, number = path.split("/")
-            version = client.get_model_version(name, number)
-        else:
-            raise ModelError(f"{uri}: not a registry URI; expected models:/NAME@ALIAS or models:/NAME/VERSION")
-    except ModelError:
-        raise
-    except Exception as error:
-        registry = without_password(mlflow.get_tracking_uri())
-        found = "not in the registry" if is_refusal(error) else "no answer of the registry"
-        raise ModelError(f"{uri}: {found} {registry} ({first_line(error)})") from error
-    return ModelIdentity(name, str(version.version), alias or None, version.run_id or "")
-
-
-def download(uri: str, cache_dir: Path | None = None) -> tuple[Path, ModelIdentity]:
-    """Fetches a registered version, once: it is kept in the cache. Nothing in it is executed.
-
-    Args:
-        uri: As of :func:`resolve`.
-        cache_dir: Folder of the cache; None takes ``HDNET_CACHE_DIR``, or ``~/.cache/hdnet/models``.
-
-    Returns:
-        The local folder that holds ``hdnet.safetensors``, and which version that is.
-
-    Raises:
-        ModelError: As :func:`resolve`, if the version does not hold our model file, or if the cache cannot be written.
-    """
-    identity = resolve(uri)
-    fixed = f"models:/{identity.name}/{identity.version}"
-    return model_cache(cache_dir).get(identity, partial(_fetch, fixed)), identity
-
-
-def model_cache(folder: Path | None = None) -> ModelCache:
-    """The cache of models of the registry that ``MLFLOW_TRACKING_URI`` names; see :func:`download`."""
-    return ModelCache(folder, without_password(connect()), HDNET_FILE)
-
-
-def _fetch(fixed: str, folder: Path) -> None:
-    """Brings the model file alone; the version's export is as large again."""
-    path = f"{_EXTRA_FILES}/{HDNET_FILE}"
-    try:
-        found = {file.path for file in mlflow.artifacts.list_artifacts(f"{fixed}/{_EXTRA_FILES}")}
-        if path in found:
-            fetched = mlflow.artifacts.download_artifacts(f"{fixed}/{path}", dst_path=str(folder))
-            Path(fetched).rename(folder / HDNET_FILE)
-    except Exception as error:
-        raise ModelError(f"{fixed}: the files cannot be fetched ({first_line(error)})") from error
-    if path not in found:
-        raise ModelError(f"{fixed}: holds no {path}; it was not registered by `hdnet register`")

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hdnet.data.batches import prepare
+from hdnet.data.store.batches import prepare
 from hdnet.training import augment_faults as faults
 from hdnet.training import augment_geometry as geometry
 from hdnet.training.augment_colour import NoiseBank, blurred, gamma_corrected, recoloured

@@ -116,7 +116,7 @@ def with_found_mask(frame: Batch, found_b1hw: Tensor, behind_b3: Tensor) -> Batc
     person nothing is known. DensePose looks at the whole picture and stays.
 
     Args:
-        frame: See :func:`hdnet.data.batches.prepare`.
+        frame: See :func:`hdnet.data.store.batches.prepare`.
         found_b1hw: The mask that was found.
         behind_b3: Colour of the background.
     """

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 Batch = dict[str, Any]
 
-# What a mirrored picture shows of DensePose's parts (the table of hdnet.data.synthetic.iuv): the part of the other
+# What a mirrored picture shows of DensePose's parts (the table of hdnet.synthetic.iuv): the part of the other
 # side, whose charts already are mirrored on arms and legs. They run the same way round on both sides of the body where
 # U goes around a hand, along a foot or around the head, and V across the torso: there the coordinate runs backwards.
 OTHER_SIDE = (0, 1, 2, *(part + 1 if part % 2 else part - 1 for part in range(3, 25)))
@@ -59,7 +59,7 @@ def mirror(frame: Batch, mirrored_b: Tensor) -> Batch:
     knows, is not needed.
 
     Args:
-        frame: See :func:`hdnet.data.batches.prepare`.
+        frame: See :func:`hdnet.data.store.batches.prepare`.
         mirrored_b: (B,) bool.
     """
     chosen = mirrored_b[:, None, None, None]
@@ -148,7 +148,7 @@ def crop(frame: Batch, window: Window) -> Batch:
     DensePose, whose charts end abruptly, the nearest pixel counts.
 
     Args:
-        frame: See :func:`hdnet.data.batches.prepare`.
+        frame: See :func:`hdnet.data.store.batches.prepare`.
         window: One an item; what lies outside the old picture is white and empty.
     """
     mask = frame["mask"]

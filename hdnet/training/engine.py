@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from hdnet.errors import TrainingError
 from hdnet.models.weights import save_estimator
+from hdnet.tracking.tracker import Tracker
 from hdnet.training.best import BestWeights
 from hdnet.training.checkpoint import CheckpointFolder
 from hdnet.training.devices import (
@@ -42,7 +43,6 @@ from hdnet.training.reporting import Reporter
 from hdnet.training.settings import Hooks, Precision, Runtime, Schedule, Validation
 from hdnet.training.signals import SharedStop, stop_requested
 from hdnet.training.tasks import Task
-from hdnet.training.tracking import Tracker
 
 __all__ = ["Engine", "Hooks", "Precision", "Runtime", "Schedule", "Validation", "faster_cpu_precision"]
 

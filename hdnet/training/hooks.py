@@ -1,7 +1,7 @@
 """What can be hung into the training loop: augmentation, validation, and how pairs of frames are compared.
 
-Batches are those that :func:`hdnet.data.batches.prepare` makes, on the device. Chance follows from (seed, step, place
-of the item in the step's whole batch) alone, so it is the same after a resume and for every number of processes.
+Batches are those that :func:`hdnet.data.store.batches.prepare` makes, on the device. Chance follows from (seed, step,
+place of the item in the step's whole batch) alone, so it is the same after a resume and for every number of processes.
 """
 
 from __future__ import annotations

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader
 
-from hdnet.data.batches import prepare
-from hdnet.data.datasets import StepSampler
+from hdnet.data.store.batches import prepare
+from hdnet.data.store.datasets import StepSampler
 from hdnet.training.hooks import Augmentation, Draw
 from hdnet.training.settings import Runtime, Schedule
 from hdnet.training.signals import ignore_interrupt

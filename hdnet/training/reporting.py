@@ -11,11 +11,11 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
+from hdnet.tracking.tracker import Tracker
 from hdnet.training.distributed import average
 from hdnet.training.guard import NonFiniteGuard
 from hdnet.training.loading import StepBatches
 from hdnet.training.progress import Progress
-from hdnet.training.tracking import Tracker
 
 logger = logging.getLogger(__name__)
 

@@ -14,23 +14,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hdnet.data.datasets import LabelledDataset, PairDataset, collate
-from hdnet.data.files import sha256_of
-from hdnet.data.packed import PackedFrames, PackedLabelled, PseudoNormals
-from hdnet.data.pairs import PackedPairs
-from hdnet.data.shards import INDEX_FILE
+from hdnet.data.store.datasets import LabelledDataset, PairDataset, collate
+from hdnet.data.store.packed import PackedFrames, PackedLabelled, PseudoNormals
+from hdnet.data.store.pairs import PackedPairs
+from hdnet.data.store.shards import INDEX_FILE
 from hdnet.errors import DataError
+from hdnet.files import sha256_of
 from hdnet.geometry import Camera
 from hdnet.models import DepthEstimator, HDNet, NormalEstimator
 from hdnet.models.weights import load_estimator, load_moments, save_estimator, save_hdnet
 from hdnet.params import InputNormals, OptimiserParams, Params
+from hdnet.tracking.tracker import FileTracker, SilentTracker, Tracker, Trackers
 from hdnet.training.checkpoint import CheckpointFolder, fingerprint
 from hdnet.training.devices import ending_together, launch
 from hdnet.training.engine import Engine, Hooks
 from hdnet.training.settings import Validation
 from hdnet.training.start import starting_network
 from hdnet.training.tasks import DepthTask, DepthWeights, HDNetTask, NormalTask, PairWeights, Stream, Task
-from hdnet.training.tracking import FileTracker, SilentTracker, Tracker, Trackers
 from hdnet.training.wiring import configuration_of, hooks_of, pairs_of, runtime_of, schedule_of
 
 # Opens a run in an experiment tracker: (stage, parameters, tags, folder that remembers the run) -> tracker.

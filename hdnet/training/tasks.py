@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from hdnet import losses, visualize
-from hdnet.data.batches import prepare
+from hdnet.data.store.batches import prepare
 from hdnet.geometry import NormalRule, depth_to_normals
 from hdnet.models import DepthEstimator, NormalEstimator
 from hdnet.models.hdnet import depth_inputs, unit_normals

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hdnet.data.batches import prepare
-from hdnet.data.datasets import collate
+from hdnet.data.store.batches import prepare
+from hdnet.data.store.datasets import collate
 from hdnet.errors import DataError, ModelError
 from hdnet.evaluation import (
     HIGHER_IS_BETTER,
@@ -58,7 +58,7 @@ class HeldOutValidator:
     Which people are looked at depends on nothing but their number, so that all values of a run can be compared.
 
     Args:
-        people: Labelled samples, as :class:`hdnet.data.datasets.LabelledDataset` stores them or prepared.
+        people: Labelled samples, as :class:`hdnet.data.store.datasets.LabelledDataset` stores them or prepared.
         limit: Look at so many, spread evenly over all of them; None for all.
         batch_size: People that go through the network together.
         camera: The one that the model will be said to have been trained in

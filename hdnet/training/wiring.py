@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch.utils.data import Dataset
 
-from hdnet.data.datasets import LabelledDataset, PairDataset, collate
-from hdnet.data.packed import PackedLabelled
+from hdnet.data.store.datasets import LabelledDataset, PairDataset, collate
+from hdnet.data.store.packed import PackedLabelled
 from hdnet.geometry import Camera
 from hdnet.models import NormalEstimator
 from hdnet.models.weights import load_estimator

@@ -10,10 +10,10 @@ from typing import Any
 
 import optuna
 
-from hdnet.data.files import atomic_folder
 from hdnet.errors import TuningError
-from hdnet.params_overlay import write_overlay
-from hdnet.training.tracking import Tracker
+from hdnet.files import atomic_folder
+from hdnet.params.overlay import write_overlay
+from hdnet.tracking.tracker import Tracker
 from hdnet.tuning.plots import write_plots
 from hdnet.tuning.ranking import candidates
 from hdnet.tuning.report import FullRow, StudyReport, report_of
@@ -67,13 +67,13 @@ def _study_run(settings: StudySettings, study: optuna.Study) -> Iterator[Tracker
     if not settings.is_tracked:
         yield None
         return
-    from hdnet import registry  # takes seconds
+    from hdnet.tracking import runs  # takes seconds
 
     setup = study.user_attrs[SETUP]
     tags = {f"data.{name}": value for name, value in setup["data"].items()}
     tags |= {"optuna.study": settings.name, "optuna.storage": without_password(settings.storage)}
     params = {key: value for key, value in setup.items() if key != "data"}
-    with registry.run("tune", params, tags, key=study.user_attrs[KEY]) as tracker:
+    with runs.run("tune", params, tags, key=study.user_attrs[KEY]) as tracker:
         yield tracker
 
 

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from torch.utils.data import Dataset, Subset
 
-from hdnet.data.datasets import LabelledDataset
-from hdnet.data.packed import PackedLabelled
+from hdnet.data.store.datasets import LabelledDataset
+from hdnet.data.store.packed import PackedLabelled
 from hdnet.errors import DataError
 from hdnet.models import NormalEstimator
 from hdnet.models.weights import load_estimator

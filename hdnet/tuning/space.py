@@ -9,8 +9,8 @@ import optuna
 
 from hdnet.errors import ParamsError
 from hdnet.params import Params, parse_section
-from hdnet.params_overlay import merge_values, read_overlay
-from hdnet.params_tuning import Choices, Range
+from hdnet.params.overlay import merge_values, read_overlay
+from hdnet.params.tuning import Choices, Range
 
 Values = Mapping[str, Any]
 

@@ -10,13 +10,13 @@ import optuna
 import torch
 from optuna.trial import FrozenTrial, TrialState
 
-from hdnet.data.files import sha256_of
-from hdnet.data.packed import PackedFrames, PackedLabelled, PseudoNormals
-from hdnet.data.pairs import PackedPairs
+from hdnet.data.store.packed import PackedFrames, PackedLabelled, PseudoNormals
+from hdnet.data.store.pairs import PackedPairs
 from hdnet.errors import ModelError, TuningError
-from hdnet.lineage import git_tags
+from hdnet.files import sha256_of
 from hdnet.models import DepthEstimator
 from hdnet.models.weights import load_estimator
+from hdnet.tracking.lineage import git_tags
 from hdnet.training.devices import device_type, faster_cpu_precision
 from hdnet.training.settings import Precision
 from hdnet.training.stages import digest

@@ -14,9 +14,9 @@ import optuna
 from hdnet.errors import TrainingError
 from hdnet.models.weights import load_hdnet
 from hdnet.params import Params, with_runtime
+from hdnet.tracking.tracker import StoppedEarlyError
 from hdnet.training.settings import Validation
 from hdnet.training.stages import train_hdnet
-from hdnet.training.tracking import StoppedEarlyError
 from hdnet.tuning.people import Judges, judges
 from hdnet.tuning.pruning import MEASURED, is_hopeless, report
 from hdnet.tuning.settings import OBJECTIVES, StudySettings

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from hdnet.errors import TrainingError
+from hdnet.tracking.tracker import SilentTracker, StoppedEarlyError, Tracker, Trackers
 from hdnet.training.stages import OpenRun, opened
-from hdnet.training.tracking import SilentTracker, StoppedEarlyError, Tracker, Trackers
 from hdnet.tuning.settings import OBJECTIVES
 
 # Called at every measurement: (metrics, step); may raise StoppedEarlyError.
@@ -87,12 +87,12 @@ def _state_after(error: BaseException) -> str:
 
 def trial_run(parent: str, name: str, tune_params: dict[str, Any], tags: dict[str, str]) -> OpenRun:
     """Opens a trial's run in MLflow below the study's."""
-    from hdnet import registry  # takes seconds, and a search does without
+    from hdnet.tracking import runs  # takes seconds, and a search does without
 
     def open_run(
         stage: str, params: dict[str, Any], data_tags: dict[str, str], folder: Path | None
     ) -> AbstractContextManager[Tracker]:
         all_tags = {**data_tags, "stage": "tune_trial", "trains": stage, STATE_TAG: "running", **tags}
-        return registry.run(name, {**params, "tune": tune_params}, all_tags, folder, parent=parent)
+        return runs.run(name, {**params, "tune": tune_params}, all_tags, folder, parent=parent)
 
     return open_run

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from hdnet.errors import HDNetError
-from hdnet.inference import Predictor
+from hdnet.predict.inference import Predictor
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 NAMES = ("inference", *(f"service_{name}" for name in ("clients", "compare", "kill", "load", "plain", "soak", "swaps")))

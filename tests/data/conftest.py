@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 from data_folders import CAMERA, SEQUENCES, labelled_sample, unlabelled_frame
 
-from hdnet.data.layout import TangFolder, TikTokFolder
-from hdnet.data.samples import LabelledSample
+from hdnet.data.layout.folders import TangFolder, TikTokFolder
+from hdnet.data.layout.samples import LabelledSample
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from hdnet.data.samples import LabelledSample, UnlabelledFrame
+from hdnet.data.layout.samples import LabelledSample, UnlabelledFrame
 from hdnet.geometry import Camera
 
 HEIGHT, WIDTH = 32, 24

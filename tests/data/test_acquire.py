@@ -13,7 +13,7 @@ from data_folders import CAMERA, labelled_sample, unlabelled_frame
 from hdnet import stages
 from hdnet.data import acquire as module
 from hdnet.data.acquire import acquire, contact_sheets, progress_bar, synthetic_spec
-from hdnet.data.layout import TangFolder, TikTokFolder
+from hdnet.data.layout.folders import TangFolder, TikTokFolder
 from hdnet.errors import DataError
 from hdnet.geometry import Camera
 from hdnet.params import Params, parse_section
@@ -212,8 +212,8 @@ def test_a_full_disk_leaves_earlier_data_as_it_was(tmp_path, own, made, monkeypa
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("hdnet.data.copying.shutil.copyfile", full)
-    monkeypatch.setattr("hdnet.data.copying._share", lambda *_: False)
+    monkeypatch.setattr("hdnet.data.importing.copying.shutil.copyfile", full)
+    monkeypatch.setattr("hdnet.data.importing.copying._share", lambda *_: False)
     with pytest.raises(DataError, match="No space left"):
         acquire(tmp_path / "raw", own, params(source="folder").data, 7, 1)
     assert files(tmp_path / "raw") == before

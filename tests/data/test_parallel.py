@@ -8,8 +8,8 @@ import time
 import pytest
 
 from hdnet.data import parallel
-from hdnet.data.packed import pack_tiktok
 from hdnet.data.parallel import ordered_map, using_backend
+from hdnet.data.store.packed import pack_tiktok
 from hdnet.errors import DataError, HDNetError, ParamsError
 
 
@@ -89,7 +89,7 @@ def test_progress_goes_to_stderr(capsys):
 
 INTERRUPTED = """
 import time
-from hdnet.commands import run_command
+from hdnet.errors import run_command
 from hdnet.data.parallel import ordered_map
 def work(item):
     time.sleep(60 if item else 0)

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from hdnet.cli import main
-from hdnet.data.layout import TangFolder
-from hdnet.data.packed import pack_tang
-from hdnet.data.samples import LabelledSample
+from hdnet.data.layout.folders import TangFolder
+from hdnet.data.layout.samples import LabelledSample
+from hdnet.data.store.packed import pack_tang
 from hdnet.errors import DataError, ModelError
 from hdnet.evaluation import ALL_METRICS, DEPTH_METRICS, EvaluationResult, evaluate_source
 from hdnet.geometry import Camera

@@ -23,8 +23,8 @@ from hdnet.evaluation import (
     predict_sample,
 )
 from hdnet.geometry import Camera
-from hdnet.inference import rotation_between
 from hdnet.models import DepthEstimator, HDNet, NormalEstimator
+from hdnet.predict.inference import rotation_between
 
 MASK = np.ones((1, 4), bool)
 

@@ -8,11 +8,11 @@ import pytest
 import torch
 from dolls import doll_frame
 
-from hdnet.data.correspondence import match_folder
-from hdnet.data.layout import TikTokFolder
-from hdnet.data.layout_correspondences import CORR_MAT_FILE
-from hdnet.data.packed import pack_tiktok
-from hdnet.data.pair_rule import PairRule
+from hdnet.data.correspondence.frames import match_folder
+from hdnet.data.correspondence.pair_rule import PairRule
+from hdnet.data.layout.correspondences import CORR_MAT_FILE
+from hdnet.data.layout.folders import TikTokFolder
+from hdnet.data.store.packed import pack_tiktok
 from hdnet.errors import DataError, ModelError
 from hdnet.evaluation.sequences import evaluate_sequence_folders, measure_sequences
 from hdnet.evaluation.sequences_metrics import STABILITY_METRICS

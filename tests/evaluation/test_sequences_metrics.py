@@ -5,14 +5,14 @@ import pytest
 import torch
 
 from hdnet import losses
-from hdnet.data.matching import match
-from hdnet.data.synthetic.exact import exact_frame, turned
-from hdnet.data.synthetic.generate import Stage, SyntheticSpec
-from hdnet.data.synthetic.moves import draw_still
-from hdnet.data.synthetic.pictures import Framing, draw_view
+from hdnet.data.correspondence.matching import match
 from hdnet.errors import DataError, ModelError
 from hdnet.evaluation.sequences_metrics import SEQUENCE_METRICS, DepthView, inside_both, pair_metrics, part_residuals
 from hdnet.geometry import Camera
+from hdnet.synthetic.exact import exact_frame, turned
+from hdnet.synthetic.generate import Stage, SyntheticSpec
+from hdnet.synthetic.moves import draw_still
+from hdnet.synthetic.pictures import Framing, draw_view
 
 SIZE = 32
 CAMERA = Camera.centred(40.0, SIZE)

@@ -18,11 +18,11 @@ from tensorflow_checkpoints import DATA, picture, unpack, variables, write
 from hdnet.cli import main
 from hdnet.errors import ModelError
 from hdnet.geometry import Camera
-from hdnet.inference import Predictor
 from hdnet.models import DepthEstimator, NormalEstimator
 from hdnet.models.tensorflow import SCOPES, find_checkpoint, import_checkpoints, read_estimator
 from hdnet.models.weights import HDNET_FILE, load_estimator, load_hdnet, read_header
 from hdnet.params import ModelParams
+from hdnet.predict.inference import Predictor
 from hdnet.training.start import starting_network
 from serving.app import create_app
 from serving.settings import Settings
@@ -298,8 +298,9 @@ def test_an_imported_model_predicts_and_serves(model_file):
 @pytest.mark.slow
 def test_an_imported_model_is_registered(model_file, mlflow_store):
     from hdnet import registry
+    from hdnet.tracking import runs
 
-    with registry.run("register", {}, {}):
+    with runs.run("register", {}, {}):
         registry.register(model_file, "hdnet", "champion", {}, {})
     loaded = Predictor.load("models:/hdnet@champion")
     assert loaded.identity.version == "1"

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from hdnet.data.datasets import LabelledDataset, PairDataset
-from hdnet.data.layout import TikTokFolder
-from hdnet.data.packed import (
+from hdnet.data.layout.folders import TikTokFolder
+from hdnet.data.store.datasets import LabelledDataset, PairDataset
+from hdnet.data.store.packed import (
     PackedFrames,
     PackedLabelled,
     PseudoNormals,

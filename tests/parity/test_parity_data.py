@@ -18,10 +18,10 @@ import torch
 from parity_figures import load
 from PIL import Image
 
-from hdnet.data.batches import prepare
-from hdnet.data.datasets import LabelledDataset, collate
-from hdnet.data.layout import TangFolder, TikTokFolder, read_correspondences
-from hdnet.data.packed import PackedLabelled, pack_tang
+from hdnet.data.layout.folders import TangFolder, TikTokFolder, read_correspondences
+from hdnet.data.store.batches import prepare
+from hdnet.data.store.datasets import LabelledDataset, collate
+from hdnet.data.store.packed import PackedLabelled, pack_tang
 from hdnet.errors import DataError
 from hdnet.models.hdnet import depth_inputs
 

@@ -13,13 +13,13 @@ import torch
 from parity_figures import assert_close, load
 from parity_recipe import network
 
-from hdnet import original_outputs
 from hdnet.geometry import Camera
-from hdnet.inference import Predictor
 from hdnet.models import DepthEstimator, HDNet, NormalEstimator
 from hdnet.models.hdnet import unit_normals
-from hdnet.original_outputs import OriginalMaps, save_original
-from hdnet.pictures import read_image, read_iuv, read_mask
+from hdnet.pictures.reading import read_image, read_iuv, read_mask
+from hdnet.predict import original_outputs
+from hdnet.predict.inference import Predictor
+from hdnet.predict.original_outputs import OriginalMaps, save_original
 
 FIGURES = load("inference")
 ROWS, COLUMNS = FIGURES["rows"].astype(int), FIGURES["columns"].astype(int)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from parity_figures import load
 
-from hdnet.original_outputs import mesh_faces, mesh_obj
+from hdnet.predict.original_outputs import mesh_faces, mesh_obj
 
 FIGURES = load("mesh")
 CASES = pytest.mark.parametrize("case", ["smooth", "steps", "rectangle"])

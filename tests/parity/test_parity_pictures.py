@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from parity_figures import load
 
-from hdnet import original_outputs, visualize
+from hdnet import visualize
+from hdnet.predict import original_outputs
 
 FIGURES = load("pictures")
 CASES = pytest.mark.parametrize("case", ["near", "around_zero"])

@@ -15,8 +15,8 @@ from parity_figures import load, original_camera
 from parity_recipe import as_variables, network
 from torch import Tensor
 
-from hdnet.data.datasets import collate
-from hdnet.data.layout import TangFolder, TikTokFolder, read_correspondences, shift_to_median
+from hdnet.data.layout.folders import TangFolder, TikTokFolder, read_correspondences, shift_to_median
+from hdnet.data.store.datasets import collate
 from hdnet.training.checkpoint import CheckpointFolder
 from hdnet.training.engine import Engine, Runtime, Schedule
 from hdnet.training.tasks import DepthTask, DepthWeights, HDNetTask, NormalTask, PairWeights, Stream

@@ -12,8 +12,8 @@ import pytest
 import yaml
 from checkouts import ROOT, Checkout, small_params
 
-from hdnet.data.layout import TangFolder
-from hdnet.data.synthetic import SyntheticSpec, synthesize
+from hdnet.data.layout.folders import TangFolder
+from hdnet.synthetic import SyntheticSpec, synthesize
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 

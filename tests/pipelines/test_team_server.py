@@ -59,8 +59,8 @@ def keep_tracking_uri() -> Iterator[None]:
 
 def predicted(checkout: Checkout, source: str | Path) -> np.ndarray:
     """Depth in metres of a held-out person."""
-    from hdnet.data.layout import TangFolder
-    from hdnet.inference import Predictor
+    from hdnet.data.layout.folders import TangFolder
+    from hdnet.predict.inference import Predictor
 
     folder = TangFolder(checkout.folder / "data/raw/heldout/Tang_data")
     sample = folder.read(folder.names()[0])

@@ -21,10 +21,10 @@ from PIL import Image
 
 from hdnet.errors import ModelError
 from hdnet.geometry import Camera
-from hdnet.inference import Prediction
 from hdnet.models import DepthEstimator, HDNet, NormalEstimator
 from hdnet.models.identity import ModelIdentity
 from hdnet.models.weights import save_hdnet
+from hdnet.predict.inference import Prediction
 
 URI = "models:/hdnet@champion"
 Parts = dict[str, tuple[str, bytes, str]]

@@ -9,7 +9,7 @@ import pytest
 from serving_fakes import save_tiny_model
 
 from hdnet.models.weights import HDNET_FILE
-from hdnet.runtimes import Choice, make_runtime
+from hdnet.predict.runtimes import Choice, make_runtime
 from serving.model_source import model_source
 from serving.settings import Settings
 
@@ -25,7 +25,7 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         name = "torch" if refused else "torch-bf16"
         return Choice(name, {name: 0.1}, {}, refused, make_runtime(name, model, threads, device))
 
-    monkeypatch.setattr("hdnet.inference.choose_runtime", choose)
+    monkeypatch.setattr("hdnet.predict.inference.choose_runtime", choose)
     return calls
 
 

@@ -15,8 +15,8 @@ from serving_fakes import FakeRegistry, good_upload, wait_until
 
 from hdnet import __version__
 from hdnet.errors import ParamsError
-from hdnet.model_cache import ModelCache
-from hdnet.runtimes import AUTO, RUNTIMES
+from hdnet.predict.runtimes import AUTO, RUNTIMES
+from hdnet.tracking.model_cache import ModelCache
 from serving.app import create_app
 from serving.settings import RuntimeName, Settings, read_settings, settings_table
 

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from serving_fakes import good_upload, person, png, running, save_tiny_model
 
-from hdnet.inference import Predictor
 from hdnet.models.weights import HDNET_FILE
+from hdnet.predict.inference import Predictor
 from serving.app import create_app
 from serving.settings import Settings
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import yaml
 
-from hdnet.data.layout import TangFolder, TikTokFolder
-from hdnet.data.samples import LabelledSample, UnlabelledFrame
+from hdnet.data.layout.folders import TangFolder, TikTokFolder
+from hdnet.data.layout.samples import LabelledSample, UnlabelledFrame
 from hdnet.geometry import Camera
 from hdnet.params import Params, parse_section
 from hdnet.workspace import Workspace

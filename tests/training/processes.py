@@ -9,15 +9,15 @@ from pathlib import Path
 import torch
 from conftest import tiny_values
 
-from hdnet.data.datasets import LabelledDataset, PairDataset, collate
-from hdnet.data.packed import PackedFrames, PackedLabelled, PseudoNormals
+from hdnet.data.store.datasets import LabelledDataset, PairDataset, collate
+from hdnet.data.store.packed import PackedFrames, PackedLabelled, PseudoNormals
 from hdnet.models import DepthEstimator, NormalEstimator
 from hdnet.params import Params, parse_section
+from hdnet.tracking.tracker import FileTracker
 from hdnet.training import stages
 from hdnet.training.checkpoint import CheckpointFolder
 from hdnet.training.engine import Engine, Runtime, Schedule
 from hdnet.training.tasks import DepthTask, DepthWeights, HDNetTask, NormalTask, PairWeights, Stream, Task
-from hdnet.training.tracking import FileTracker
 from hdnet.workspace import Workspace
 
 BATCH, PAIRS = 3, 3  # shares of 1 and 2

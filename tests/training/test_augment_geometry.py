@@ -4,9 +4,9 @@ import torch
 from scipy import ndimage
 
 from hdnet import losses
-from hdnet.data.batches import prepare
-from hdnet.data.correspondence import match
-from hdnet.data.validate_charts import read_charts
+from hdnet.data.checks.charts import read_charts
+from hdnet.data.correspondence.frames import match
+from hdnet.data.store.batches import prepare
 from hdnet.geometry import Camera, depth_to_normals, pixel_rays, project, unproject
 from hdnet.training import augment_geometry as geometry
 from tests.dolls import doll
@@ -110,8 +110,8 @@ def test_mirrored_charts_are_those_of_the_synthetic_body():
     pytest.importorskip("anny")
     from scipy.spatial import cKDTree
 
-    from hdnet.data.synthetic.body import body_model
-    from hdnet.data.synthetic.canonical import canonical
+    from hdnet.synthetic.body import body_model
+    from hdnet.synthetic.canonical import canonical
 
     body, charts = canonical()
     skin = body_model().triangles["skin"]

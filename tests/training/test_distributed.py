@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from hdnet.data.datasets import StepSampler
+from hdnet.data.store.datasets import StepSampler
 from hdnet.errors import TrainingError
 from hdnet.models.weights import load_hdnet
 from hdnet.training.checkpoint import CheckpointFolder

@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 import torch
 
-from hdnet.data.datasets import LabelledDataset, collate
-from hdnet.data.packed import PackedLabelled
+from hdnet.data.store.datasets import LabelledDataset, collate
+from hdnet.data.store.packed import PackedLabelled
 from hdnet.errors import TrainingError
 from hdnet.models import NormalEstimator
+from hdnet.tracking.tracker import FileTracker
 from hdnet.training.checkpoint import CheckpointFolder
 from hdnet.training.engine import Engine, Hooks, Runtime, Schedule, Validation, faster_cpu_precision
 from hdnet.training.tasks import NormalTask, Stream
-from hdnet.training.tracking import FileTracker
 
 
 class PowerCutError(Exception):
@@ -231,13 +231,13 @@ SCRIPT = """
 import sys
 from pathlib import Path
 import torch
-from hdnet.data.datasets import LabelledDataset, collate
-from hdnet.data.packed import PackedLabelled
+from hdnet.data.store.datasets import LabelledDataset, collate
+from hdnet.data.store.packed import PackedLabelled
 from hdnet.models import NormalEstimator
 from hdnet.training.checkpoint import CheckpointFolder
 from hdnet.training.engine import Engine, Runtime, Schedule
 from hdnet.training.tasks import NormalTask, Stream
-from hdnet.training.tracking import FileTracker
+from hdnet.tracking.tracker import FileTracker
 torch.set_num_threads(1)
 torch.manual_seed(0)
 data, out, steps = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])

@@ -4,16 +4,16 @@ import numpy as np
 import pytest
 import torch
 
-from hdnet.data.datasets import LabelledDataset, collate
-from hdnet.data.packed import PackedLabelled
+from hdnet.data.store.datasets import LabelledDataset, collate
+from hdnet.data.store.packed import PackedLabelled
 from hdnet.errors import TrainingError
 from hdnet.models import NormalEstimator
+from hdnet.tracking.tracker import FileTracker
 from hdnet.training.checkpoint import CheckpointFolder
 from hdnet.training.engine import Engine, Hooks, Runtime, Schedule
 from hdnet.training.guard import BAD_BATCH_FILE, NonFiniteGuard
 from hdnet.training.optim import make_adam
 from hdnet.training.tasks import NormalTask, Stream
-from hdnet.training.tracking import FileTracker
 
 
 class BadSteps:

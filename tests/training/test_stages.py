@@ -71,7 +71,7 @@ def test_with_everything_switched_on_it_learns_and_reports(trained_data, tiny_pa
 
 
 def test_nobody_to_learn_from_is_said(trained_data, tiny_params, tmp_path, monkeypatch):
-    monkeypatch.setattr("hdnet.data.datasets.PairDataset.__len__", lambda _: 0)
+    monkeypatch.setattr("hdnet.data.store.datasets.PairDataset.__len__", lambda _: 0)
     with pytest.raises(DataError, match="train_hdnet: there are no pairs"):
         joint(trained_data, tmp_path, tiny_params)
 
@@ -142,7 +142,7 @@ def test_a_start_of_another_shape_is_refused(trained_data, tiny_params, tmp_path
 def test_an_interrupted_stage_goes_on_and_another_configuration_does_not_take_its_checkpoints(
     trained_data, tiny_params, tmp_path, monkeypatch
 ):
-    from hdnet.training.tracking import FileTracker
+    from hdnet.tracking.tracker import FileTracker
 
     original = FileTracker.log_metrics
 

@@ -2,9 +2,9 @@ import pytest
 import torch
 
 from hdnet import losses
-from hdnet.data.batches import prepare
-from hdnet.data.datasets import LabelledDataset, PairDataset, collate
-from hdnet.data.packed import PackedFrames, PackedLabelled, PseudoNormals
+from hdnet.data.store.batches import prepare
+from hdnet.data.store.datasets import LabelledDataset, PairDataset, collate
+from hdnet.data.store.packed import PackedFrames, PackedLabelled, PseudoNormals
 from hdnet.geometry import depth_to_normals
 from hdnet.models import DepthEstimator, NormalEstimator
 from hdnet.models.hdnet import depth_inputs

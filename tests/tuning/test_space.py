@@ -3,7 +3,7 @@ import pytest
 from tuning_values import params_with
 
 from hdnet.errors import ParamsError
-from hdnet.params_overlay import read_overlay
+from hdnet.params.overlay import read_overlay
 from hdnet.tuning.space import ORIGINAL_POINT, PARAMS_POINT, Space
 
 WARP, RATE = "train_hdnet.weights.warp", "train_hdnet.learning_rate"

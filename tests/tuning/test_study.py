@@ -9,7 +9,7 @@ from tuning_values import tuning_values
 
 from hdnet.errors import TrainingError, TuningError
 from hdnet.params import Params, parse_section
-from hdnet.params_overlay import read_overlay
+from hdnet.params.overlay import read_overlay
 from hdnet.tuning import trials, workers
 from hdnet.tuning.command import apply, read_report, tune
 from hdnet.tuning.pruning import MEASURED

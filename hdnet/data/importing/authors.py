@@ -18,9 +18,9 @@ from hdnet.data.importing.heldout import split_labelled
 from hdnet.data.importing.parts import HELDOUT, TANG, TIKTOK
 from hdnet.data.importing.report import ImportReport, Outcome
 from hdnet.data.importing.staging import StagedImport, source_identity, staged_import
-from hdnet.data.layout import TangFolder, TikTokFolder, write_corr_mat
-from hdnet.data.layout_meta import DEFAULT_SEQUENCE, FolderMeta
-from hdnet.data.layout_text import read_integers
+from hdnet.data.layout.folders import TangFolder, TikTokFolder, write_corr_mat
+from hdnet.data.layout.meta import DEFAULT_SEQUENCE, FolderMeta
+from hdnet.data.layout.text import read_integers
 from hdnet.errors import DataError
 from hdnet.geometry import Camera
 

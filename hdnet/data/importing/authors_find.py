@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from hdnet.data.importing.archive import Source
 from hdnet.data.importing.parts import HELDOUT, TANG, TIKTOK
-from hdnet.data.layout_meta import META_FILE
+from hdnet.data.layout.meta import META_FILE
 from hdnet.errors import DataError
 
 # Folders by which a data folder is known: at least two of them.

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from hdnet.crop import NETWORK_SIZE
 from hdnet.data.importing.archive import Reader
 from hdnet.data.importing.authors_find import FrameMembers, PairMembers
 from hdnet.data.importing.report import Outcome
@@ -23,10 +22,11 @@ from hdnet.data.importing.variants import (
     read_normals,
     read_person_mask,
 )
-from hdnet.data.layout import TangFolder, TikTokFolder, read_correspondences, write_correspondences
-from hdnet.data.samples import LabelledSample, UnlabelledFrame
+from hdnet.data.layout.folders import TangFolder, TikTokFolder, read_correspondences, write_correspondences
+from hdnet.data.layout.samples import LabelledSample, UnlabelledFrame
 from hdnet.errors import DataError
 from hdnet.geometry import Camera, depth_to_normals
+from hdnet.pictures.crop import NETWORK_SIZE
 
 NORMALS_COMPUTED = "normals computed from depth where none are given"
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from hdnet.data.layout_png import read_rgb
+from hdnet.data.layout.png import read_rgb
 from hdnet.errors import DataError
-from hdnet.pictures import LAST_PART, IuvOrder
+from hdnet.pictures.reading import LAST_PART, IuvOrder
 
 # A part map has some 25 colours; anti-aliased edges add a few.
 _MAX_PART_COLOURS = 64

@@ -12,11 +12,11 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
-from hdnet.crop import bounds
 from hdnet.data.importing.densepose_kind import check_sharp, densepose_order, read_densepose_rgb
-from hdnet.data.layout import iuv_from_png_rgb
+from hdnet.data.layout.folders import iuv_from_png_rgb
 from hdnet.errors import DataError, InputError
-from hdnet.pictures import LAST_PART, IuvOrder, decode_mask, mask_from_grey, read_alpha, read_image
+from hdnet.pictures.crop import bounds
+from hdnet.pictures.reading import LAST_PART, IuvOrder, decode_mask, mask_from_grey, read_alpha, read_image
 
 # A second silhouette of this size beside the largest may be a second person.
 _LARGE_PART = 0.2

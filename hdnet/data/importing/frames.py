@@ -9,15 +9,15 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
-from hdnet.crop import NETWORK_SIZE, Crop, bounds, network_inputs
 from hdnet.data.importing.cuts import Look, look_at
 from hdnet.data.importing.densepose_kind import densepose_order, read_densepose_rgb
 from hdnet.data.importing.frame_files import FrameFiles, as_data_error, read_iuv, read_person
 from hdnet.data.importing.intrinsics import Intrinsics
-from hdnet.data.samples import UnlabelledFrame
+from hdnet.data.layout.samples import UnlabelledFrame
 from hdnet.errors import DataError
 from hdnet.geometry import Camera
-from hdnet.pictures import IuvOrder
+from hdnet.pictures.crop import NETWORK_SIZE, Crop, bounds, network_inputs
+from hdnet.pictures.reading import IuvOrder
 
 _MIN_INSIDE = 0.005
 # DensePose reaches a little beyond a mask; what lies further away, in parts of the picture's side, is somebody else's.
@@ -121,7 +121,8 @@ def cut_frame(files: FrameFiles, cut: Cut, keep_largest: bool) -> tuple[Unlabell
     """Cuts the window out of a full frame.
 
     Colours are antialiased and white beyond the picture; white background, mask and IUV are made by the rules of
-    inference (:func:`hdnet.crop.network_inputs`): a mask pixel counts where the mask covers more than half of it; I,
+    inference (:func:`hdnet.pictures.crop.network_inputs`): a mask pixel counts where the mask covers more than half
+    of it; I,
     U, V are taken from the nearest pixel and never mixed. DensePose further from the mask than 3 % of the picture
     belongs to somebody else and becomes background.
 

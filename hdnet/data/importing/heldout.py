@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from hdnet.data.importing.parts import HELDOUT, TANG
-from hdnet.data.layout import TangFolder
+from hdnet.data.layout.folders import TangFolder
 from hdnet.errors import DataError
 from hdnet.geometry import Camera
 

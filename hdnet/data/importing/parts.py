@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hdnet.data.files import read_json_object, write_json
 from hdnet.data.importing.report import REPORT_FILE
 from hdnet.errors import DataError
+from hdnet.files import read_json_object, write_json
 
 # Held-out people lie in heldout/Tang_data.
 TANG, TIKTOK, HELDOUT = PARTS = ("Tang_data", "tiktok_data", "heldout")

@@ -37,11 +37,11 @@ from typing import Any
 import numpy as np
 import yaml
 
-from hdnet.data.files import read_json_object
-from hdnet.data.layout_text import read_text
+from hdnet.data.layout.text import read_text
 from hdnet.errors import DataError
+from hdnet.files import read_json_object
 from hdnet.geometry import Camera
-from hdnet.pictures import IuvOrder
+from hdnet.pictures.reading import IuvOrder
 
 REGISTRATION_FILE = "registration.json"
 

@@ -19,16 +19,16 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from hdnet.data.files import read_json_object, sha256_of
 from hdnet.data.importing.frame_files import FrameFiles
 from hdnet.data.importing.frames import Cut, FrameOptions, Survey, cut_frame, survey_frame
 from hdnet.data.importing.report import REPORT_FILE, ImportReport, Outcome
 from hdnet.data.importing.sequences import SequenceFiles, SequencePlan, looked_at, plan_sequence
 from hdnet.data.importing.staging import TIKTOK, StagedImport, staged_import
-from hdnet.data.layout import TikTokFolder
-from hdnet.data.layout_meta import META_FILE
+from hdnet.data.layout.folders import TikTokFolder
+from hdnet.data.layout.meta import META_FILE
 from hdnet.data.parallel import ordered_map
 from hdnet.errors import DataError
+from hdnet.files import read_json_object, sha256_of
 from hdnet.geometry import Camera
 
 _PLAN_FILE = "plan.jsonl"

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from hdnet.crop import Crop
 from hdnet.data.importing.cuts import find_cuts
 from hdnet.data.importing.frame_files import FrameFiles
 from hdnet.data.importing.frames import Cut, FrameOptions, Survey
 from hdnet.data.importing.windows import plan_windows
 from hdnet.errors import DataError
-from hdnet.pictures import IuvOrder
+from hdnet.pictures.crop import Crop
+from hdnet.pictures.reading import IuvOrder
 
 # Less than this part of the person's usual area: the person is leaving the picture.
 _LEAST_OF_USUAL = 0.1

@@ -22,13 +22,13 @@ from pathlib import Path
 from typing import IO, Any, TypeVar
 
 from hdnet import __version__
-from hdnet.data.files import read_json_object, write_json
 from hdnet.data.importing.parts import TIKTOK as TIKTOK
 from hdnet.data.importing.parts import check_out, commit, recover
 from hdnet.data.importing.report import REPORT_FILE, ImportReport, Outcome
 from hdnet.data.importing.walk import walk_files
 from hdnet.data.parallel import ordered_map
 from hdnet.errors import DataError
+from hdnet.files import read_json_object, write_json
 
 _log = logging.getLogger(__name__)
 

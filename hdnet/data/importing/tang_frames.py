@@ -10,8 +10,6 @@ from typing import TypeVar
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from hdnet.crop import NETWORK_SIZE, Crop, network_inputs
-from hdnet.data.files import write_json
 from hdnet.data.importing.archive import Reader
 from hdnet.data.importing.authors_frames import normals_of
 from hdnet.data.importing.densepose_kind import check_sharp, densepose_order, read_densepose_rgb
@@ -19,11 +17,13 @@ from hdnet.data.importing.register_depth import register_depth
 from hdnet.data.importing.registration import Registration, SizedCamera
 from hdnet.data.importing.report import Outcome
 from hdnet.data.importing.variants import Notes, read_person_mask, read_table
-from hdnet.data.layout import MAX_DEPTH_M, MIN_DEPTH_M, TangFolder, iuv_from_png_rgb
-from hdnet.data.samples import LabelledSample
+from hdnet.data.layout.folders import MAX_DEPTH_M, MIN_DEPTH_M, TangFolder, iuv_from_png_rgb
+from hdnet.data.layout.samples import LabelledSample
 from hdnet.errors import DataError, InputError
+from hdnet.files import write_json
 from hdnet.geometry import Camera
-from hdnet.pictures import read_image
+from hdnet.pictures.crop import NETWORK_SIZE, Crop, network_inputs
+from hdnet.pictures.reading import read_image
 
 # Nobody reaches further from the middle of the body; what does is the wall beside the silhouette.
 _REACH_M = 1.0

@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from hdnet.data.files import read_json_object
 from hdnet.data.importing.archive import MAX_BYTES, Source, check_space, open_source
 from hdnet.data.importing.authors import import_authors
 from hdnet.data.importing.authors_find import find_parts, frame_name
@@ -18,6 +17,7 @@ from hdnet.data.importing.report import ImportReport
 from hdnet.data.importing.staging import source_identity, staged_import
 from hdnet.data.importing.tang_frames import RawFrame, import_raw_frame
 from hdnet.errors import DataError
+from hdnet.files import read_json_object
 from hdnet.geometry import Camera
 
 KIND = "Tang raw release"

@@ -12,9 +12,9 @@ import numpy as np
 from PIL import Image
 
 from hdnet.data.importing.densepose_kind import densepose_order
-from hdnet.data.layout import MAX_DEPTH_M, MIN_DEPTH_M, iuv_from_png_rgb
-from hdnet.data.layout_png import MASK_THRESHOLD, open_png, read_iuv_rgb, read_mask
-from hdnet.data.layout_text import read_text
+from hdnet.data.layout.folders import MAX_DEPTH_M, MIN_DEPTH_M, iuv_from_png_rgb
+from hdnet.data.layout.png import MASK_THRESHOLD, open_png, read_iuv_rgb, read_mask
+from hdnet.data.layout.text import read_text
 from hdnet.errors import DataError
 
 Notes = tuple[str, ...]
@@ -26,7 +26,7 @@ _UNITS = {0.001: "millimetres", 0.01: "centimetres"}
 
 
 def read_person_mask(path: Path) -> tuple[np.ndarray, Notes]:
-    """Read a mask; see :func:`hdnet.data.layout_png.read_mask` for what else is refused.
+    """Read a mask; see :func:`hdnet.data.layout.png.read_mask` for what else is refused.
 
     Returns:
         (H, W) bool, not empty, and notes.

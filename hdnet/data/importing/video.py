@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from tqdm import tqdm
 
-from hdnet.data.files import read_json_object, write_json
-from hdnet.data.layout_png import write_png
+from hdnet.data.layout.png import write_png
 from hdnet.errors import DataError
+from hdnet.files import read_json_object, write_json
 
 if TYPE_CHECKING:
     from av.container import InputContainer

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
-from hdnet.crop import NETWORK_SIZE, Crop
+from hdnet.pictures.crop import NETWORK_SIZE, Crop
 
 # The typical size is a high quantile: a raised arm fits, a stray mask in one frame does not shrink all others.
 _TYPICAL_QUANTILE = 0.95

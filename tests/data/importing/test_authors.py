@@ -8,7 +8,7 @@ from authors_data import FRAMES, PEOPLE, change_text, copy_of, files_of, zipped
 
 from hdnet.data.importing import authors_frames
 from hdnet.data.importing.authors import import_authors
-from hdnet.data.layout import TangFolder, TikTokFolder, read_corr_mat, read_correspondences
+from hdnet.data.layout.folders import TangFolder, TikTokFolder, read_corr_mat, read_correspondences
 from hdnet.errors import DataError
 from hdnet.geometry import Camera
 
@@ -232,7 +232,7 @@ def test_a_full_disk_is_one_clear_error_and_nothing_is_half_written(tmp_path, au
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("hdnet.data.layout.write_map", full)
+        patch.setattr("hdnet.data.layout.folders.write_map", full)
         with pytest.raises(DataError, match=r"raw: the import stopped .*No space left") as caught:
             import_authors(authors_original, tmp_path / "raw")
     assert "\n" not in str(caught.value)

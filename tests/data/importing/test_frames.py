@@ -5,12 +5,12 @@ import pytest
 from dance_videos import Scene, paint, save, save_frame
 from PIL import Image
 
-from hdnet.crop import Crop, network_inputs
 from hdnet.data.importing.frame_files import FrameFiles, fit_to, largest_person
 from hdnet.data.importing.frames import Cut, FrameOptions, cut_frame, survey_frame
 from hdnet.data.importing.intrinsics import Intrinsics
 from hdnet.errors import DataError
 from hdnet.geometry import Camera
+from hdnet.pictures.crop import Crop, network_inputs
 
 WIDTH, HEIGHT = 151, 268
 

@@ -10,7 +10,7 @@ from hdnet.cli import main
 from hdnet.data.importing.frames import FrameOptions
 from hdnet.data.importing.own_frames import OwnFrames, import_own_frames
 from hdnet.data.importing.video import Selection
-from hdnet.data.layout import TikTokFolder
+from hdnet.data.layout.folders import TikTokFolder
 from hdnet.errors import DataError
 
 NO_CUTS = FrameOptions(cut_detection=False)

@@ -20,7 +20,7 @@ from scipy import ndimage
 from hdnet.data.importing.registration import Registration
 from hdnet.data.importing.tang_frames import read_raw_depth
 from hdnet.data.importing.tang_raw import import_tang
-from hdnet.data.layout import TangFolder
+from hdnet.data.layout.folders import TangFolder
 from hdnet.errors import DataError
 
 FRAMES = ["1/0001", "1/0002", "2/0001"]

@@ -16,7 +16,7 @@ from hdnet.data.importing import sequence_import
 from hdnet.data.importing.frames import FrameOptions
 from hdnet.data.importing.intrinsics import Intrinsics
 from hdnet.data.importing.tiktok_dataset import import_tiktok_dataset, sequence_folders
-from hdnet.data.layout import TikTokFolder
+from hdnet.data.layout.folders import TikTokFolder
 from hdnet.errors import DataError
 from hdnet.geometry import Camera
 

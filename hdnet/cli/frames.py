@@ -1,0 +1,131 @@
+"""``hdnet data import-tiktok`` and ``import-frames``: videos as frames, masks and DensePose maps into a raw folder."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hdnet.cli.commands import Arguments, add_jobs, add_verb, say
+
+if TYPE_CHECKING:
+    from hdnet.data.importing.frames import FrameOptions
+
+# Imports of the rooms stand inside the commands: `hdnet --help` should not wait for torch.
+
+
+def add_frame_verbs(data: Any) -> None:
+    """Adds the verbs to the subparsers of ``hdnet data``."""
+    verb = add_verb(
+        data,
+        "import-tiktok",
+        "the published TikTok dataset (00001/{images,masks,densepose}/0001.png), or the authors' tiktok_data",
+        _import_tiktok,
+    )
+    verb.add_argument("source", type=Path, help="the dataset's folder")
+    verb.add_argument("--only", nargs="+", default=[], metavar="NAME", help="sequences wanted, as 00001 or '0000*'")
+    _add_frame_options(verb)
+
+    verb = add_verb(
+        data, "import-frames", "own frames or a video with masks and DensePose maps, as one sequence", _import_frames
+    )
+    verb.add_argument("--images", type=Path, required=True, help="folder of pictures, or a video file")
+    verb.add_argument("--masks", type=Path, help="folder or video of masks (default: the pictures' alpha channel)")
+    verb.add_argument("--densepose", type=Path, required=True, help="folder of DensePose IUV, or a lossless video")
+    verb.add_argument("--name", default="", help="name of the sequence (default: that of the folder or video)")
+    verb.add_argument("--every", type=int, default=1, help="take every n-th frame")
+    verb.add_argument("--start", type=float, metavar="SECONDS", help="of a video")
+    verb.add_argument("--end", type=float, metavar="SECONDS", help="of a video")
+    verb.add_argument(
+        "--first-number",
+        type=int,
+        choices=(0, 1),
+        help="number of a video's first frame in the names of masks and DensePose (default: found out)",
+    )
+    _add_frame_options(verb)
+
+
+def _add_frame_options(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--out", type=Path, required=True, help="raw folder; sequences are added to OUT/tiktok_data")
+    verb.add_argument("--replace", action="store_true", help="drop what OUT/tiktok_data holds")
+    verb.add_argument("--intrinsics", type=Path, help='JSON with fx, fy, cx, cy, or {"sequences": {NAME: {...}}}')
+    verb.add_argument("--fov-deg", type=float, help="vertical field of view where intrinsics are not known (51.8)")
+    verb.add_argument("--margin", type=float, default=0.1, help="room around the person in parts of its size (0.1)")
+    verb.add_argument(
+        "--iuv-order",
+        choices=("auto", "vui", "iuv"),
+        default="auto",
+        help="what red, green and blue of the DensePose pictures hold (default: found out for each sequence)",
+    )
+    verb.add_argument("--keep-largest", action="store_true", help="of several people in a mask take the largest")
+    verb.add_argument("--no-cut-detection", action="store_true", help="do not look for changes of shot")
+    verb.add_argument("--max-gap", type=int, default=0, help="missing frame numbers that do not end a shot (0)")
+    add_jobs(verb)
+
+
+def _options(arguments: Arguments) -> FrameOptions:
+    from hdnet.data.importing.frames import FrameOptions
+    from hdnet.data.importing.intrinsics import DEFAULT_FOV_DEG, Intrinsics
+
+    fov_deg = DEFAULT_FOV_DEG if arguments.fov_deg is None else arguments.fov_deg
+    return FrameOptions(
+        Intrinsics.read(arguments.intrinsics, fov_deg) if arguments.intrinsics else Intrinsics(fov_deg),
+        arguments.margin,
+        None if arguments.iuv_order == "auto" else arguments.iuv_order,
+        arguments.keep_largest,
+        not arguments.no_cut_detection,
+    )
+
+
+def _import_tiktok(arguments: Arguments) -> None:
+    from hdnet.data.importing.tiktok_dataset import import_tiktok_dataset, is_authors_form
+
+    if is_authors_form(arguments.source):
+        _import_authors_frames(arguments)
+        return
+    report = import_tiktok_dataset(
+        arguments.source,
+        arguments.out,
+        _options(arguments),
+        arguments.only,
+        arguments.max_gap,
+        arguments.replace,
+        arguments.jobs,
+        progress=True,
+    )
+    say(report.to_table())
+
+
+def _import_authors_frames(arguments: Arguments) -> None:
+    """The authors' own form, 256 x 256 already: nothing is cut, and it cannot be added to other frames."""
+    from hdnet.data.importing.authors import import_authors
+    from hdnet.data.importing.staging import TIKTOK
+    from hdnet.errors import DataError
+
+    if arguments.only:
+        raise DataError(f"{arguments.source}: is the authors' form, in which --only has no meaning; leave it out")
+    if (arguments.out / TIKTOK).exists() and not arguments.replace:
+        raise DataError(
+            f"{arguments.out / TIKTOK}: exists already, and the authors' form keeps its own frame numbers; import it "
+            "first and add other sequences then, or pass --replace"
+        )
+    report = import_authors(arguments.source, arguments.out, only=(TIKTOK,), jobs=arguments.jobs, progress=True)
+    say(report.to_table())
+
+
+def _import_frames(arguments: Arguments) -> None:
+    from hdnet.data.importing.own_frames import OwnFrames, import_own_frames
+    from hdnet.data.importing.video import Selection
+
+    own = OwnFrames(
+        arguments.images,
+        arguments.masks,
+        arguments.densepose,
+        arguments.name,
+        Selection(arguments.every, arguments.start, arguments.end),
+        arguments.first_number,
+    )
+    report = import_own_frames(
+        own, arguments.out, _options(arguments), arguments.max_gap, arguments.replace, arguments.jobs, progress=True
+    )
+    say(report.to_table())

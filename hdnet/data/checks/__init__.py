@@ -1,0 +1,1 @@
+"""Checks of raw data against the conventions."""

@@ -1,0 +1,181 @@
+"""Checks of depth maps: unit, sign, range, place, relief, steps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from hdnet.data.checks.findings import Findings
+from hdnet.data.checks.silhouette import misplacement
+from hdnet.data.layout.folders import MAX_DEPTH_M, MIN_DEPTH_M
+
+_RANGE = f"metres along z, {MIN_DEPTH_M:g}..{MAX_DEPTH_M:g}"
+_FEW = 0.05
+# Nobody is flatter than this from front to back, or deeper with arms and legs stretched out.
+_MIN_RELIEF_M, _MAX_RELIEF_M = 0.02, 2.5
+# Sensors give whole millimetres; 256 values over a person's relief are 2 mm and more apart.
+_MAX_STEP_M, _FEW_VALUES, _MANY_PIXELS = 0.002, 256, 1000
+
+
+def check_depth(
+    found: Findings, file: Path, depth_m: np.ndarray, mask: np.ndarray
+) -> tuple[np.ndarray | None, dict[str, float]]:
+    """Unit, sign, range and relief.
+
+    A median other than 4 m is fine, since every reader shifts it there (quirk 38).
+
+    Args:
+        found: Gets what is wrong.
+        file: The depth's file.
+        depth_m: (H, W) finite values as stored.
+        mask: (H, W) bool, not empty.
+
+    Returns:
+        The mask of valid depth, or None where there is none to speak of; and depth_median_m, depth_relief_m (between
+        the 2nd and 98th percentile), depth_lost (share of the mask that the valid range drops, quirk 36).
+    """
+    inside = depth_m[mask]
+    positive = inside[inside > 0]
+    if positive.size < 0.5 * np.count_nonzero(inside):
+        median = float(np.median(inside[inside < 0]))
+        found.error(
+            file,
+            f"negative depth (median {median:g})",
+            _RANGE,
+            "z points away from the camera: multiply by -1" + _then_unit(-median),
+            "depth sign",
+        )
+        return None, {}
+    if not positive.size:
+        if not _check_place(found, file, depth_m, mask):
+            found.error(
+                file,
+                "no depth above 0 inside the mask",
+                _RANGE,
+                "check that depth and mask belong together",
+                "depth missing",
+            )
+        return None, {}
+    median = float(np.median(positive))
+    if not MIN_DEPTH_M / 2 <= median <= MAX_DEPTH_M:
+        found.error(file, _unit_of(positive, median), _RANGE, _unit_fix(positive, median), "depth unit")
+        return None, {"depth_median_m": median}
+    valid = mask & (depth_m >= MIN_DEPTH_M) & (depth_m <= MAX_DEPTH_M)
+    lost = float(1 - valid.sum() / mask.sum())
+    figures = {"depth_median_m": median, "depth_lost": lost}
+    if lost > _FEW and _check_place(found, file, depth_m, mask):
+        return None, figures
+    if lost > 0.5:
+        found.error(
+            file,
+            f"{lost:.0%} of the mask has depth outside {MIN_DEPTH_M:g}..{MAX_DEPTH_M:g} (median {median:g})",
+            _RANGE,
+            "shift the depth so that its median is 4 m, and shrink the mask to where there is depth",
+            "depth range",
+        )
+        return None, figures
+    if lost > _FEW:
+        holes = float((inside <= 0).mean())
+        found.warning(
+            file,
+            f"{lost:.0%} of the mask has no depth within {MIN_DEPTH_M:g}..{MAX_DEPTH_M:g} ({holes:.0%} has none)",
+            f"at most {_FEW:.0%}",
+            "these pixels leave the mask; fill the holes, or shift the depth so that its median is 4 m",
+            "depth range",
+        )
+    return valid, figures | _check_relief(found, file, depth_m[valid])
+
+
+def _check_place(found: Findings, file: Path, depth_m: np.ndarray, mask: np.ndarray) -> bool:
+    """Whether the depth was found to lie elsewhere, which is then an error; depth of a whole scene lies anywhere."""
+    person = depth_m > 0
+    place = misplacement(person, mask) if person.mean() < 0.9 else None
+    if place is None:
+        return False
+    found.error(
+        file,
+        f"against the mask the depth lies {place}",
+        "depth where the mask is",
+        "crop, resize and mirror all files of a sample alike; a transposed text was written column by column",
+        "depth placement",
+    )
+    return True
+
+
+def _divisor(median: float) -> int:
+    """1, 100 or 1000, whichever brings the median nearest to where a person stands."""
+    return min((1, 100, 1000), key=lambda divisor: abs(np.log(median / divisor / 3)))
+
+
+def _then_unit(median: float) -> str:
+    divisor = _divisor(median)
+    return f" and divide by {divisor}" if divisor > 1 else ""
+
+
+def _unit_of(positive: np.ndarray, median: float) -> str:
+    text = f"median depth {median:g} inside the mask"
+    if _eight_bit(positive):
+        return text + ", whole numbers up to 255 (a depth picture?)"
+    if median < MIN_DEPTH_M / 2:
+        return text + (" (scaled to 0..1, or 1/z?)" if positive.max() <= 1 else "")
+    unit = {100: "centimetres", 1000: "millimetres"}.get(_divisor(median))
+    return text + (f" ({unit}?)" if unit and _usable(median / _divisor(median)) else "")
+
+
+def _unit_fix(positive: np.ndarray, median: float) -> str:
+    divisor = _divisor(median)
+    if _eight_bit(positive):
+        return "export the depth in metres; a picture of 256 grey levels has neither its unit nor its steps"
+    if median > MAX_DEPTH_M and _usable(median / divisor):
+        return f"divide by {divisor}"
+    if median < MIN_DEPTH_M / 2:
+        return "export the depth in metres: z, neither scaled nor inverted"
+    return "shift the depth so that its median is 4 m"
+
+
+def _eight_bit(positive: np.ndarray) -> bool:
+    return bool(positive.max() <= 255 and (positive == np.rint(positive)).all() and np.median(positive) > MAX_DEPTH_M)
+
+
+def _usable(median_m: float) -> bool:
+    return MIN_DEPTH_M / 2 <= median_m <= MAX_DEPTH_M
+
+
+def _check_relief(found: Findings, file: Path, depth_m: np.ndarray) -> dict[str, float]:
+    near, far = (float(k) for k in np.percentile(depth_m, [2, 98]))
+    relief_m = far - near
+    if relief_m < _MIN_RELIEF_M:
+        found.warning(
+            file,
+            f"{relief_m * 1000:.1f} mm from the nearest to the farthest of the person",
+            f"a relief of {_MIN_RELIEF_M * 1000:g} mm or more",
+            "check the unit, and that this is no constant",
+            "depth relief",
+        )
+    elif relief_m > _MAX_RELIEF_M:
+        found.warning(
+            file,
+            f"{relief_m:.1f} m from the nearest to the farthest of the person",
+            f"at most {_MAX_RELIEF_M:g} m",
+            "check the unit, and that the mask holds no background",
+            "depth relief",
+        )
+    else:
+        _check_steps(found, file, depth_m)
+    return {"depth_relief_m": relief_m}
+
+
+def _check_steps(found: Findings, file: Path, depth_m: np.ndarray) -> None:
+    values = np.unique(depth_m)
+    if depth_m.size < _MANY_PIXELS or len(values) > _FEW_VALUES:
+        return
+    step_m = float(np.median(np.diff(values)))
+    if step_m > _MAX_STEP_M:
+        found.warning(
+            file,
+            f"only {len(values)} different depths on {depth_m.size} pixels, {step_m * 1000:.1f} mm apart",
+            "steps of 2 mm at most",
+            "export the depth as numbers, not by way of an 8-bit picture: normals of a staircase teach nothing",
+            "depth steps",
+        )

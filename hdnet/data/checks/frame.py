@@ -1,0 +1,187 @@
+"""All checks of one frame: what it holds is read once, and every convention is looked at on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from pathlib import Path
+
+import numpy as np
+
+from hdnet.data.checks.camera import Fit, fit_camera
+from hdnet.data.checks.depth import check_depth
+from hdnet.data.checks.findings import Findings, check_size
+from hdnet.data.checks.iuv import check_directions, check_encoding, check_parts
+from hdnet.data.checks.normals import (
+    Surface,
+    check_depth_inverted,
+    check_normal_axes,
+    check_normal_length,
+    check_normal_signs,
+)
+from hdnet.data.checks.pictures import check_color, check_mask, check_white_image, ink
+from hdnet.data.layout.folders import TangFolder, TikTokFolder
+from hdnet.data.layout.png import read_iuv_rgb, read_mask, read_rgb
+from hdnet.data.layout.text import read_map
+from hdnet.geometry import Camera
+
+# A pair of frames needs this many common body parts.
+PAIR_PARTS = 5
+# Normals that follow the depth map only loosely cannot tell the camera.
+_MIN_FIT_CORRELATION = 0.5
+
+
+@dataclass
+class CheckedFrame:
+    """Outcome of one frame, small enough to be sent between processes.
+
+    Attributes:
+        name: The frame.
+        findings: What is wrong with it.
+        figures: Its statistics by name, as far as they could be taken.
+        size: (H, W), None where the mask cannot be read.
+        largest_uv: Largest U and V; 0 where unknown.
+        digest: Of the picture without background, to find frames that are the same.
+        fit: Camera that its depth and normals fit.
+    """
+
+    name: str
+    findings: Findings = field(default_factory=Findings)
+    figures: dict[str, float] = field(default_factory=dict)
+    size: tuple[int, int] | None = None
+    largest_uv: tuple[int, int] = (0, 0)
+    digest: bytes | None = None
+    fit: Fit | None = None
+
+
+# A frame's name and its camera, None where hdnet.json has none for it.
+Task = tuple[str, Camera | None]
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Torch in one thread: on pictures of this size more only wait for each other, most of all in several processes."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def check_labelled(root: Path, task: Task) -> CheckedFrame:
+    """Check a sample of a Tang folder.
+
+    Args:
+        root: The ``Tang_data`` folder.
+        task: The sample.
+    """
+    name, camera = task
+    folder, checked = TangFolder(root), CheckedFrame(name)
+    found = checked.findings
+    mask = _check_pictures(folder, checked, min_parts=1)
+    depth_file, normal_files = folder.depth_file(name), folder.normal_files(name)
+    depth_m = found.attempt(depth_file, read_map)
+    normals = _read_normals(found, normal_files, mask)
+    if mask is None or depth_m is None or not check_size(found, depth_file, depth_m.shape, mask) or not mask.any():
+        return checked
+    valid, figures = check_depth(found, depth_file, depth_m, mask)
+    checked.figures |= figures
+    if valid is None or not valid.any():
+        return checked
+    has_normals = normals is not None and check_normal_length(found, normal_files[0], normals, valid)
+    if camera is None:
+        return checked
+    surface = Surface.of(depth_m, valid, camera)
+    with _one_thread():
+        if normals is None or not has_normals:
+            check_depth_inverted(found, depth_file, surface, surface.normals())
+            return checked
+        checked.figures |= check_normal_axes(found, depth_file, normal_files[0], normals, surface)
+    if not found.errors and checked.figures.get("normal_correlation", 0.0) > _MIN_FIT_CORRELATION:
+        checked.fit = fit_camera(surface, normals)
+    return checked
+
+
+def check_unlabelled(root: Path, task: Task) -> CheckedFrame:
+    """Check a frame of a TikTok folder, with its stored predicted normals if it has any.
+
+    Args:
+        root: The ``tiktok_data`` folder.
+        task: The frame.
+    """
+    name, _ = task
+    folder, checked = TikTokFolder(root), CheckedFrame(name)
+    mask = _check_pictures(folder, checked, min_parts=PAIR_PARTS)
+    files = folder.pred_normal_files(name)
+    if any(file.exists() for file in files):
+        normals = _read_normals(checked.findings, files, mask)
+        if normals is None or mask is None or not mask.any():
+            return checked
+        if check_normal_length(checked.findings, files[0], normals, mask):
+            checked.figures |= check_normal_signs(checked.findings, files[0], normals, mask)
+    return checked
+
+
+def _read_normals(found: Findings, files: list[Path], mask: np.ndarray | None) -> np.ndarray | None:
+    """(H, W, 3), or None if a component is missing, unreadable or of another size than the mask."""
+    if not any(file.exists() for file in files):
+        found.error(
+            files[0],
+            "file is missing, and so are those of ny and nz",
+            "normals of every sample",
+            "import the folder by `hdnet data import-tang`, which computes them from depth",
+            "missing file",
+        )
+        return None
+    components = [found.attempt(file, read_map) for file in files]
+    fits = [
+        component is not None and mask is not None and check_size(found, file, component.shape, mask)
+        for file, component in zip(files, components, strict=True)
+    ]
+    return np.stack([c for c in components if c is not None], axis=-1) if all(fits) else None
+
+
+def _check_pictures(folder: TangFolder | TikTokFolder, checked: CheckedFrame, min_parts: int) -> np.ndarray | None:
+    """Reads and checks mask, colours and DensePose; the mask, or None if it cannot be used."""
+    found, name = checked.findings, checked.name
+    mask_file, white_file, iuv_file, color_file = (
+        folder.png(kind, name) for kind in ("mask", "color_WO_bg", "densepose", "color")
+    )
+    mask = found.attempt(mask_file, read_mask)
+    white_image = found.attempt(white_file, read_rgb)
+    iuv_rgb = found.attempt(iuv_file, read_iuv_rgb)
+    # The original does not read `color`; folders without it are in use.
+    image = found.attempt(color_file, read_rgb) if color_file.exists() else None
+    if mask is None:
+        return None
+    checked.size = (mask.shape[0], mask.shape[1])
+    checked.figures["mask_share"] = float(mask.mean())
+    if white_image is not None:
+        checked.digest = blake2b(white_image.tobytes(), digest_size=16).digest()
+        if not check_size(found, white_file, white_image.shape[:2], mask):
+            white_image = None
+    if iuv_rgb is not None and not check_size(found, iuv_file, iuv_rgb.shape[:2], mask):
+        iuv_rgb = None
+    if image is not None and not check_size(found, color_file, image.shape[:2], mask):
+        image = None
+    iuv = None if iuv_rgb is None else check_encoding(found, iuv_file, iuv_rgb)
+    person = [] if iuv is None else [iuv[..., 0] > 0]
+    if not check_mask(found, mask_file, mask, *person, *([] if white_image is None else [ink(white_image)])):
+        # With an inverted mask everything else would be found in the wrong place.
+        return None
+    if white_image is not None:
+        check_white_image(found, white_file, white_image, mask)
+        if image is not None:
+            check_color(found, color_file, image, white_image, mask)
+    if iuv is not None:
+        before = len(found.errors)
+        checked.figures |= check_parts(found, iuv_file, iuv, mask, min_parts)
+        checked.largest_uv = (int(iuv[..., 1].max()), int(iuv[..., 2].max()))
+        if len(found.errors) == before:  # a mirrored map need not be called mirrored twice
+            check_directions(found, iuv_file, iuv)
+    return mask

@@ -1,0 +1,183 @@
+"""Correspondences of a whole folder of frames: which frames, matched how, into which files.
+
+Pixels are matched in ``matching.py``, pairs chosen in ``pair_rule.py``, files described in ``pairs.py`` and, in the
+original's text form, in ``layout_correspondences.py``; the public names of the first two are offered here as well.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hdnet.data.correspondence.body_turn import torso_turn_deg
+from hdnet.data.correspondence.building import Batch, build_pairs
+from hdnet.data.correspondence.matching import Correspondences, FrameIndex, choose_pairs, match, usable
+from hdnet.data.correspondence.pair_rule import REASONS, PairRule
+from hdnet.data.layout.correspondences import CORR_MAT_FILE, ORIGINAL_PARTNERS, pair_files
+from hdnet.data.layout.folders import TikTokFolder
+from hdnet.data.layout.png import read_mask
+from hdnet.data.store.pairs import read_pairs, text_pairs
+from hdnet.data.store.pairs_writing import Pair, PairsIndex
+from hdnet.errors import DataError
+
+__all__ = ["Correspondences", "PairRule", "choose_pairs", "match", "match_folder", "pack_given", "usable"]
+
+
+def match_folder(
+    tiktok: TikTokFolder,
+    out: Path,
+    rule: PairRule | None = None,
+    jobs: int = 1,
+    progress: bool = False,
+    text_files: bool = False,
+) -> dict[str, Any]:
+    """Match every frame with its partners and write the pairs that the rule keeps, see :mod:`hdnet.data.store.pairs`.
+
+    DensePose pixels outside a frame's mask are left out: the warp loss would read a depth there that
+    nothing else supervises (quirk 32).
+
+    Args:
+        tiktok: The frames.
+        out: The folder to write; it appears (or is replaced) only when complete. A run that was killed goes on.
+        rule: What to match and to keep; the author's rule without it.
+        jobs: Processes.
+        progress: Show a progress bar on stderr.
+        text_files: Write the original's text files, too.
+
+    Returns:
+        JSON-able report: ``frames``, ``frames_with_partner``, ``pairs_tried``, ``pairs_accepted``,
+        ``pairs_few_parts``, ``pairs_low_overlap``, ``pairs_turned``, ``pairs_turn_unknown`` (left out, by the first
+        reason); of accepted pairs ``matches_mean``, ``parts_mean``, ``overlap_mean`` and, where any is known,
+        ``turn_deg_median`` and ``turn_deg_95`` (95 % are below; without the sign).
+
+    Raises:
+        DataError: A picture cannot be read, no pair is usable, ``out`` cannot be written, or text files are wanted of
+            more than four partners, which the original's table does not hold.
+    """
+    rule = PairRule() if rule is None else rule
+    if text_files and rule.partners > ORIGINAL_PARTNERS:
+        raise DataError(
+            f"{out}: text files of {rule.partners} partners a frame are wanted; {CORR_MAT_FILE} holds "
+            f"{ORIGINAL_PARTNERS}: write fewer partners, or no text files"
+        )
+    wanted = choose_pairs(tiktok.sequences(), rule.partners, rule.max_gap_frames)
+    settings = {"source": "match", **asdict(rule)}
+    source, names = _Matching(tiktok.root, rule), tiktok.names()
+    return _report(*build_pairs(source, wanted, names, out, settings, jobs, progress, text_files))
+
+
+def pack_given(
+    tiktok: TikTokFolder,
+    out: Path,
+    given: Path | None = None,
+    jobs: int = 1,
+    progress: bool = False,
+    text_files: bool = False,
+) -> dict[str, Any]:
+    """Pack correspondences that exist in the original's text form, as they are; see :func:`match_folder`.
+
+    Args:
+        tiktok: The frames.
+        out: The folder to write.
+        given: Folder with ``corr_mat.txt`` and ``corrs/``; ``correspondences`` in that of the frames without it.
+        jobs: Processes.
+        progress: Show a progress bar on stderr.
+        text_files: Write the text files again, too.
+
+    Raises:
+        DataError: A file is missing or damaged, names a frame that is not there or an index outside the pictures.
+    """
+    given = tiktok.root / "correspondences" if given is None else Path(given)
+    names = tiktok.names()
+    size = read_mask(tiktok.png("mask", names[0])).shape
+    source = _Given(given, (size[0], size[1]))
+    wanted, settings = text_pairs(given, names), {"source": "given"}
+    return _report(*build_pairs(source, wanted, names, out, settings, jobs, progress, text_files))
+
+
+@dataclass(frozen=True)
+class _Matching:
+    """Pairs to be matched."""
+
+    root: Path
+    rule: PairRule
+
+    def files(self, batch: Batch) -> Iterator[Path]:
+        tiktok = TikTokFolder(self.root)
+        for name in dict.fromkeys(name for i, others in batch.wanted for name in (i, *others)):
+            yield tiktok.png("densepose", name)
+            yield tiktok.png("mask", name)
+
+    def pairs(self, batch: Batch, dropped: Counter[str]) -> Iterator[Pair]:
+        recent: OrderedDict[str, FrameIndex] = OrderedDict()
+        for name_i, others in batch.wanted:
+            for name_j in others:
+                frame_i, frame_j = (self._indexed(name, recent) for name in (name_i, name_j))
+                matches = self.rule.match(frame_i, frame_j)
+                overlap = len(matches.rows) / max(1, len(frame_i.row))
+                turn_deg = torso_turn_deg(frame_i.torso, frame_j.torso, matches.rows)
+                pair = Pair(name_i, name_j, matches, overlap, turn_deg)
+                reason = self.rule.why_not(pair)
+                if reason is None:
+                    yield pair
+                else:
+                    dropped[reason] += 1
+
+    def _indexed(self, name: str, recent: OrderedDict[str, FrameIndex]) -> FrameIndex:
+        """A frame's index, built once while its neighbours need it."""
+        if name not in recent:
+            tiktok = TikTokFolder(self.root)
+            iuv, mask = tiktok.read_iuv_and_mask(name)
+            try:
+                recent[name] = FrameIndex(np.where(mask[..., None], iuv, np.uint8(0)))
+            except DataError as error:
+                raise DataError(f"{tiktok.png('densepose', name)}: {error}") from error
+            if len(recent) > 2 * self.rule.partners + 2:
+                recent.popitem(last=False)
+        recent.move_to_end(name)
+        return recent[name]
+
+
+@dataclass(frozen=True)
+class _Given:
+    """Pairs that exist as text."""
+
+    folder: Path
+    size: tuple[int, int]
+
+    def files(self, batch: Batch) -> Iterator[Path]:
+        for name_i, others in batch.wanted:
+            for name_j in others:
+                yield from pair_files(self.folder, name_i, name_j)
+
+    def pairs(self, batch: Batch, dropped: Counter[str]) -> Iterator[Pair]:  # noqa: ARG002 - none is dropped
+        yield from read_pairs(self.folder, dict(batch.wanted), self.size)
+
+
+def _report(index: PairsIndex, dropped: Counter[str]) -> dict[str, Any]:
+    accepted = len(index.column("pairs"))
+    turn_deg = np.abs(index.column("turn_deg"))
+    turn_deg = turn_deg[np.isfinite(turn_deg)]
+    overlap = index.column("overlap")
+    report: dict[str, Any] = {
+        "frames": len(index.names),
+        "frames_with_partner": len(np.unique(index.column("pairs")[:, 0])),
+        "pairs_tried": accepted + sum(dropped.values()),
+        "pairs_accepted": accepted,
+        **{f"pairs_{reason}": dropped[reason] for reason in REASONS},
+        "matches_mean": float(index.column("matches").mean()),
+        "parts_mean": float(index.column("parts").mean()),
+    }
+    if np.isfinite(overlap).all():
+        report["overlap_mean"] = float(overlap.mean())
+    if len(turn_deg):
+        report |= {
+            "turn_deg_median": float(np.median(turn_deg)),
+            "turn_deg_95": float(np.percentile(turn_deg, 95)),
+        }
+    return report

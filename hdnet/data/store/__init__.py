@@ -1,0 +1,1 @@
+"""Packed data: memory-mapped shards, and the data sets that trainings read from them."""

@@ -1,0 +1,178 @@
+"""Packed records as torch datasets, their batches, and which samples make up which step.
+
+Items share the pages of the mapped files: nothing is copied until :func:`collate` copies them into a batch, and nothing
+is converted until :func:`hdnet.data.store.batches.prepare` does so for the whole batch on the device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler, default_collate
+
+from hdnet.data.store.packed import PackedFrames, PackedLabelled, PseudoNormals
+from hdnet.data.store.pairs import PackedPairs
+
+Item = dict[str, Any]
+Batch = dict[str, Any]
+
+
+class LabelledDataset(Dataset[Item]):
+    """Labelled samples as they are stored.
+
+    An item holds "white_image" and "vui" (3, H, W) uint8, "mask" (1, H, W) bool, "depth_m" (1, H, W) float32,
+    "normals" (3, H, W) int16, see :mod:`hdnet.data.store.records`; "camera" (7,) float32; and "input_normals" like
+    "normals" if others were given for input. Do not write into them: they are the mapped file's own memory.
+
+    Args:
+        packed: The packed samples.
+        input_normals: Predicted normals of the same samples, for a depth estimator that shall learn from what it will
+            see; without them it learns from the true ones, as the original does.
+
+    Raises:
+        DataError: Normals of other samples.
+    """
+
+    def __init__(self, packed: PackedLabelled, input_normals: PseudoNormals | None = None) -> None:
+        if input_normals is not None:
+            input_normals.check_names(packed)
+        self.packed = packed
+        self.input_normals = input_normals
+
+    def __len__(self) -> int:
+        return len(self.packed)
+
+    def __getitem__(self, k: int) -> Item:
+        item = stored_item(self.packed, k)
+        if self.input_normals is not None:
+            item["input_normals"] = torch.from_numpy(self.input_normals.record(k)["normals"])
+        return item
+
+
+class PairDataset(Dataset[Item]):
+    """Pairs of unlabelled frames with their correspondences.
+
+    An item holds "i" and "j", each a dict as in :class:`LabelledDataset` without "depth_m" and with pseudo-normals, and
+    "rows" (N, 5) int16: part, r1, c1, r2, c2, rows and columns 1-based as in the files.
+
+    Args:
+        frames: The packed frames.
+        pseudo_normals: Normals of the same frames.
+        correspondences_folder: Folder of pairs, see :class:`hdnet.data.store.pairs.PackedPairs`.
+
+    Raises:
+        DataError: Normals of other frames; or the folder of pairs is missing, damaged, or of other frames.
+    """
+
+    def __init__(self, frames: PackedFrames, pseudo_normals: PseudoNormals, correspondences_folder: Path) -> None:
+        pseudo_normals.check_names(frames)
+        self.frames, self.pseudo_normals = frames, pseudo_normals
+        self.matches = PackedPairs(correspondences_folder)
+        self.pairs = self.matches.places_in(frames.names, frames.size)
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __getitem__(self, k: int) -> Item:
+        item: Item = {}
+        for side, frame in zip("ij", self.pairs[k].tolist(), strict=True):
+            normals = torch.from_numpy(self.pseudo_normals.record(frame)["normals"])
+            item[side] = {**stored_item(self.frames, frame), "normals": normals}
+        item["rows"] = torch.from_numpy(self.matches.rows(k))
+        return item
+
+
+def stored_item(packed: PackedLabelled | PackedFrames, k: int) -> Item:
+    """One record and its camera as tensors that share the mapped file's memory."""
+    item: Item = {field: torch.from_numpy(values) for field, values in packed.record(k).items()}
+    item["camera"] = torch.from_numpy(packed.cameras[k].astype(np.float32))
+    return item
+
+
+def collate(items: Sequence[Item]) -> Batch:
+    """Copies items into a batch of the same keys; in a data loader's worker, straight into shared memory.
+
+    Returns:
+        Tensors with a batch dimension in front, except "rows" of pairs, which becomes (M, 6): item in the batch
+        (0-based), part, r1, c1, r2, c2 (rows and columns still 1-based).
+    """
+    batch: Batch = {}
+    for key, first in items[0].items():
+        values = [item[key] for item in items]
+        if isinstance(first, dict):
+            batch[key] = collate(values)
+        elif key == "rows":
+            batch[key] = _joined(values)
+        else:
+            batch[key] = default_collate(values)
+    return batch
+
+
+def _joined(rows: Sequence[Tensor]) -> Tensor:
+    ends = np.cumsum([len(one) for one in rows]).tolist()
+    joined = torch.empty(ends[-1], 6, dtype=rows[0].dtype)
+    for b, (one, end) in enumerate(zip(rows, ends, strict=True)):
+        joined[end - len(one) : end, 0] = b
+        joined[end - len(one) : end, 1:] = one
+    return joined
+
+
+class StepSampler(Sampler[list[int]]):
+    """Which samples make up which training step, a function of the seed and the step alone.
+
+    Samples are drawn in epochs without replacement, each epoch in its own order; a batch may reach into the
+    next epoch. A run that stops and resumes therefore sees the same batches as one that never stopped.
+
+    Args:
+        length: Number of samples.
+        batch_size: Samples a step.
+        seed: Seed of all orders.
+        start_step: First step to yield, 0-based.
+        steps: Number of steps of the whole training: the last one yielded is ``steps - 1``.
+        rank: Which of the processes that share every step's samples asks.
+        processes: How many they are. Together they take what one process would, each a run of neighbours.
+    """
+
+    def __init__(
+        self,
+        length: int,
+        batch_size: int,
+        seed: int,
+        start_step: int,
+        steps: int,
+        rank: int = 0,
+        processes: int = 1,
+    ) -> None:
+        if length < 1 or batch_size < 1 or start_step < 0:
+            raise ValueError(
+                f"expected length and batch_size >= 1 and start_step >= 0, got {length}, {batch_size}, {start_step}"
+            )
+        if not 0 <= rank < processes <= batch_size:
+            raise ValueError(f"expected rank 0 .. processes - 1 and a sample for each, got {rank}, {processes}")
+        self.length, self.batch_size, self.seed = length, batch_size, seed
+        self.start_step, self.steps = start_step, steps
+        self.share = range(rank * batch_size // processes, (rank + 1) * batch_size // processes)
+        self._epoch, self._order = -1, np.empty(0, dtype=np.int64)
+
+    def __len__(self) -> int:
+        return max(0, self.steps - self.start_step)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for step in range(self.start_step, self.steps):
+            yield self.indices(step)
+
+    def indices(self, step: int) -> list[int]:
+        """This process's samples of one step."""
+        return [self._at(step * self.batch_size + place) for place in self.share]
+
+    def _at(self, position: int) -> int:
+        epoch, place = divmod(position, self.length)
+        if epoch != self._epoch:
+            self._epoch = epoch
+            self._order = np.random.default_rng([self.seed, epoch]).permutation(self.length)
+        return int(self._order[place])

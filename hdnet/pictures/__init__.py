@@ -1,0 +1,1 @@
+"""Pictures and cameras of callers: reading, cropping, intrinsics."""

@@ -1,0 +1,242 @@
+"""Pictures that users hand in: photographs, masks, DensePose maps, from files or bytes.
+
+Every reader raises one :class:`~hdnet.errors.InputError` line that names the picture, whatever is wrong with
+it. The training folders have their own, stricter reader in :mod:`hdnet.data.layout.folders`.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from hdnet.data.layout.folders import iuv_from_png_rgb
+from hdnet.errors import InputError, TooManyPixelsError
+
+MAX_PIXELS = 40_000_000
+MASK_THRESHOLD = 100  # a mask pixel counts above this value, as in the training data (quirk 36)
+LAST_PART = 24  # DensePose numbers body parts 1..24, 0 is background
+
+# The order of an IUV picture's red, green and blue. DensePose maps of the TikTok data set are "vui".
+IuvOrder = Literal["vui", "iuv"]
+
+# Pillow knows some forty formats, many of them rarely used and rarely tested: only the usual ones are let in.
+# TIFF is not: its C library writes its complaints about damaged files to the process' standard error.
+_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF")
+# What Pillow's decoders raise on damaged files.
+_DECODE_ERRORS = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    AssertionError,
+    NotImplementedError,
+    MemoryError,
+    RuntimeError,
+    struct.error,
+    zlib.error,
+)
+
+
+def read_image(path: str | Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """Reads a photograph: see :func:`decode_image`."""
+    return decode_image(_read_bytes(path), str(path), max_pixels)
+
+
+def read_alpha(path: str | Path, max_pixels: int = MAX_PIXELS) -> np.ndarray | None:
+    """Reads a photograph's transparency as a mask: see :func:`decode_alpha`."""
+    return decode_alpha(_read_bytes(path), str(path), max_pixels)
+
+
+def read_mask(path: str | Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """Reads a mask: see :func:`decode_mask`."""
+    return decode_mask(_read_bytes(path), str(path), max_pixels)
+
+
+def read_iuv(path: str | Path, order: IuvOrder = "vui", max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """Reads a DensePose map: see :func:`decode_iuv`."""
+    return decode_iuv(_read_bytes(path), str(path), order, max_pixels)
+
+
+def decode_image(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """A photograph of any kind as RGB, upright as its EXIF orientation says, transparency shown on white.
+
+    Args:
+        data: The file's bytes: PNG, JPEG, WebP, BMP or GIF (first frame).
+        name: How error lines call it.
+        max_pixels: Larger pictures are refused before they are decompressed.
+
+    Returns:
+        (H, W, 3) uint8.
+
+    Raises:
+        InputError: If it is not a picture, truncated or too large.
+    """
+    image = _open(data, name, max_pixels)
+    if image.mode.startswith("I;16"):
+        grey = (np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8)
+        return np.repeat(grey[..., None], 3, axis=2)
+    if image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        white = Image.new("RGBA", rgba.size, "white")
+        image = Image.alpha_composite(white, rgba)
+    return np.asarray(image.convert("RGB"))
+
+
+def decode_alpha(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> np.ndarray | None:
+    """The transparency of a cut-out photograph as a mask: True where it is more opaque than 100 of 255.
+
+    Returns:
+        (H, W) bool, or None where the picture has no transparent pixel and so says nothing about a mask.
+
+    Raises:
+        InputError: As :func:`decode_image`.
+    """
+    image = _open(data, name, max_pixels)
+    if not image.has_transparency_data:
+        return None
+    alpha = np.asarray(image.convert("RGBA").getchannel("A"))
+    return None if alpha.min() == 255 else alpha > MASK_THRESHOLD
+
+
+def decode_mask(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """A mask from a black and white, grey or colour picture with equal channels; transparent counts as black.
+
+    Returns:
+        (H, W) bool, True where the value is above 100.
+
+    Raises:
+        InputError: If it is not a picture, truncated, too large, has colours, or holds values but none above
+            100.
+    """
+    image = _open(data, name, max_pixels)
+    if image.mode.startswith("I;16"):
+        return mask_from_grey((np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8), name)
+    if image.mode == "L" and not image.has_transparency_data:
+        return mask_from_grey(np.asarray(image), name)
+    if image.mode == "CMYK":
+        raise InputError(f"{name}: a mask of mode {image.mode!r}, expected black and white, grey or RGB")
+    if image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", rgba.size, "black"), rgba)
+    shown = np.asarray(image.convert("RGB"))
+    if (shown != shown[..., :1]).any():
+        raise InputError(f"{name}: a mask with colours, expected black outside the person and white inside")
+    return mask_from_grey(shown[..., 0], name)
+
+
+def mask_from_grey(grey: np.ndarray, name: str) -> np.ndarray:
+    """The pixels above 100; a mask of 0 and 1 would be silently empty that way (quirk 36) and is refused.
+
+    Args:
+        grey: (H, W) uint8.
+        name: How the error line calls it.
+    """
+    largest = int(grey.max(initial=0))
+    if 0 < largest <= MASK_THRESHOLD:
+        raise InputError(f"{name}: largest value is {largest}, expected 255 on the person (above {MASK_THRESHOLD})")
+    return grey > MASK_THRESHOLD
+
+
+def covers_nothing(image: np.ndarray, mask: np.ndarray) -> bool:
+    """Whether all pixels under a mask are white background.
+
+    Channel by channel: the first one with a person in it settles the matter, and gathering pixels would be slow.
+
+    Args:
+        image: (H, W, 3) uint8.
+        mask: (H, W) bool.
+    """
+    return not any(((image[..., channel] != 255) & mask).any() for channel in range(3))
+
+
+def decode_iuv(data: bytes, name: str, order: IuvOrder = "vui", max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """A DensePose map.
+
+    Args:
+        data: The file's bytes, of a lossless format.
+        name: How error lines call it.
+        order: What red, green and blue hold: V, U, I as in the TikTok data set, or I, U, V.
+        max_pixels: Larger pictures are refused before they are decompressed.
+
+    Returns:
+        (H, W, 3) uint8 in the order I, U, V: I = body part 0..24, U and V 0..255.
+
+    Raises:
+        InputError: If it is not a picture, truncated, too large, JPEG, not RGB, or its I goes above 24; the
+            line then says which channel looks like I.
+    """
+    image = _open(data, name, max_pixels)
+    if image.format in ("JPEG", "MPO"):
+        raise InputError(f"{name}: a DensePose map as JPEG has blurred part numbers, expected a PNG")
+    if image.mode not in ("RGB", "RGBA", "P"):
+        raise InputError(f"{name}: a DensePose map of mode {image.mode!r}, expected RGB with channels V, U, I")
+    rgb = np.asarray(image.convert("RGB"))
+    if order not in ("vui", "iuv"):
+        raise InputError(f"channel order {order!r} is not known, expected 'vui' or 'iuv'")
+    if rgb[..., order.index("i")].max() > LAST_PART:
+        raise InputError(f"{name}: {_wrong_order(rgb, order)}")
+    return iuv_from_png_rgb(rgb) if order == "vui" else rgb
+
+
+def _wrong_order(rgb: np.ndarray, order: IuvOrder) -> str:
+    """What to say about a DensePose map whose part channel is not one."""
+    largest = rgb.reshape(-1, 3).max(axis=0)
+    place = order.index("i")
+    channels = ("red", "green", "blue")
+    found = f"{channels[place]} goes up to {largest[place]}, expected the body part I = 0..{LAST_PART} there"
+    candidates = [i for i in range(3) if 0 < largest[i] <= LAST_PART]
+    if not candidates:
+        return f"{found}; no channel looks like I: this is not a DensePose IUV map"
+    best = channels[candidates[0]]
+    stated = {"red": "'iuv'", "blue": "'vui'"}
+    fix = f"state the channel order {stated[best]}" if best in stated else "reorder it to V, U, I"
+    return f"{found} (channel order {order!r}); {best} looks like I: {fix}"
+
+
+def encode_png(pixels: np.ndarray) -> bytes:
+    """A PNG of (H, W) uint16 or uint8 grey, or (H, W, 3) uint8 RGB, compressed fast rather than well."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, format="PNG", compress_level=1)
+    return buffer.getvalue()
+
+
+def _read_bytes(path: str | Path) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
+
+
+def _open(data: bytes, name: str, max_pixels: int) -> Image.Image:
+    """The decoded picture, turned as EXIF says; its ``format`` is kept."""
+    try:
+        image: Image.Image = Image.open(io.BytesIO(data), formats=_FORMATS)
+        width, height = image.size
+        if width * height <= max_pixels:
+            image.load()
+            if image.mode in ("P", "PA") and image.palette is None:  # Pillow lets it pass until it is converted
+                raise ValueError("its palette is missing")
+            ImageOps.exif_transpose(image, in_place=True)
+            return image
+    except UnidentifiedImageError as error:
+        found = f"{len(data)} bytes that are not a picture" if data else "is empty"
+        raise InputError(f"{name}: {found}, expected PNG, JPEG, WebP, BMP or GIF") from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise TooManyPixelsError(f"{name}: too many pixels for a picture ({error})") from error
+    except _DECODE_ERRORS as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"{name}: a truncated or damaged picture ({reason})") from error
+    raise TooManyPixelsError(
+        f"{name}: {width} x {height} = {width * height / 1e6:.1f} megapixels, "
+        f"the limit is {max_pixels / 1e6:.1f}: make it smaller"
+    )

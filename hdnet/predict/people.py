@@ -1,0 +1,57 @@
+"""How many people a DensePose map shows."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import ndimage
+
+from hdnet.pictures.crop import bounds
+
+TORSO_PARTS = (1, 2)
+HEAD_PARTS = (23, 24)
+_WORKING_SIZE = 384  # pixels along a side: people are counted, not measured
+_SMALLEST_PIECE = 0.005  # of all pixels with a body part, and
+_SMALLEST_SHARE = 0.25  # of the largest torso or head; what is smaller is a speck
+_APART = 2.0  # distance of the middles over the square root of the larger area
+
+
+def count_people(parts: np.ndarray, mask: np.ndarray) -> int:
+    """Counts the people inside a mask by their torsos and heads.
+
+    Two pieces of torso, or of head, are two people's if they are of like size and clearly apart: their middles
+    further from each other than twice the square root of the larger one's area. So an arm in front of the body,
+    which cuts a torso in two, makes no second person; two people cheek to cheek count as one.
+
+    Args:
+        parts: (H, W) DensePose body part, 0..24.
+        mask: (H, W) bool.
+
+    Returns:
+        0 where no body part lies inside the mask, else at least 1.
+    """
+    inside = mask & (parts > 0)
+    if not inside.any():
+        return 0
+    (top, bottom), (left, right) = bounds(inside)
+    step = max(1, max(bottom - top, right - left) // _WORKING_SIZE)
+    box = (slice(top, bottom, step), slice(left, right, step))
+    shown = np.where(inside[box], parts[box], 0)
+    smallest = _SMALLEST_PIECE * np.count_nonzero(shown)
+    return max(1, *(_count_apart(np.isin(shown, kind), smallest) for kind in (TORSO_PARTS, HEAD_PARTS)))
+
+
+def _count_apart(pieces: np.ndarray, smallest: float) -> int:
+    """How many connected pieces, taken from the largest down, are large enough and clearly apart."""
+    labels, found = ndimage.label(pieces, structure=np.ones((3, 3), int))
+    if found < 2:
+        return int(found)  # whatever its size, it makes no second person
+    areas = np.bincount(labels.ravel())[1:]
+    large = np.flatnonzero(areas >= max(smallest, _SMALLEST_SHARE * areas.max()))
+    large = large[np.argsort(-areas[large], kind="stable")]
+    middles = np.array(ndimage.center_of_mass(pieces, labels, large + 1))
+    kept: list[int] = []
+    for i in range(len(large)):
+        distances = [float(np.linalg.norm(middles[i] - middles[k])) / areas[large[k]] ** 0.5 for k in kept]
+        if all(distance > _APART for distance in distances):
+            kept.append(i)
+    return len(kept)

@@ -1,0 +1,83 @@
+"""How far what computes a model is from the model in float32."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from hdnet.errors import ModelError
+from hdnet.models import HDNet
+from hdnet.predict.runtimes.probes import probe_inputs
+from hdnet.predict.runtimes.pytorch import TorchRuntime
+
+# A runtime that is further than this from float32 is not chosen. Trained models are wrong by tens of millimetres and
+# about 15 degrees.
+MAX_DEPTH_MM, MAX_NORMAL_DEG = 2.0, 1.0
+# Rounding alone: another order of the same float32 sums.
+MAX_EXPORT_DEPTH_MM, MAX_EXPORT_NORMAL_DEG = 0.5, 0.1
+_EXPORT_BATCHES = (1, 3)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How far outputs are from those of the model in float32, inside the mask.
+
+    Attributes:
+        depth_mm: Mean absolute difference of depth.
+        normal_deg: Mean angle between the normals.
+    """
+
+    depth_mm: float
+    normal_deg: float
+
+    @property
+    def is_small(self) -> bool:
+        """Within ``MAX_DEPTH_MM`` and ``MAX_NORMAL_DEG``."""
+        return self.depth_mm <= MAX_DEPTH_MM and self.normal_deg <= MAX_NORMAL_DEG
+
+
+def difference(outputs_b4hw: np.ndarray, reference_b4hw: np.ndarray, mask_bhw: np.ndarray) -> Difference:
+    """Compares outputs of two runtimes; not finite ones are infinitely far away.
+
+    Args:
+        outputs_b4hw: (B, 4, H, W), what is judged.
+        reference_b4hw: (B, 4, H, W).
+        mask_bhw: (B, H, W) bool, where to compare.
+    """
+    found, wanted = (x.transpose(0, 2, 3, 1)[mask_bhw].astype(np.float64) for x in (outputs_b4hw, reference_b4hw))
+    if not np.isfinite(found).all():
+        return Difference(np.inf, np.inf)
+    # By the chord: the arc cosine of nearly 1 loses all digits.
+    chord = np.linalg.norm(found[:, 1:] - wanted[:, 1:], axis=1)
+    angle_deg = np.degrees(2 * np.arcsin((chord / 2).clip(0, 1)))
+    return Difference(1000 * float(np.abs(found[:, 0] - wanted[:, 0]).mean()), float(angle_deg.mean()))
+
+
+def check_export(model: HDNet, compute: Callable[[np.ndarray], np.ndarray], name: str) -> Difference:
+    """Compares a model in another form with PyTorch in float32, on 1 and on 3 made-up people at once.
+
+    Args:
+        model: The model that was exported.
+        compute: What was exported: (B, 7, 256, 256) to (B, 4, 256, 256), both float32.
+        name: Of the export, for the error.
+
+    Returns:
+        The largest difference that was found.
+
+    Raises:
+        ModelError: If it is more than 0.5 mm or 0.1 degrees, or not a number.
+    """
+    reference = TorchRuntime(model)
+    found = []
+    for batch in _EXPORT_BATCHES:
+        inputs = probe_inputs(batch, seed=batch)
+        found.append(difference(compute(inputs), reference(inputs), inputs[:, 6] > 0))
+    worst = Difference(max(one.depth_mm for one in found), max(one.normal_deg for one in found))
+    if not (worst.depth_mm <= MAX_EXPORT_DEPTH_MM and worst.normal_deg <= MAX_EXPORT_NORMAL_DEG):
+        raise ModelError(
+            f"{name}: the exported model is {worst.depth_mm:.3g} mm and {worst.normal_deg:.3g} deg from the original, "
+            f"expected at most {MAX_EXPORT_DEPTH_MM:g} mm and {MAX_EXPORT_NORMAL_DEG:g} deg; refused"
+        )
+    return worst

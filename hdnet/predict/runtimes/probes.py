@@ -1,0 +1,71 @@
+"""Made-up pictures of a figure, at the size and with the contents that a network is used to.
+
+What a runtime takes and how far it is from float32 depends on what goes through: noise has no background, no edges and
+no body parts. These figures need no data, which a service does not have.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hdnet.pictures.crop import NETWORK_SIZE
+
+# DensePose part, both ends (x, y) and radius in pixels of the square.
+_LIMBS = (
+    (1, (128, 70), (128, 135), 30),
+    (2, (128, 100), (128, 138), 28),
+    (9, (117, 140), (112, 185), 15),
+    (10, (139, 140), (146, 185), 15),
+    (13, (112, 185), (110, 228), 11),
+    (14, (146, 185), (150, 228), 11),
+    (6, (110, 232), (102, 234), 7),
+    (5, (150, 232), (158, 234), 7),
+    (17, (102, 62), (84, 105), 10),
+    (18, (154, 62), (175, 100), 10),
+    (21, (84, 105), (80, 145), 8),
+    (22, (175, 100), (190, 136), 8),
+    (4, (79, 150), (78, 156), 7),
+    (3, (192, 142), (195, 147), 7),
+    (23, (128, 38), (128, 34), 17),
+    (24, (128, 38), (130, 38), 15),
+)
+_PARTS = 25
+
+
+def probe_inputs(count: int, seed: int = 0) -> np.ndarray:
+    """Figures of round limbs with chance poses, colours, stripes and light.
+
+    Args:
+        count: How many.
+        seed: Of the chance; every figure depends on this and its number only.
+
+    Returns:
+        (count, 7, 256, 256) float32 as :meth:`hdnet.models.HDNet.forward` takes it.
+    """
+    return np.stack([_figure(np.random.default_rng([seed, number])) for number in range(count)])
+
+
+def _figure(chance: np.random.Generator) -> np.ndarray:
+    y, x = np.mgrid[:NETWORK_SIZE, :NETWORK_SIZE].astype(np.float64)
+    height = np.full(x.shape, -np.inf)
+    part, along, across, normals = np.zeros(x.shape, int), np.zeros(x.shape), np.zeros(x.shape), np.zeros((*x.shape, 3))
+    for number, start, end, radius in _LIMBS:
+        axis = np.subtract(end, start) + chance.normal(0, 5, 2)
+        share = ((x - start[0]) * axis[0] + (y - start[1]) * axis[1]) / (axis @ axis)
+        share = share.clip(0, 1)
+        dx, dy = x - start[0] - share * axis[0], y - start[1] - share * axis[1]
+        squared = radius**2 - dx**2 - dy**2
+        limb_height = np.sqrt(squared.clip(0))
+        front = (squared > 0) & (limb_height > height)
+        height[front], part[front] = limb_height[front], number
+        along[front], across[front] = 255 * share[front], 127 * (1 + dx[front] / radius)
+        normals[front] = np.stack([dx, dy, -limb_height], axis=2)[front] / radius
+    mask = part > 0
+    light = chance.normal(size=3)
+    shade = 0.45 + 0.55 * (normals @ (light / np.linalg.norm(light))).clip(0, 1)
+    stripes = 1 + 0.15 * np.sin(x * chance.uniform(0.1, 0.6) + y * chance.uniform(0.1, 0.6))
+    colours = chance.uniform(40, 240, (_PARTS, 3))[part] * (shade * stripes)[..., None]
+    colours = (colours + chance.normal(0, 4, colours.shape)).clip(0, 254)
+    image = np.where(mask[..., None], colours, 255)
+    inputs_hw7 = np.concatenate([image, np.stack([part, along, across, mask], axis=2)], axis=2)
+    return inputs_hw7.round().transpose(2, 0, 1).astype(np.float32, order="C")

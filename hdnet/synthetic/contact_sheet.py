@@ -1,0 +1,94 @@
+"""Sheets of samples to look at."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from PIL import Image
+
+from hdnet.data.layout.samples import LabelledSample, UnlabelledFrame
+from hdnet.synthetic.surface import FloatArray
+
+SHEET_COLUMNS, STRIP_ROWS = 12, 6
+_GAP = 4
+_CELL_PX = 256
+
+
+def contact_sheet(samples: Sequence[LabelledSample], columns: int = SHEET_COLUMNS) -> Image.Image:
+    """Picture, picture on white, IUV, depth and normals of the first samples, one sample a column.
+
+    Depth is light where it is near, from each sample's nearest to its farthest point; normals have the original's
+    colours.
+
+    Args:
+        samples: Anything labelled.
+        columns: How many at most.
+    """
+    panels = [_panels(sample) for sample in samples[:columns]]
+    return _grid([list(row) for row in zip(*panels, strict=True)])
+
+
+def film_strip(frames: Sequence[UnlabelledFrame], columns: int = SHEET_COLUMNS, rows: int = STRIP_ROWS) -> Image.Image:
+    """Pictures of the first sequences, one sequence a row, in time from left to right.
+
+    Args:
+        frames: Of any number of sequences, each one's frames in order.
+        columns: Frames of a sequence at most, from its first to its last in equal steps.
+        rows: Sequences at most.
+    """
+    pictures: dict[str, list[FloatArray]] = {}
+    for frame in frames:
+        pictures.setdefault(frame.sequence, []).append(frame.image)
+    return _grid([[strip[k] for k in _spread(len(strip), columns)] for strip in list(pictures.values())[:rows]])
+
+
+def strip_names(
+    sequences: Mapping[str, Sequence[str]], columns: int = SHEET_COLUMNS, rows: int = STRIP_ROWS
+) -> list[str]:
+    """Names of the frames that :func:`film_strip` shows, so that no others need be read.
+
+    Args:
+        sequences: Frame names in order, by sequence.
+        columns: As there.
+        rows: As there.
+    """
+    return [names[k] for names in list(sequences.values())[:rows] for k in _spread(len(names), columns)]
+
+
+def _spread(count: int, columns: int) -> list[int]:
+    """At most so many of the numbers below ``count``, the first and the last among them."""
+    return [int(k) for k in np.linspace(0, count - 1, min(count, columns)).round()]
+
+
+def _grid(rows: Sequence[Sequence[FloatArray]]) -> Image.Image:
+    """Pictures in rows on white, shrunk to a cell's size if they are larger."""
+    rows = [[_cell(picture) for picture in row] for row in rows]
+    height, width = (max(picture.shape[axis] for row in rows for picture in row) for axis in (0, 1))
+    columns = max(len(row) for row in rows)
+    shape = (len(rows) * (height + _GAP) - _GAP, columns * (width + _GAP) - _GAP, 3)
+    sheet = np.full(shape, 255, dtype=np.uint8)
+    for y, row in zip(range(0, shape[0], height + _GAP), rows, strict=True):
+        for x, picture in zip(range(0, shape[1], width + _GAP), row, strict=False):
+            sheet[y : y + picture.shape[0], x : x + picture.shape[1]] = picture
+    return Image.fromarray(sheet)
+
+
+def _cell(picture: FloatArray) -> FloatArray:
+    image = Image.fromarray(picture)
+    image.thumbnail((_CELL_PX, _CELL_PX))
+    return np.asarray(image)
+
+
+def _panels(sample: LabelledSample) -> list[FloatArray]:
+    inside = sample.mask[..., None]
+    part = sample.iuv[..., :1].astype(np.float64) * (255 / 24)
+    iuv = np.concatenate([part, sample.iuv[..., 1:]], axis=-1)
+    values = sample.depth_m[sample.mask & (sample.depth_m > 0)]
+    near, far = (values.min(), values.max()) if values.size else (0, 1)
+    grey = 235 - 215 * (sample.depth_m - near) / max(float(far - near), 1e-6)
+    nx, ny, nz = np.moveaxis(sample.normals, -1, 0)
+    normal = np.stack([(1 - nx) / 2, (1 - ny) / 2, -nz], axis=-1).clip(0, 1) * 255
+    panels = [sample.image, sample.white_image, iuv]
+    panels += [np.where(inside, np.repeat(grey[..., None], 3, axis=-1), 255), np.where(inside, normal, 255)]
+    return [np.clip(panel, 0, 255).astype(np.uint8) for panel in panels]

@@ -1,0 +1,273 @@
+"""Writing synthetic people as the Tang and TikTok folders that training reads.
+
+An interrupted run is found again: every task (a person with all their pictures, or a sequence) is made in a folder of
+its own, moved into the unfinished result file by file, and noted with its files and sizes last. What counts as the
+same run is :func:`fingerprint`; a sample depends on nothing but its own number, so that it does not show in the result
+where a run was interrupted.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from uuid import uuid4
+
+from hdnet.data.layout.folders import TangFolder, TikTokFolder
+from hdnet.data.layout.samples import LabelledSample, UnlabelledFrame
+from hdnet.data.parallel import ordered_map
+from hdnet.errors import DataError, HDNetError
+from hdnet.files import read_json_object, resumable_folder, write_json
+from hdnet.geometry import Camera
+from hdnet.synthetic.body import body_model
+from hdnet.synthetic.generate import Progress, SyntheticSpec, make_sequence, make_still
+from hdnet.synthetic.sizes import check_room, cost
+from hdnet.synthetic.threads import one_thread
+from hdnet.synthetic.version import fingerprint
+
+logger = logging.getLogger(__name__)
+
+TANG, TIKTOK = "Tang_data", "tiktok_data"
+_WORK = ".work-"
+
+
+@dataclass(frozen=True)
+class SynthesisCounts:
+    """What was written."""
+
+    stills: int
+    sequences: int
+    frames: int
+
+
+@dataclass(frozen=True)
+class Engine:
+    """What makes the pictures; module-level functions of (spec, number).
+
+    Attributes:
+        still: One labelled picture.
+        sequence: All frames of one sequence.
+        prepare: Called once before anything is made, where a missing package or file shows.
+    """
+
+    still: Callable[[SyntheticSpec, int], LabelledSample] = make_still
+    sequence: Callable[[SyntheticSpec, int], list[UnlabelledFrame]] = make_sequence
+    prepare: Callable[[], object] = body_model
+
+
+@dataclass(frozen=True)
+class _Task:
+    """One unit of work.
+
+    Attributes:
+        kind: Folder that its pictures go to.
+        index: Number of the person or the sequence.
+        pictures: How many it makes.
+    """
+
+    kind: str
+    index: int
+    pictures: int
+
+    @property
+    def name(self) -> str:
+        return f"{'person' if self.kind == TANG else 'sequence'}-{self.index:06d}"
+
+
+def synthesize(
+    out: Path,
+    spec: SyntheticSpec,
+    jobs: int = 1,
+    progress: Progress | None = None,
+    engine: Engine = Engine(),
+) -> SynthesisCounts:
+    """Write ``out/Tang_data`` and ``out/tiktok_data``, complete or not at all.
+
+    What an interrupted run had finished waits in ``.NAME.partial`` beside ``out`` and is used by the next call with the
+    same spec and the same generator; another call starts afresh. Either way the bytes are the same.
+
+    Args:
+        out: The data root; what an earlier run wrote there is replaced.
+        spec: What to generate; a kind with a count of 0 gets no folder.
+        jobs: Processes, of one thread each. A cluster (:func:`hdnet.data.parallel.using_backend`) uses all it has.
+        progress: Called with (done, total) pictures at the start, after each person and after each sequence.
+        engine: What makes the pictures.
+
+    Raises:
+        DataError: ``out`` holds other things than data folders or cannot be written, the disk lacks room, another
+            process writes there, or a sample cannot be made.
+    """
+    out = Path(out)
+    if jobs < 1:
+        raise DataError(f"jobs is {jobs}; expected 1 or more processes")
+    _check_replaceable(out)
+    tasks = _tasks(spec)
+    with resumable_folder(out) as (root, notes):
+        notes = _notes_of_this_run(root, notes, fingerprint(spec))
+        finished = {task for task in tasks if _is_finished(root, notes, task)}
+        _announce(out, tasks, finished, jobs)
+        for kind in {task.kind for task in tasks}:
+            (root / kind).mkdir(exist_ok=True)
+        _make(_Place(root, notes, root / f"{_WORK}{uuid4().hex}"), spec, tasks, finished, jobs, progress, engine)
+        _write_meta(root, notes, tasks)
+    return SynthesisCounts(spec.people, spec.sequences, spec.sequences * spec.frames_per_sequence)
+
+
+def _tasks(spec: SyntheticSpec) -> list[_Task]:
+    """Sequences first: they are the long tasks, and no process waits for the last one alone."""
+    tasks = [_Task(TIKTOK, index, spec.frames_per_sequence) for index in range(spec.sequences)]
+    return tasks + [_Task(TANG, index, 1) for index in range(spec.people)]
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a run works.
+
+    Attributes:
+        root: The unfinished result.
+        notes: One JSON file a finished task.
+        work: Tasks under way, of this run alone: what a worker that outlives its run still writes harms no other.
+    """
+
+    root: Path
+    notes: Path
+    work: Path
+
+
+def _notes_of_this_run(root: Path, notes: Path, key: str) -> Path:
+    """Folder of the notes of this very run; remains of any other are cleared away."""
+    mine = notes / key
+    others = [entry.name for entry in root.iterdir() if entry != notes] if not mine.is_dir() else []
+    if others:
+        logger.info("an unfinished run of another specification or generator lies in %s: starting afresh", root)
+        for name in others:
+            shutil.rmtree(root / name)
+    if not mine.is_dir():
+        shutil.rmtree(notes)
+        mine.mkdir(parents=True)
+    for stale in root.glob(f"{_WORK}*"):
+        shutil.rmtree(stale)
+    return mine
+
+
+def _is_finished(root: Path, notes: Path, task: _Task) -> bool:
+    """Whether the task's note is there, and every file with the size that it names: a power cut may lose contents."""
+    try:
+        sizes = read_json_object(notes / f"{task.name}.json")["files"]
+        return all((root / task.kind / name).stat().st_size == size for name, size in sizes.items())
+    except (DataError, OSError, KeyError, AttributeError):
+        return False
+
+
+def _announce(out: Path, tasks: list[_Task], finished: set[_Task], jobs: int) -> None:
+    """Says what there is to do and what it takes; refuses where the disk has no room for it."""
+    open_tasks = [task for task in tasks if task not in finished]
+    stills, frames = (sum(task.pictures for task in open_tasks if task.kind == kind) for kind in (TANG, TIKTOK))
+    if finished:
+        done, total = (sum(task.pictures for task in some) for some in (finished, tasks))
+        logger.info("%s: going on, %d of %d pictures are finished", out, done, total)
+    needed = cost(stills, frames, min(jobs, max(len(open_tasks), 1)))
+    check_room(out, needed.disk_bytes)
+    logger.info("%s: %d stills and %d frames to make, %s", out, stills, frames, needed)
+
+
+def _make(
+    place: _Place,
+    spec: SyntheticSpec,
+    tasks: list[_Task],
+    finished: set[_Task],
+    jobs: int,
+    progress: Progress | None,
+    engine: Engine,
+) -> None:
+    total, done = sum(task.pictures for task in tasks), sum(task.pictures for task in finished)
+    open_tasks = [task for task in tasks if task not in finished]
+    if progress is not None:
+        progress(done, total)
+    if not open_tasks:
+        return
+    # Before any worker starts, so that caches are built once.
+    engine.prepare()
+    place.work.mkdir()
+    try:
+        work = partial(_make_task, place, spec, engine)
+        for pictures in ordered_map(work, open_tasks, jobs, progress=False, label="", inner_threads=1):
+            done += pictures
+            if progress is not None:
+                progress(done, total)
+    finally:
+        shutil.rmtree(place.work, ignore_errors=True)
+
+
+def _make_task(place: _Place, spec: SyntheticSpec, engine: Engine, task: _Task) -> int:
+    """Makes, writes and notes one task; how many pictures that were."""
+    folder = place.work / task.name
+    folder.mkdir()
+    try:
+        with one_thread():
+            samples = _make_samples(folder, spec, engine, task)
+    except (ArithmeticError, IndexError, KeyError, ValueError, HDNetError) as error:
+        raise DataError(
+            f"synthetic {task.name} of seed {spec.seed} could not be made ({error}); choose another seed or report it"
+        ) from error
+    if len(samples) != task.pictures:
+        raise DataError(f"synthetic {task.name} has {len(samples)} pictures; expected {task.pictures}")
+    note = {
+        "sequence": samples[0].sequence if isinstance(samples[0], UnlabelledFrame) else None,
+        "cameras": {sample.name: sample.camera.to_dict() for sample in samples},
+        "files": _move_files(folder, place.root / task.kind),
+    }
+    write_json(place.notes / f"{task.name}.json", note)
+    return task.pictures
+
+
+def _make_samples(
+    folder: Path, spec: SyntheticSpec, engine: Engine, task: _Task
+) -> Sequence[LabelledSample | UnlabelledFrame]:
+    if task.kind == TIKTOK:
+        frames = engine.sequence(spec, task.index)
+        for frame in frames:
+            TikTokFolder(folder).write(frame)
+        return frames
+    still = engine.still(spec, task.index)
+    TangFolder(folder).write(still)
+    return [still]
+
+
+def _move_files(source: Path, target: Path) -> dict[str, int]:
+    """Sizes in bytes by name relative to the folder, of what was moved."""
+    sizes = {}
+    for kind in sorted(source.iterdir()):
+        (target / kind.name).mkdir(exist_ok=True)
+        for file in sorted(kind.iterdir()):
+            sizes[f"{kind.name}/{file.name}"] = file.stat().st_size
+            file.replace(target / kind.name / file.name)
+    shutil.rmtree(source)
+    return sizes
+
+
+def _write_meta(root: Path, notes: Path, tasks: list[_Task]) -> None:
+    cameras: dict[str, dict[str, Camera]] = {TANG: {}, TIKTOK: {}}
+    sequences: dict[str, list[str]] = {}
+    for task in tasks:
+        note = read_json_object(notes / f"{task.name}.json")
+        cameras[task.kind] |= {name: Camera.from_dict(values) for name, values in note["cameras"].items()}
+        if task.kind == TIKTOK:
+            sequences[note["sequence"]] = list(note["cameras"])
+    if cameras[TANG]:
+        TangFolder(root / TANG).write_meta(cameras[TANG])
+    if sequences:
+        TikTokFolder(root / TIKTOK).write_meta(cameras[TIKTOK], sequences)
+
+
+def _check_replaceable(out: Path) -> None:
+    if not out.exists():
+        return
+    if not out.is_dir():
+        raise DataError(f"{out}: is a file; expected a folder to write {TANG} and {TIKTOK} into")
+    foreign = sorted(entry.name for entry in out.iterdir() if entry.name not in (TANG, TIKTOK))
+    if foreign:
+        raise DataError(f"{out}: holds {foreign[0]!r}, which this would delete; choose a new or empty folder")

@@ -1,0 +1,250 @@
+"""Labelled stills and unlabelled sequences of synthetic dressed people.
+
+Every person, outfit, motion, light, camera, noise and imperfection has its own random stream, derived from (seed,
+kind, index): the same seed gives the same bytes whatever the number of processes, a sample does not depend on how
+many others are made, and a sequence keeps its person and light.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal, TypeVar
+
+import numpy as np
+
+from hdnet.data.layout.samples import LabelledSample, UnlabelledFrame
+from hdnet.data.parallel import ordered_map
+from hdnet.errors import DataError, HDNetError
+from hdnet.geometry import Camera
+from hdnet.synthetic.body import body_model
+from hdnet.synthetic.moves import Pose, draw_dance, draw_still
+from hdnet.synthetic.people import PosedPerson, draw_person, pose_person
+from hdnet.synthetic.pictures import (
+    MIN_MASK_SHARE,
+    Frame,
+    Framing,
+    draw_background,
+    draw_film,
+    draw_furniture,
+    draw_light,
+    draw_view,
+    imperfect_frame,
+    render_frame,
+)
+from hdnet.synthetic.threads import one_thread
+
+CameraName = Literal["centred", "reference"]
+Masks = Literal["exact", "segmenter"]
+Iuv = Literal["exact", "densepose"]
+Progress = Callable[[int, int], None]
+"""Called with (done, total) pictures."""
+T = TypeVar("T")
+
+_ATTEMPTS = 8
+_KINDS = {"still": 0, "sequence": 1}
+_STREAMS = ("person", "clothes", "pose", "light", "camera", "noise", "imperfection")
+
+
+@dataclass(frozen=True)
+class SyntheticSpec:
+    """What to generate.
+
+    Attributes:
+        people: Number of labelled stills, each of another person.
+        sequences: Number of unlabelled sequences.
+        frames_per_sequence: Frames of each.
+        seed: Everything follows from it.
+        focal_px: Range of the focal length in pixels of the 256 x 256 picture ("centred" only).
+        camera: "centred", or "reference" for the original's off-axis camera.
+        stride: Frames of a motion at 30 a second from one picture of a sequence to the next.
+        truncated: Share of stills that do not show the whole person.
+        occluded: Share of stills with something in front of the person.
+        masks: "segmenter" for masks as segmentation networks make them.
+        iuv: "densepose" for charts as DensePose finds them, with its errors.
+    """
+
+    people: int
+    sequences: int
+    frames_per_sequence: int
+    seed: int
+    focal_px: tuple[float, float] = (250.0, 600.0)
+    camera: CameraName = "centred"
+    stride: int = 4
+    truncated: float = 0.4
+    occluded: float = 0.12
+    masks: Masks = "exact"
+    iuv: Iuv = "exact"
+
+    def __post_init__(self) -> None:
+        if self.people < 0 or self.sequences < 0 or (self.sequences > 0 and self.frames_per_sequence < 1):
+            raise DataError(
+                f"cannot generate {self.people} stills and {self.sequences} sequences of "
+                f"{self.frames_per_sequence} frames; expected counts of 0 or more and at least 1 frame"
+            )
+        if self.seed < 0:
+            raise DataError(f"seed is {self.seed}; expected 0 or more")
+        if not 100 <= self.focal_px[0] <= self.focal_px[1]:
+            raise DataError(f"focal_px is {self.focal_px}; expected a range (low, high) of 100 pixels or more")
+        if self.stride < 1:
+            raise DataError(f"stride is {self.stride}; expected 1 or more")
+        for name, share in (("truncated", self.truncated), ("occluded", self.occluded)):
+            if not 0 <= share <= 1:
+                raise DataError(f"{name} is {share}; expected a share of 0..1")
+        for name, value, known in (
+            ("camera", self.camera, ("centred", "reference")),
+            ("masks", self.masks, ("exact", "segmenter")),
+            ("iuv", self.iuv, ("exact", "densepose")),
+        ):
+            if value not in known:
+                raise DataError(f"{name} is {value!r}; expected {known[0]!r} or {known[1]!r}")
+
+    def framing(self, kind: str) -> Framing:
+        """How much of a person the pictures of a kind show."""
+        usual = Framing() if kind == "still" else Framing.of_sequences()
+        # Sequences are cut and hidden less often than stills, in the same proportion whatever the shares.
+        cut = min(self.truncated / (1 - Framing().whole), 1 / (1 - usual.whole))
+        hidden = min(self.occluded / Framing().furniture * usual.furniture, 1.0)
+        thigh, waist, close = (share * cut for share in usual.shares[1:])
+        return Framing(max(1 - thigh - waist - close, 0.0), thigh, waist, close, hidden)
+
+
+def generate_stills(
+    spec: SyntheticSpec, *, jobs: int = 1, progress: Progress | None = None
+) -> Iterator[LabelledSample]:
+    """The labelled pictures of a spec, named 0000000 onwards, in order.
+
+    Raises:
+        DataError: A package is missing or a sample could not be made.
+    """
+    yield from _in_order(make_still, spec, spec.people, jobs, progress)
+
+
+def generate_sequences(
+    spec: SyntheticSpec, *, jobs: int = 1, progress: Progress | None = None
+) -> Iterator[UnlabelledFrame]:
+    """Frames of a spec's sequences ("seq-000" onwards), names running on over all sequences, in order.
+
+    Raises:
+        DataError: As :func:`generate_stills`.
+    """
+    for sequence in _in_order(make_sequence, spec, spec.sequences, jobs, progress):
+        yield from sequence
+
+
+def make_still(spec: SyntheticSpec, index: int) -> LabelledSample:
+    """One labelled picture."""
+    stage = Stage(spec, "still", index)
+    _, frames = stage.render(lambda rng: [draw_still(rng)])
+    frame = frames[0]
+    return LabelledSample(
+        name=f"{index:07d}",
+        image=frame.image,
+        white_image=frame.white_image,
+        iuv=frame.iuv,
+        mask=frame.mask,
+        depth_m=frame.depth_m,
+        normals=frame.normals,
+        camera=stage.camera,
+    )
+
+
+def make_sequence(spec: SyntheticSpec, index: int) -> list[UnlabelledFrame]:
+    """All frames of one sequence: one person, outfit, light, background and camera."""
+    stage = Stage(spec, "sequence", index)
+    dense = (spec.frames_per_sequence - 1) * spec.stride + 1
+    _, frames = stage.render(lambda rng: draw_dance(rng, dense))
+    first = index * spec.frames_per_sequence
+    return [
+        UnlabelledFrame(
+            name=f"{first + number:07d}",
+            sequence=f"seq-{index:03d}",
+            image=frame.image,
+            white_image=frame.white_image,
+            iuv=frame.iuv,
+            mask=frame.mask,
+            camera=stage.camera,
+        )
+        for number, frame in enumerate(frames)
+    ]
+
+
+class Stage:
+    """One person with their clothes, light, background and camera."""
+
+    def __init__(self, spec: SyntheticSpec, kind: str, index: int) -> None:
+        streams = np.random.SeedSequence(spec.seed, spawn_key=(_KINDS[kind], index)).spawn(len(_STREAMS))
+        self.spec, self.kind = spec, kind
+        self.rng = {name: np.random.default_rng(s) for name, s in zip(_STREAMS, streams, strict=True)}
+        self.person = draw_person(self.rng["person"], self.rng["clothes"])
+        self.light = draw_light(self.rng["light"])
+        self.film = draw_film(self.rng["light"])
+        focal_px = float(self.rng["camera"].uniform(*spec.focal_px))
+        self.camera = Camera.reference() if spec.camera == "reference" else Camera.centred(round(focal_px, 3))
+
+    def posed(self, poses: list[Pose]) -> list[PosedPerson]:
+        """The dressed person in every ``stride``-th of some drawn poses."""
+        return pose_person(self.person, poses, self.spec.stride)
+
+    def render(self, draw_poses: Callable[[np.random.Generator], list[Pose]]) -> tuple[list[PosedPerson], list[Frame]]:
+        """People and frames of drawn poses, drawn again where a frame shows too little of the person.
+
+        Raises:
+            DataError: No frame large enough after a few draws.
+        """
+        for _ in range(_ATTEMPTS):
+            people = self.posed(draw_poses(self.rng["pose"]))
+            frames = self.pictures(people)
+            if min(frame.mask.mean() for frame in frames) >= MIN_MASK_SHARE:
+                return people, frames
+        raise DataError(f"the person covers less than {MIN_MASK_SHARE:.0%} of the picture in {_ATTEMPTS} draws")
+
+    def pictures(self, people: list[PosedPerson]) -> list[Frame]:
+        """Frames of posed people before one camera and background."""
+        framing, rng = self.spec.framing(self.kind), self.rng["camera"]
+        view = draw_view(rng, self.camera, people, framing)
+        furniture = draw_furniture(rng, view, people) if rng.random() < framing.furniture else None
+        background = draw_background(self.rng["light"], view, self.light, people)
+        return [
+            self._finished(render_frame(view, posed, self.light, background, furniture, self.film, self.rng["noise"]))
+            for posed in people
+        ]
+
+    def _finished(self, frame: Frame) -> Frame:
+        if self.spec.masks == "exact" and self.spec.iuv == "exact":
+            return frame
+        return imperfect_frame(
+            self.rng["imperfection"],
+            frame,
+            segmenter=self.spec.masks == "segmenter",
+            densepose=self.spec.iuv == "densepose",
+        )
+
+
+def _in_order(
+    make: Callable[[SyntheticSpec, int], T], spec: SyntheticSpec, count: int, jobs: int, progress: Progress | None
+) -> Iterator[T]:
+    """Results of ``make(spec, index)`` in order, computed by ``jobs`` processes of one thread."""
+    if jobs < 1:
+        raise DataError(f"jobs is {jobs}; expected 1 or more processes")
+    if not count:
+        return
+    # Before any worker starts, so that the cache is built once and missing packages show at once.
+    body_model()
+    results = ordered_map(partial(_make, make, spec), range(count), jobs, progress=False, label="", inner_threads=1)
+    for done, result in enumerate(results, start=1):
+        yield result
+        if progress is not None:
+            progress(done, count)
+
+
+def _make(make: Callable[[SyntheticSpec, int], T], spec: SyntheticSpec, index: int) -> T:
+    try:
+        with one_thread():
+            return make(spec, index)
+    except (ArithmeticError, IndexError, KeyError, ValueError, HDNetError) as error:
+        raise DataError(
+            f"synthetic sample {index} of seed {spec.seed} could not be made ({error}); "
+            "choose another seed or report it"
+        ) from error

@@ -1,0 +1,168 @@
+"""Model files of the registry, kept on disk: fetched once a version, and at hand while the registry is away.
+
+    FOLDER/REGISTRY/NAME/VERSION-RUN/      hdnet.safetensors, entry.json
+    FOLDER/REGISTRY/last_good/URI.json     the version that served last, by what was asked for
+
+REGISTRY, RUN and URI are digests: those of the run tell apart versions of equal number in a registry that was made
+anew. Several processes may share a folder; what appears in it is complete.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+from hdnet.errors import DataError, ModelError
+from hdnet.files import read_json_object, sha256_of, write_json
+from hdnet.models.identity import ModelIdentity
+
+DEFAULT_FOLDER = "~/.cache/hdnet/models"
+FOLDER_VARIABLE = "HDNET_CACHE_DIR"
+KEPT_VERSIONS = 3
+
+_ENTRY = "entry.json"
+_DIGEST_LENGTH = 12
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class CachedModel:
+    """A version on disk.
+
+    Attributes:
+        folder: Holds the model file.
+        identity: Which version it is.
+    """
+
+    folder: Path
+    identity: ModelIdentity
+
+
+class ModelCache:
+    """A folder of model files of one registry.
+
+    Args:
+        folder: Of the cache; None takes ``HDNET_CACHE_DIR``, or ``~/.cache/hdnet/models``.
+        registry: Address of the registry.
+        file: Name of the model file.
+    """
+
+    def __init__(self, folder: Path | None, registry: str, file: str) -> None:
+        self.folder = folder or Path(os.environ.get(FOLDER_VARIABLE) or DEFAULT_FOLDER).expanduser()
+        self._root = self.folder / _digest(registry)
+        self._file = file
+
+    def get(self, identity: ModelIdentity, fetch: Callable[[Path], None]) -> Path:
+        """The folder of a version; fetches it if it is not there, or no longer as it came.
+
+        Args:
+            identity: The version.
+            fetch: Writes the model file into the folder that it is given.
+
+        Raises:
+            ModelError: If the cache cannot be written, or whatever ``fetch`` raises.
+        """
+        folder = self._folder_of(identity)
+        try:
+            if not self._is_whole(folder):
+                self._fill(folder, identity, fetch)
+                self._prune(folder)
+            with suppress(PermissionError):  # a cache that somebody else fills serves as well
+                os.utime(folder)
+        except OSError as error:
+            raise self._unwritable(error) from error
+        return folder
+
+    def remember(self, uri: str, identity: ModelIdentity) -> None:
+        """Notes that a version serves well for ``uri``.
+
+        Raises:
+            ModelError: If the cache cannot be written.
+        """
+        pointer = self._pointer(uri)
+        try:
+            pointer.parent.mkdir(parents=True, exist_ok=True)
+            write_json(pointer, {"uri": uri, "identity": identity.to_dict()})
+        except OSError as error:
+            raise self._unwritable(error) from error
+
+    def last_good(self, uri: str) -> CachedModel | None:
+        """The version that :meth:`remember` was told last, if its file is still there as it came."""
+        identity = _remembered(self._pointer(uri))
+        if identity is None or not self._is_whole(self._folder_of(identity)):
+            return None
+        return CachedModel(self._folder_of(identity), identity)
+
+    def _folder_of(self, identity: ModelIdentity) -> Path:
+        return self._root / quote(identity.name, safe="") / f"{quote(identity.version)}-{_digest(identity.run_id)}"
+
+    def _pointer(self, uri: str) -> Path:
+        return self._root / "last_good" / f"{_digest(uri)}.json"
+
+    def _is_whole(self, folder: Path) -> bool:
+        if not (folder / _ENTRY).is_file():
+            return False
+        try:
+            whole = bool(read_json_object(folder / _ENTRY).get("sha256") == sha256_of(folder / self._file))
+        except DataError as error:
+            logger.warning("%s; it is not used", error)
+            return False
+        if not whole:
+            logger.warning("%s: SHA-256 is not that of the file as it was fetched; it is not used", folder / self._file)
+        return whole
+
+    def _fill(self, folder: Path, identity: ModelIdentity, fetch: Callable[[Path], None]) -> None:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".fetching-", dir=folder.parent) as temporary:
+            staging = Path(temporary) / folder.name
+            staging.mkdir()
+            fetch(staging)
+            write_json(staging / _ENTRY, {"identity": identity.to_dict(), "sha256": sha256_of(staging / self._file)})
+            if self._is_whole(folder):  # another process was faster
+                return
+            if folder.exists():
+                folder.rename(Path(temporary) / "damaged")
+            try:
+                staging.rename(folder)
+            except OSError:
+                if not self._is_whole(folder):  # another process was faster by a hair
+                    raise
+
+    def _prune(self, newest: Path) -> None:
+        """Leaves the versions that were used last, and those that served last."""
+        identities = map(_remembered, (self._root / "last_good").glob("*.json"))
+        served = {self._folder_of(identity) for identity in identities if identity}
+        entries = [file.parent for file in newest.parent.glob(f"*/{_ENTRY}")]
+        entries.sort(key=lambda entry: entry.stat().st_mtime, reverse=True)
+        for entry in entries[KEPT_VERSIONS:]:
+            if entry not in served:
+                shutil.rmtree(entry, ignore_errors=True)
+
+    def _unwritable(self, error: OSError) -> ModelError:
+        reason = error.strerror or error
+        return ModelError(
+            f"{self.folder}: cannot keep models ({reason}); name a folder to write to in {FOLDER_VARIABLE}"
+        )
+
+
+def _remembered(pointer: Path) -> ModelIdentity | None:
+    if not pointer.is_file():
+        return None
+    try:
+        return ModelIdentity(**read_json_object(pointer)["identity"])
+    except (DataError, KeyError, TypeError) as error:
+        logger.warning("%s: not the note of a model (%s); it is not used", pointer, error)
+        return None
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:_DIGEST_LENGTH]

@@ -1,0 +1,118 @@
+"""Versions of registered models: what a URI names, and the local copy of its model file."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+from hdnet.errors import ModelError
+from hdnet.models import ModelIdentity
+from hdnet.models.weights import HDNET_FILE
+from hdnet.tracking.connection import connect, first_line, is_refusal, without_password
+from hdnet.tracking.model_cache import ModelCache
+
+import mlflow  # isort: skip - after connection, which sets its environment
+from mlflow.exceptions import MlflowException
+
+RUN_URI = "runs:/"
+# Tags of a version, one a stage, name the runs that made it.
+RUN_TAG = "run."
+_EXTRA_FILES = "extra_files"  # MLflow's name for `extra_files` of log_model
+
+
+def resolve(uri: str) -> ModelIdentity:
+    """The version that ``models:/NAME@ALIAS`` or ``models:/NAME/VERSION`` means now.
+
+    Raises:
+        ModelError: If the URI is malformed, there is no such model, alias or version, or the registry is away.
+    """
+    connect()
+    client = mlflow.MlflowClient()
+    path = uri.removeprefix("models:/")
+    name, at, alias = path.partition("@")
+    try:
+        if at:
+            version = client.get_model_version_by_alias(name, alias)
+        elif path.count("/") == 1:
+            name, number = path.split("/")
+            version = client.get_model_version(name, number)
+        else:
+            raise ModelError(f"{uri}: not a registry URI; expected models:/NAME@ALIAS or models:/NAME/VERSION")
+    except ModelError:
+        raise
+    except Exception as error:
+        registry = without_password(mlflow.get_tracking_uri())
+        found = "not in the registry" if is_refusal(error) else "no answer of the registry"
+        raise ModelError(f"{uri}: {found} {registry} ({first_line(error)})") from error
+    return ModelIdentity(name, str(version.version), alias or None, version.run_id or "")
+
+
+def download(uri: str, cache_dir: Path | None = None) -> tuple[Path, ModelIdentity]:
+    """Fetches a registered version, once: it is kept in the cache. Nothing in it is executed.
+
+    Args:
+        uri: As of :func:`resolve`.
+        cache_dir: Folder of the cache; None takes ``HDNET_CACHE_DIR``, or ``~/.cache/hdnet/models``.
+
+    Returns:
+        The local folder that holds ``hdnet.safetensors``, and which version that is.
+
+    Raises:
+        ModelError: As :func:`resolve`, if the version does not hold our model file, or if the cache cannot be written.
+    """
+    identity = resolve(uri)
+    fixed = f"models:/{identity.name}/{identity.version}"
+    return model_cache(cache_dir).get(identity, partial(_fetch, fixed)), identity
+
+
+def model_cache(folder: Path | None = None) -> ModelCache:
+    """The cache of models of the registry that ``MLFLOW_TRACKING_URI`` names; see :func:`download`."""
+    return ModelCache(folder, without_password(connect()), HDNET_FILE)
+
+
+def _fetch(fixed: str, folder: Path) -> None:
+    """Brings the model file alone; the version's export is as large again."""
+    path = f"{_EXTRA_FILES}/{HDNET_FILE}"
+    try:
+        found = {file.path for file in mlflow.artifacts.list_artifacts(f"{fixed}/{_EXTRA_FILES}")}
+        if path in found:
+            fetched = mlflow.artifacts.download_artifacts(f"{fixed}/{path}", dst_path=str(folder))
+            Path(fetched).rename(folder / HDNET_FILE)
+    except Exception as error:
+        raise ModelError(f"{fixed}: the files cannot be fetched ({first_line(error)})") from error
+    if path not in found:
+        raise ModelError(f"{fixed}: holds no {path}; it was not registered by `hdnet register`")
+
+
+def version_of_run(uri: str) -> str:
+    """``models:/NAME/VERSION`` of the newest version that a run registered, or had a part in as a stage.
+
+    Args:
+        uri: ``runs:/ID``.
+
+    Raises:
+        ModelError: No version comes from that run, or the registry is away.
+    """
+    run_id, registry = uri.removeprefix(RUN_URI).strip("/"), without_password(connect())
+    client = mlflow.MlflowClient()
+    try:
+        versions = [
+            version
+            for model in client.search_registered_models()
+            for version in client.search_model_versions(f"name = '{model.name}'")
+        ]
+    except MlflowException as error:
+        raise ModelError(f"{uri}: no answer of the registry {registry} ({first_line(error)})") from error
+    made = [
+        version
+        for version in versions
+        if version.run_id == run_id
+        or any(key.startswith(RUN_TAG) and value == run_id for key, value in version.tags.items())
+    ]
+    if not made:
+        raise ModelError(
+            f"{uri}: no version in the registry {registry} comes from that run; expected a run of stage `register`, or "
+            "of a pipeline that ended with it. `hdnet lineage ID` tells which"
+        )
+    newest = max(made, key=lambda version: (version.creation_timestamp, int(version.version)))
+    return f"models:/{newest.name}/{newest.version}"

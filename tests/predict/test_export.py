@@ -1,0 +1,140 @@
+"""Exported models: the same numbers as ours at any batch, or no file at all."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+
+from hdnet.cli import main
+from hdnet.errors import ModelError
+from hdnet.geometry import Camera
+from hdnet.models import DepthEstimator, HDNet, ModelIdentity, NormalEstimator
+from hdnet.models.weights import save_hdnet
+from hdnet.predict import export
+from hdnet.predict.export import export_model
+from hdnet.predict.runtimes import MAX_EXPORT_DEPTH_MM, MAX_EXPORT_NORMAL_DEG, difference
+from hdnet.predict.runtimes.openvino_core import core
+from hdnet.predict.runtimes.probes import probe_inputs
+
+IDENTITY = ModelIdentity("hdnet", "3", "champion", "abc")
+
+
+@pytest.fixture(scope="module")
+def model() -> HDNet:
+    torch.manual_seed(0)
+    depth_estimator = DepthEstimator(4, "unit", initial_depth_m=4.0)
+    torch.nn.init.normal_(depth_estimator.head.weight, std=0.005)
+    return HDNet(NormalEstimator(4, "unit"), depth_estimator, Camera.reference()).eval()
+
+
+def run_onnx(path: Path, inputs: np.ndarray) -> np.ndarray:
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    outputs: np.ndarray = session.run(["depth_m_normal_xyz"], {"rgb_iuv_mask": inputs})[0]
+    return outputs
+
+
+def run_openvino(path: Path, inputs: np.ndarray) -> np.ndarray:
+    compiled = core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    outputs: np.ndarray = compiled({"rgb_iuv_mask": inputs})["depth_m_normal_xyz"]
+    return outputs
+
+
+@pytest.mark.parametrize(
+    ("form", "names", "run"),
+    [("onnx", ["m.onnx"], run_onnx), ("openvino", ["m.bin", "m.xml"], run_openvino)],
+)
+def test_other_programs_give_our_numbers_at_any_batch(form, names, run, model: HDNet, tmp_path: Path) -> None:
+    out = tmp_path / "new" / names[-1]
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+
+    files, worst = export_model(model, IDENTITY, form, out)
+
+    assert files == [tmp_path / "new" / name for name in names]
+    assert sorted(path.name for path in out.parent.iterdir()) == names
+    assert worst.depth_mm < MAX_EXPORT_DEPTH_MM
+    for batch in (1, 2, 5):
+        inputs = probe_inputs(batch, seed=30 + batch)
+        with torch.inference_mode():
+            expected = np.concatenate([model(torch.from_numpy(one[None])).numpy() for one in inputs])
+        found = run(out, inputs)
+        assert found.shape == (batch, 4, 256, 256)
+        off = difference(found, expected, inputs[:, 6] > 0)
+        assert off.depth_mm < MAX_EXPORT_DEPTH_MM
+        assert off.normal_deg < MAX_EXPORT_NORMAL_DEG
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_metadata_tells_camera_and_version_and_no_path(model: HDNet, tmp_path: Path) -> None:
+    expected = {"camera": Camera.reference().to_dict(), "model": IDENTITY.to_dict()}
+
+    export_model(model, IDENTITY, "onnx", tmp_path / "m.onnx")
+    export_model(model, IDENTITY, "openvino", tmp_path / "m.xml")
+
+    proto = onnx.load(tmp_path / "m.onnx")
+    assert {entry.key: json.loads(entry.value) for entry in proto.metadata_props} == {"hdnet": expected}
+    graph = core().read_model(tmp_path / "m.xml")
+    assert json.loads(graph.get_rt_info("hdnet").astype(str)) == expected
+    here = str(Path(export.__file__).parent).encode()
+    assert not any(here in path.read_bytes() for path in tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("form", "name"), [("onnx", "m.onnx"), ("openvino", "m.xml")])
+def test_what_differs_is_not_kept(
+    form: str, name: str, model: HDNet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / name).write_text("the one before")
+    # What is read back is 1 mm off.
+    read = getattr(export, f"_read_{form}")
+    shift = np.array([0.001, 0, 0, 0], np.float32)[:, None, None]
+    monkeypatch.setattr(export, f"_read_{form}", lambda path: lambda inputs: read(path)(inputs) + shift)
+
+    with pytest.raises(ModelError, match=rf"{name}: the exported model is 1.* mm and .* at most 0.5 mm") as caught:
+        export_model(model, None, form, tmp_path / name)
+    assert "\n" not in str(caught.value)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name).read_text() == "the one before"
+
+
+@pytest.mark.parametrize(
+    ("form", "name", "words"),
+    [
+        ("onnx", "m.pt", r"m\.pt: expected a name that ends in \.onnx for onnx"),
+        ("openvino", "m", r"m: expected a name that ends in \.xml"),
+        ("tflite", "m.tflite", "format 'tflite' is not known, expected one of onnx, openvino"),
+    ],
+)
+def test_impossible_requests_are_named(form: str, name: str, words: str, model: HDNet, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=words):
+        export_model(model, None, form, tmp_path / name)
+
+
+def test_missing_package_is_named(model: HDNet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+
+    with pytest.raises(ModelError, match=r"export to onnx needs another package, `pip install 'hdnet\[export\]'`"):
+        export_model(model, None, "onnx", tmp_path / "m.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_place_that_cannot_be_written_is_named(model: HDNet, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+
+    with pytest.raises(ModelError, match=r"file/m\.xml: cannot be written"):
+        export_model(model, None, "openvino", tmp_path / "file" / "m.xml")
+
+
+def test_command(model: HDNet, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save_hdnet(tmp_path / "hdnet.safetensors", model, {})
+
+    main(["export", "--format", "openvino", "--model", str(tmp_path), "--out", str(tmp_path / "m.xml")])
+
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:2] == [str(tmp_path / "m.bin"), str(tmp_path / "m.xml")]
+    assert lines[2].startswith("differs from PyTorch by 0.")

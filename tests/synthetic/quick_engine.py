@@ -1,0 +1,48 @@
+"""Spheres instead of people: samples in milliseconds, for tests of what is done with them."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+
+from data_folders import labelled_sample, unlabelled_frame
+
+from hdnet.data.layout.samples import LabelledSample, UnlabelledFrame
+from hdnet.synthetic import Engine, SyntheticSpec, synthesize
+
+
+def quick_still(spec: SyntheticSpec, number: int) -> LabelledSample:
+    return labelled_sample(f"{number:07d}", spec.seed + number)
+
+
+def quick_sequence(spec: SyntheticSpec, index: int) -> list[UnlabelledFrame]:
+    first, count = index * spec.frames_per_sequence, spec.frames_per_sequence
+    return [unlabelled_frame(f"{k:07d}", f"seq-{index:03d}", spec.seed + k) for k in range(first, first + count)]
+
+
+def nothing() -> None:
+    """In place of the body model."""
+
+
+def slow_still(spec: SyntheticSpec, number: int) -> LabelledSample:
+    time.sleep(0.15)
+    return quick_still(spec, number)
+
+
+QUICK = Engine(quick_still, quick_sequence, nothing)
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+if __name__ == "__main__":
+    import quick_engine  # so that workers find the functions under the module's name
+
+    out, people, jobs = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+    sys.stdout.write(f"{os.getpid()}\n")
+    sys.stdout.flush()
+    engine = Engine(quick_engine.slow_still, quick_engine.quick_sequence, quick_engine.nothing)
+    synthesize(out, SyntheticSpec(people, 2, 3, 7), jobs, engine=engine)

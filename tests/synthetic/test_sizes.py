@@ -1,0 +1,34 @@
+import pytest
+
+from hdnet.errors import DataError
+from hdnet.synthetic.sizes import SIZES, check_room, cost
+
+
+def test_sizes_grow_as_the_issue_says():
+    assert list(SIZES) == ["demo", "standard", "large"]
+    assert (SIZES["standard"].people, SIZES["standard"].sequences) == (2_000, 60)
+    assert (SIZES["large"].people, SIZES["large"].sequences) == (30_000, 1_000)
+
+
+def test_cost_goes_with_the_pictures_and_is_shared_by_processes():
+    one, two = cost(1000, 0, 1), cost(2000, 0, 1)
+    assert two.disk_bytes == 2 * one.disk_bytes
+    assert one.seconds < two.seconds < 2 * one.seconds
+    assert cost(2000, 0, 4).seconds < two.seconds / 3
+    assert cost(0, 100, 1).disk_bytes < cost(100, 0, 1).disk_bytes
+
+
+@pytest.mark.parametrize(
+    ("pictures", "said"),
+    [(0, "about 20 s and 0.01 GB on disk"), (600, r"about \d+ min and"), (50_000, r"about \d+\.\d h")],
+)
+def test_cost_is_said_in_fitting_units(pictures, said):
+    import re
+
+    assert re.match(said, str(cost(pictures, 0, 1)))
+
+
+def test_room_is_looked_for_where_the_folder_will_be(tmp_path):
+    check_room(tmp_path / "not/yet/there", 10**6)
+    with pytest.raises(DataError, match=r"there: the disk has .* GB free, .* GB are needed; choose another disk"):
+        check_room(tmp_path / "not/yet/there", 10**18)

@@ -1,0 +1,108 @@
+import csv
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from hdnet.tracking.tracker import FileTracker, SilentTracker, Trackers
+
+
+def rows(tracker):
+    with tracker.curves.open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_curves_panels_and_resume(tmp_path):
+    tracker = FileTracker(tmp_path)
+    for step in (1, 10, 20, 30):
+        tracker.log_metrics({"loss": 1 / step, "normal_rad": 0.5}, step)
+    tracker.log_image("labelled", np.zeros((4, 8, 3), np.uint8), 10)
+    tracker.log_image("labelled", np.full((4, 8, 3), 9, np.uint8), 20)
+    assert [row["step"] for row in rows(tracker)] == ["1", "10", "20", "30"]
+    assert np.asarray(Image.open(tmp_path / "panels/labelled.png")).max() == 9
+
+    tracker.resume(20)
+    tracker.log_metrics({"loss": 0.1, "normal_rad": 0.2}, 30)
+    assert [(row["step"], row["loss"]) for row in rows(tracker)][-2:] == [("20", "0.05"), ("30", "0.1")]
+
+    tracker.resume(0)
+    assert rows(tracker) == []
+
+
+def test_a_training_that_is_not_validated_has_an_empty_file_for_dvc(tmp_path):
+    tracker = FileTracker(tmp_path)
+    tracker.resume(0)
+    tracker.log_metrics({"loss": 1.0}, 1)
+    assert (tmp_path / "validation.csv").read_bytes() == b""
+
+
+def test_a_row_cut_off_by_a_crash_is_dropped(tmp_path):
+    tracker = FileTracker(tmp_path)
+    tracker.log_metrics({"loss": 1.0, "warp_m": 2.0}, 1)
+    with tracker.curves.open("a") as file:
+        file.write("2,0.")
+    tracker.resume(5)
+    assert [row["step"] for row in rows(tracker)] == ["1"]
+
+
+def test_groups_have_files_of_their_own_and_new_columns_reach_back(tmp_path):
+    tracker = FileTracker(tmp_path)
+    tracker.log_metrics({"loss": 1.0}, 1)
+    tracker.log_metrics({"validation/depth_mae_mm": 80.0}, 1)
+    tracker.log_metrics({"loss": 0.5, "skipped_steps": 1.0}, 2)
+    tracker.log_metrics({"validation/depth_mae_mm": 70.0}, 3)
+    assert rows(tracker) == [
+        {"step": "1", "loss": "1", "skipped_steps": ""},
+        {"step": "2", "loss": "0.5", "skipped_steps": "1"},
+    ]
+    tracker.resume(2)
+    assert (tmp_path / "validation.csv").read_text().split() == ["step,depth_mae_mm", "1,80"]
+    assert len(rows(tracker)) == 2
+
+
+def test_what_is_optional_is_passed_on_or_ignored(tmp_path):
+    heard = []
+
+    class Listening(SilentTracker):
+        def log_dataset(self, name, digest, size, source=None, context="training"):
+            heard.append((name, digest, size, source, context))
+
+        def set_tags(self, tags):
+            heard.append(tags)
+
+    both = Trackers([FileTracker(tmp_path), Listening()])
+    both.log_dataset("labelled", "f00", 280)
+    both.set_tags({"precision": "bf16"})
+    assert heard == [("labelled", "f00", 280, None, "training"), {"precision": "bf16"}]
+
+
+def test_several_trackers_hear_the_same(tmp_path):
+    a, b = FileTracker(tmp_path / "a"), FileTracker(tmp_path / "b")
+    Trackers([a, b]).log_metrics({"loss": 1.0}, 1)
+    assert rows(a) == rows(b) == [{"step": "1", "loss": "1"}]
+
+
+def test_a_training_in_mlflow_has_what_its_files_have(raw_workspace, tiny_params, mlflow_store):
+    import mlflow
+
+    from hdnet import stages
+    from hdnet.tracking import connection, runs
+    from hdnet.tracking.outbox import PENDING_FOLDER
+
+    if not raw_workspace.labelled.exists():
+        stages.pack(raw_workspace, tiny_params, None)
+    stages.train_normal(raw_workspace, tiny_params, runs.run)
+    client = mlflow.MlflowClient()
+    experiment = client.get_experiment_by_name(connection.EXPERIMENT)
+    (run,) = client.search_runs([experiment.experiment_id])
+    assert (run.info.run_name, run.info.status) == ("train_normal", "FINISHED")
+    with (raw_workspace.report("train_normal") / "curves.csv").open() as file:
+        curve = {int(row["step"]): float(row["loss"]) for row in csv.DictReader(file)}
+    history = {metric.step: metric.value for metric in client.get_metric_history(run.info.run_id, "loss")}
+    assert history == pytest.approx(curve, rel=1e-5)
+    assert [output.step for output in run.outputs.model_outputs] == [6]
+    assert {used.dataset.name for used in run.inputs.dataset_inputs} == {"labelled"}
+    assert run.data.params["train_normal.steps"] == "6"
+    assert run.data.tags["precision"] == "32"
+    assert "system/cpu_utilization_percentage" in run.data.metrics
+    assert not list(PENDING_FOLDER.iterdir())

@@ -27,7 +27,7 @@ from torch import nn
 from training_steps import PLAIN_SETTINGS, PlainLoop, make_task, pictures_per_step, training_flop
 
 from hdnet.errors import run_command
-from hdnet.tracking.tracker import SilentTracker
+from hdnet.tracking.tracker import Tracker
 from hdnet.training.checkpoint import CheckpointFolder
 from hdnet.training.devices import choose_precision, device_type
 from hdnet.training.settings import Runtime, Schedule
@@ -168,7 +168,7 @@ def measure_engine(task: Any, runtime: Runtime, steps: int, warm: int, profiled:
     reset_peak(device)
     with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
         checkpoints = CheckpointFolder(Path(folder), keep=1)
-        MeasuredEngine(task, schedule, runtime, checkpoints, SilentTracker(), watch).run()
+        MeasuredEngine(task, schedule, runtime, checkpoints, Tracker(), watch).run()
     processor_s, parts = watch.processor_s(), watch.parts_s()
     measured = Measured(sum(parts.values()), processor_s, parts, peak_gb(device), watch.profiler)
     release(task.model)

@@ -26,9 +26,8 @@ from hdnet.pseudo_normals import predict_normals as predict_pseudo_normals
 from hdnet.registry import card as model_card
 from hdnet.registry.registration import EVALUATED_FILE, card_facts, evaluated_metrics, lineage_tags
 from hdnet.tracking.lineage import git_tags, locked_pipeline
-from hdnet.tracking.tracker import Tracker
+from hdnet.tracking.tracker import METRICS_FILE, OpenRun, Tracker, opened
 from hdnet.training import stages as training
-from hdnet.training.stages import METRICS_FILE, OpenRun, opened
 from hdnet.workspace import Workspace
 
 logger = logging.getLogger(__name__)

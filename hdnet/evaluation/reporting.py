@@ -12,8 +12,7 @@ from hdnet.evaluation.sources import LabelledPeople, open_labelled, open_model
 from hdnet.evaluation.writing import write_evaluation, write_sequences
 from hdnet.files import sha256_of, write_json
 from hdnet.models import HDNet
-from hdnet.tracking.tracker import Tracker
-from hdnet.training.stages import METRICS_FILE, OpenRun, opened
+from hdnet.tracking.tracker import METRICS_FILE, OpenRun, Tracker, opened
 
 
 def evaluate_to_folder(

@@ -11,7 +11,7 @@ from hdnet.models.weights import read_header
 from hdnet.params import Params
 from hdnet.registry.card import BEST_TO_WORST, LEARNED_FROM, CardFacts, params_sha256
 from hdnet.tracking.lineage import locked_pipeline
-from hdnet.training.stages import METRICS_FILE
+from hdnet.tracking.tracker import METRICS_FILE
 from hdnet.workspace import Workspace
 
 # Says which model the metrics beside it belong to; stage `evaluate` writes it.

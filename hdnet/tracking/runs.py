@@ -22,7 +22,7 @@ from hdnet.tracking.outbox import PENDING_FOLDER, Outbox
 from hdnet.tracking.pending import COMMAND, deliver_pending, describe, settle
 from hdnet.tracking.sender import Patience, Sender
 from hdnet.tracking.system_metrics import system_metrics
-from hdnet.tracking.tracker import SilentTracker, StoppedEarlyError, Tracker
+from hdnet.tracking.tracker import StoppedEarlyError, Tracker
 
 from mlflow.tracking.context.registry import resolve_tags  # isort: skip - after connection
 
@@ -34,7 +34,7 @@ PATIENCE = Patience()
 _open: ContextVar[tuple[Outbox, str] | None] = ContextVar("open_run", default=None)
 
 
-class MLflowTracker:
+class MLflowTracker(Tracker):
     """A training run in MLflow (the tracker interface of :mod:`hdnet.tracking.tracker`); nothing here waits."""
 
     def __init__(self, outbox: Outbox) -> None:
@@ -107,7 +107,7 @@ def run(
         TrackingError: If MLflow answers, and says no; or a local database cannot be opened.
     """
     if int(os.environ.get("RANK", "0")) > 0:  # one process of several speaks for all
-        yield SilentTracker()
+        yield Tracker()
         return
     uri = connect()
     outbox = _outbox(stage, work_dir)

@@ -1,87 +1,89 @@
-"""Where a run's numbers and pictures go. The engine only knows this interface; MLflow's side is hdnet.registry."""
+"""Interface of an experiment tracker, and the tracker that writes files. Imports no MLflow."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Protocol
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
+METRICS_FILE = "metrics.json"
 CURVES_FILE = "curves.csv"
-# Of a training that is not validated it is empty: `dvc plots` has the file either way.
+# Empty if the training is not validated: `dvc plots` needs the file in any case.
 VALIDATION_FILE = "validation.csv"
 PANELS_FOLDER = "panels"
 
 
 class StoppedEarlyError(Exception):
-    """Raised by a tracker: the training is not worth going on. Its run counts as ended on purpose, not as failed."""
+    """Raised by a tracker to end a training early. The run's status becomes KILLED instead of FAILED."""
 
 
-class Tracker(Protocol):
-    """Takes what a training run reports."""
+class Tracker:
+    """Interface of an experiment tracker. This base class ignores everything, so a tracker overrides what it needs."""
 
     def log_metrics(self, values: dict[str, float], step: int) -> None:
-        """Numbers after ``step`` steps."""
-        ...
+        """Log metrics after ``step`` steps."""
 
     def log_image(self, key: str, picture: np.ndarray, step: int) -> None:
-        """One (H, W, 3) uint8 picture."""
-        ...
+        """Log one (H, W, 3) uint8 picture."""
 
     def log_checkpoint(self, path: Path, step: int) -> None:
-        """The model's weights after ``step`` steps, as a model file."""
-        ...
+        """Log the model's weights after ``step`` steps, a model file."""
 
     def log_file(self, path: Path) -> None:
-        """A file of results."""
-        ...
+        """Log a file of results."""
 
     def log_dataset(
         self, name: str, digest: str, size: int, source: str | None = None, context: str = "training"
     ) -> None:
-        """What the run reads: its name, the hash of its content, how many samples it has, where it lies."""
-        ...
+        """Log a dataset that the run reads: name, hash of the content, number of samples, location, purpose."""
 
     def set_tags(self, tags: dict[str, str]) -> None:
-        """Facts about the run that are no parameters: precision, device, number of processes."""
-        ...
+        """Set facts about the run that are no parameters: precision, device, number of processes."""
 
     def resume(self, step: int) -> None:
-        """The run goes on from ``step``: what was reported after it will come again."""
-        ...
+        """Announce that the run continues from ``step``: later steps are logged again."""
 
 
-class SilentTracker:
-    """Hears nothing: for the processes of a distributed training that do not report, and a base for trackers."""
-
-    def log_metrics(self, values: dict[str, float], step: int) -> None:
-        """Nothing."""
-
-    def log_image(self, key: str, picture: np.ndarray, step: int) -> None:
-        """Nothing."""
-
-    def log_checkpoint(self, path: Path, step: int) -> None:
-        """Nothing."""
-
-    def log_file(self, path: Path) -> None:
-        """Nothing."""
-
-    def log_dataset(
-        self, name: str, digest: str, size: int, source: str | None = None, context: str = "training"
-    ) -> None:
-        """Nothing."""
-
-    def set_tags(self, tags: dict[str, str]) -> None:
-        """Nothing."""
-
-    def resume(self, step: int) -> None:
-        """Nothing."""
+OpenRun = Callable[[str, dict[str, Any], dict[str, str], Path | None], AbstractContextManager[Tracker]]
+"""Opens a run in an experiment tracker: (stage, parameters, tags, work folder that remembers the run) -> tracker."""
 
 
-class FileTracker(SilentTracker):
+def opened(
+    open_run: OpenRun | None,
+    stage: str,
+    params: dict[str, Any] | None = None,
+    tags: dict[str, str] | None = None,
+    work_dir: Path | None = None,
+) -> AbstractContextManager[Tracker]:
+    """Open a run of a stage; without an experiment tracker (``open_run`` is None) the result ignores everything."""
+    return nullcontext(Tracker()) if open_run is None else open_run(stage, params or {}, tags or {}, work_dir)
+
+
+class Trackers(Tracker):
+    """Several trackers as one: every call goes to all of them, in their order."""
+
+    def __init__(self, trackers: Sequence[Tracker]) -> None:
+        self.trackers = tuple(trackers)
+
+
+def _fan_out(method: str) -> Callable[..., None]:
+    def call_all(self: Trackers, *args: Any, **kwargs: Any) -> None:
+        for tracker in self.trackers:
+            getattr(tracker, method)(*args, **kwargs)
+
+    return call_all
+
+
+for _method in [name for name in vars(Tracker) if not name.startswith("_")]:
+    setattr(Trackers, _method, _fan_out(_method))
+
+
+class FileTracker(Tracker):
     """Loss curves as CSV (for ``dvc plots`` and ``hdnet plot-convergence``) and the newest picture of each kind.
 
     Args:
@@ -138,47 +140,3 @@ def _append(path: Path, row: dict[str, str]) -> None:
             writer.writeheader()
             writer.writerows(earlier)
         writer.writerow(row)
-
-
-class Trackers:
-    """Several trackers as one."""
-
-    def __init__(self, trackers: Sequence[Tracker]) -> None:
-        self.trackers = tuple(trackers)
-
-    def log_metrics(self, values: dict[str, float], step: int) -> None:
-        """Passes on."""
-        for tracker in self.trackers:
-            tracker.log_metrics(values, step)
-
-    def log_image(self, key: str, picture: np.ndarray, step: int) -> None:
-        """Passes on."""
-        for tracker in self.trackers:
-            tracker.log_image(key, picture, step)
-
-    def log_checkpoint(self, path: Path, step: int) -> None:
-        """Passes on."""
-        for tracker in self.trackers:
-            tracker.log_checkpoint(path, step)
-
-    def log_file(self, path: Path) -> None:
-        """Passes on."""
-        for tracker in self.trackers:
-            tracker.log_file(path)
-
-    def log_dataset(
-        self, name: str, digest: str, size: int, source: str | None = None, context: str = "training"
-    ) -> None:
-        """Passes on."""
-        for tracker in self.trackers:
-            tracker.log_dataset(name, digest, size, source, context)
-
-    def set_tags(self, tags: dict[str, str]) -> None:
-        """Passes on."""
-        for tracker in self.trackers:
-            tracker.set_tags(tags)
-
-    def resume(self, step: int) -> None:
-        """Passes on."""
-        for tracker in self.trackers:
-            tracker.resume(step)

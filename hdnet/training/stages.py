@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -24,7 +22,7 @@ from hdnet.geometry import Camera
 from hdnet.models import DepthEstimator, HDNet, NormalEstimator
 from hdnet.models.weights import load_estimator, load_moments, save_estimator, save_hdnet
 from hdnet.params import InputNormals, OptimiserParams, Params
-from hdnet.tracking.tracker import FileTracker, SilentTracker, Tracker, Trackers
+from hdnet.tracking.tracker import METRICS_FILE, FileTracker, OpenRun, Tracker, Trackers, opened
 from hdnet.training.checkpoint import CheckpointFolder, fingerprint
 from hdnet.training.devices import ending_together, launch
 from hdnet.training.engine import Engine, Hooks
@@ -32,11 +30,6 @@ from hdnet.training.settings import Validation
 from hdnet.training.start import starting_network
 from hdnet.training.tasks import DepthTask, DepthWeights, HDNetTask, NormalTask, PairWeights, Stream, Task
 from hdnet.training.wiring import configuration_of, hooks_of, pairs_of, runtime_of, schedule_of
-
-# Opens a run in an experiment tracker: (stage, parameters, tags, folder that remembers the run) -> tracker.
-OpenRun = Callable[[str, dict[str, Any], dict[str, str], Path | None], AbstractContextManager[Tracker]]
-
-METRICS_FILE = "metrics.json"
 
 
 def train_normal(
@@ -251,7 +244,7 @@ def _train(
         return Engine(task, schedule, runtime, folder, tracker, moments, run.hooks, run.report)
 
     if not fabric.is_global_zero:
-        metrics = engine(SilentTracker()).run()
+        metrics = engine(Tracker()).run()
         fabric.barrier()  # the first one is still saving, and the next stage reads that
         return metrics
     tags = {f"data.{name}": digest for name, digest in data.items()}
@@ -260,7 +253,7 @@ def _train(
     local = FileTracker(folder.folder / "report")
     with ending_together(fabric):
         with opened(run.open_run, task.name, run_params, tags, folder.folder) as remote:
-            tracker = Trackers([local] if remote is None else [local, remote])
+            tracker = Trackers([local, remote])
             for name, stream in task.streams.items():
                 tracker.log_dataset(name, data[name], len(stream.dataset))  # type: ignore[arg-type]
             trainer = engine(tracker)
@@ -274,18 +267,6 @@ def _train(
         folder.remove()
         fabric.barrier()
     return metrics
-
-
-@contextmanager
-def opened(
-    open_run: OpenRun | None, stage: str, run_params: dict[str, Any], tags: dict[str, str], folder: Path | None
-) -> Iterator[Tracker | None]:
-    """The experiment tracker's run, or None where there is no tracker."""
-    if open_run is None:
-        yield None
-        return
-    with open_run(stage, run_params, tags, folder) as tracker:
-        yield tracker
 
 
 def _publish(source: Path, report: Path, metrics: dict[str, float]) -> None:

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hdnet.errors import TrainingError
-from hdnet.tracking.tracker import SilentTracker, StoppedEarlyError, Tracker, Trackers
-from hdnet.training.stages import OpenRun, opened
+from hdnet.tracking.tracker import OpenRun, StoppedEarlyError, Tracker, Trackers, opened
 from hdnet.tuning.settings import OBJECTIVES
 
 # Called at every measurement: (metrics, step); may raise StoppedEarlyError.
@@ -21,7 +20,7 @@ Alive = Callable[[], None]
 STATE_TAG = "trial_state"
 
 
-class Watch(SilentTracker):
+class Watch(Tracker):
     """Hears the measurements of a training.
 
     Args:
@@ -66,7 +65,7 @@ def watched(open_run: OpenRun | None, watch: Watch) -> OpenRun:
         stage: str, params: dict[str, Any], tags: dict[str, str], folder: Path | None
     ) -> Iterator[Tracker]:
         with opened(open_run, stage, params, tags, folder) as remote:
-            tracker = _WithoutWeights([watch] if remote is None else [remote, watch])
+            tracker = _WithoutWeights([remote, watch])
             state = "complete"
             try:
                 yield tracker

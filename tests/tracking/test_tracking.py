@@ -1,10 +1,11 @@
 import csv
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from hdnet.tracking.tracker import FileTracker, SilentTracker, Trackers
+from hdnet.tracking.tracker import FileTracker, Tracker, Trackers, opened
 
 
 def rows(tracker):
@@ -63,7 +64,7 @@ def test_groups_have_files_of_their_own_and_new_columns_reach_back(tmp_path):
 def test_what_is_optional_is_passed_on_or_ignored(tmp_path):
     heard = []
 
-    class Listening(SilentTracker):
+    class Listening(Tracker):
         def log_dataset(self, name, digest, size, source=None, context="training"):
             heard.append((name, digest, size, source, context))
 
@@ -106,3 +107,43 @@ def test_a_training_in_mlflow_has_what_its_files_have(raw_workspace, tiny_params
     assert run.data.tags["precision"] == "32"
     assert "system/cpu_utilization_percentage" in run.data.metrics
     assert not list(PENDING_FOLDER.iterdir())
+
+
+def test_every_report_reaches_every_tracker_in_order():
+    calls = []
+
+    class Recording(Tracker):
+        def __init__(self, name):
+            self.name = name
+
+    def recorded(method):
+        return lambda self, *args, **kwargs: calls.append((self.name, method, args, kwargs))
+
+    methods = [name for name in vars(Tracker) if not name.startswith("_")]
+    for method in methods:
+        setattr(Recording, method, recorded(method))
+    both = Trackers([Recording("first"), Recording("second")])
+    for method in methods:
+        assert method in vars(Trackers)
+        getattr(both, method)(method, step=3)
+    assert calls == [(name, method, (method,), {"step": 3}) for method in methods for name in ("first", "second")]
+
+
+def test_without_an_experiment_tracker_everything_is_ignored(tmp_path):
+    with opened(None, "pack") as tracker:
+        tracker.log_metrics({"loss": 1.0}, 1)
+        tracker.log_checkpoint(tmp_path / "absent.safetensors", 1)
+
+
+def test_an_opened_run_gets_stage_params_tags_and_folder(tmp_path):
+    asked = []
+
+    def open_run(*args):
+        asked.append(args)
+        return nullcontext(FileTracker(tmp_path))
+
+    with opened(open_run, "pack", {"a": 1}, {"b": "c"}, tmp_path) as tracker:
+        assert isinstance(tracker, FileTracker)
+    with opened(open_run, "pack"):
+        pass
+    assert asked == [("pack", {"a": 1}, {"b": "c"}, tmp_path), ("pack", {}, {}, None)]

@@ -9,7 +9,7 @@ from typing import Any
 from hdnet.evaluation.comparison.picture import plot_comparison
 from hdnet.evaluation.comparison.result import Comparison, compare_sides
 from hdnet.evaluation.comparison.sources import resolve_side
-from hdnet.training.stages import OpenRun, opened
+from hdnet.tracking.tracker import OpenRun, opened
 
 
 def compare(

@@ -13,6 +13,7 @@ from PIL import Image
 from hdnet import visualize
 from hdnet.data.layout.folders import TangFolder
 from hdnet.predict.inference import Predictor
+from hdnet.predict.mesh_picture import mesh_picture
 from hdnet.workspace import Workspace
 
 
@@ -30,8 +31,8 @@ def main() -> None:
                 sample.image,
                 visualize.depth_picture(result.depth_m, result.mask),
                 visualize.normal_picture(result.normals, result.mask),
-                visualize.mesh_picture(mesh, 256, yaw_deg=35),
-                visualize.mesh_picture(mesh, 256, yaw_deg=35, textured=True),
+                mesh_picture(mesh, 256, yaw_deg=35),
+                mesh_picture(mesh, 256, yaw_deg=35, textured=True),
             ]
         )
     Image.fromarray(np.asarray(visualize.contact_sheet(rows))).save(Path(__file__).with_name("example.png"))

@@ -1,3 +1,25 @@
 """HDNet: depth, surface normals and a mesh of a dressed person from one picture."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hdnet.predict.inference import Predictor as Predictor
+
 __version__ = "0.1.0"
+
+# Public names and their modules, imported on first use: `import hdnet` does not import torch.
+_MODULES = {"Predictor": "hdnet.predict.inference"}
+
+__all__ = ["Predictor", "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module 'hdnet' has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(_MODULES[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_MODULES})

@@ -15,7 +15,6 @@ from typing import Literal
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from hdnet.data.layout.folders import iuv_from_png_rgb
 from hdnet.errors import InputError, TooManyPixelsError
 
 MAX_PIXELS = 40_000_000
@@ -186,6 +185,16 @@ def decode_iuv(data: bytes, name: str, order: IuvOrder = "vui", max_pixels: int 
     if rgb[..., order.index("i")].max() > LAST_PART:
         raise InputError(f"{name}: {_wrong_order(rgb, order)}")
     return iuv_from_png_rgb(rgb) if order == "vui" else rgb
+
+
+def iuv_from_png_rgb(rgb: np.ndarray) -> np.ndarray:
+    """I, U, V from the stored V, U, I. Shape (H, W, 3)."""
+    return rgb.take((2, 1, 0), axis=2)  # twice as fast as a copy of the reversed view
+
+
+def iuv_to_png_rgb(iuv: np.ndarray) -> np.ndarray:
+    """The stored V, U, I from I, U, V. Shape (H, W, 3)."""
+    return np.ascontiguousarray(iuv[..., ::-1])
 
 
 def _wrong_order(rgb: np.ndarray, order: IuvOrder) -> str:

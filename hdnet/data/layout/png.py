@@ -8,8 +8,11 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from hdnet.errors import DataError
+from hdnet.pictures.reading import MASK_THRESHOLD as MASK_THRESHOLD
+from hdnet.pictures.reading import iuv_from_png_rgb as iuv_from_png_rgb
+from hdnet.pictures.reading import iuv_to_png_rgb as iuv_to_png_rgb
+from hdnet.visualize import normal_picture as normal_picture
 
-MASK_THRESHOLD = 100
 # Level 1 writes several times faster than Pillow's default of 6, for files about a tenth larger.
 _COMPRESS_LEVEL = 1
 
@@ -77,38 +80,6 @@ def write_png(path: Path, pixels: np.ndarray) -> None:
     if pixels.dtype == bool:
         pixels = np.where(pixels, np.uint8(255), np.uint8(0))
     Image.fromarray(np.ascontiguousarray(pixels)).save(path, format="PNG", compress_level=_COMPRESS_LEVEL)
-
-
-def iuv_from_png_rgb(rgb: np.ndarray) -> np.ndarray:
-    """I, U, V from the stored V, U, I. Shape (H, W, 3)."""
-    return rgb.take((2, 1, 0), axis=2)  # twice as fast as a copy of the reversed view
-
-
-def iuv_to_png_rgb(iuv: np.ndarray) -> np.ndarray:
-    """The stored V, U, I from I, U, V. Shape (H, W, 3)."""
-    return np.ascontiguousarray(iuv[..., ::-1])
-
-
-def normal_picture(normals: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Colours of normals: R = (1 - nx) / 2, G = (1 - ny) / 2, B = -nz, white outside the mask.
-
-    The original's rule; B is clipped, where the original's wrapped around for normals that point away (quirk 52).
-
-    Args:
-        normals: (H, W, 3) unit vectors in the camera frame.
-        mask: (H, W) bool.
-
-    Returns:
-        (H, W, 3) uint8.
-    """
-    # Only what the mask shows is computed, a fraction of a photograph, and channel by channel, which is faster.
-    inside = np.asarray(mask, dtype=bool)
-    picture = np.full((*inside.shape, 3), 255, np.uint8)
-    for channel in range(3):
-        values = np.nan_to_num(np.asarray(normals)[..., channel][inside].astype(np.float32))
-        colours = -values if channel == 2 else (1 - values) / 2
-        picture[..., channel][inside] = (colours.clip(0, 1) * 255).astype(np.uint8)
-    return picture
 
 
 def open_png(path: Path) -> Image.Image:

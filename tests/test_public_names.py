@@ -1,0 +1,27 @@
+"""Names that ``import hdnet`` offers."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+import hdnet
+from hdnet.predict.inference import Predictor
+
+
+def test_the_predictor_is_there_and_listed() -> None:
+    assert hdnet.Predictor is Predictor
+    assert {"Predictor", "__version__"} <= set(dir(hdnet))
+
+
+def test_unknown_names_are_attribute_errors() -> None:
+    with pytest.raises(AttributeError, match="module 'hdnet' has no attribute 'Predicter'"):
+        hdnet.Predicter  # noqa: B018
+
+
+def test_importing_the_package_does_not_import_torch() -> None:
+    program = "import sys, hdnet; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
+
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

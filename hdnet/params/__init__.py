@@ -1,4 +1,4 @@
-"""params.yaml as frozen, typed models: one a section, unknown key = error."""
+"""Parameters of the pipeline, params.yaml, as frozen, typed sections."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from hdnet.params.training import (
     HDNetStageParams,
     HeldoutMetric,
     InputNormals,
+    JointWeights,
+    LabelledWeights,
     ModelParams,
     NormalStageParams,
     OptimiserParams,
@@ -24,14 +26,22 @@ from hdnet.params.training import (
 from hdnet.params.tuning import TuneParams
 
 __all__ = [
+    "AugmentParams",
+    "CorrespondParams",
     "DataParams",
+    "DepthStageParams",
     "HDNetStageParams",
     "InputNormals",
+    "JointWeights",
+    "LabelledWeights",
     "ModelParams",
+    "NormalStageParams",
     "OptimiserParams",
     "Params",
     "PromoteParams",
+    "RuntimeParams",
     "Section",
+    "ValidationParams",
     "load_params",
     "parse_section",
     "with_runtime",
@@ -43,40 +53,39 @@ Alias = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z_-]*$")]
 
 
 class DataParams(Section):
-    """What stage `acquire` makes, and what it takes from elsewhere.
+    """Data of stage `acquire`: what is made, and what is taken from elsewhere."""
 
-    Attributes:
-        source: Where data comes from: nowhere, everything is made; a folder in the Tang and TikTok layout; or the
-            authors' archive in any of its variants, packed or unpacked (:mod:`hdnet.data.importing.authors`).
-        folder: That folder, or the archive's file or folder. DVC watches it whether it is used or not, so it exists.
-        take: What to take from there; the rest is synthetic. People are labelled and held-out ones.
-        people: Synthetic labelled pictures.
-        heldout_people: Synthetic labelled pictures for evaluation, of other people.
-        sequences: Synthetic unlabelled sequences.
-        frames_per_sequence: Frames of each.
-        stride: Simulated frames, of 30 a second, from one frame of a sequence to the next.
-        focal_px: Range of the synthetic cameras' focal lengths in pixels of the 256 x 256 picture.
-        camera: Where the synthetic cameras look: straight at the person, or beside it as the original's.
-        masks: The person's exact outline, or one as a segmenter finds it: soft edge, holes, spill.
-        iuv: The body's exact coordinates, or some as DensePose finds them: noise, missing parts, left for right.
-        truncated: Share of labelled pictures whose border cuts the person off, at the thighs or the waist.
-        occluded: Share of labelled pictures with furniture in front of the person.
+    source: Literal["synthetic", "folder", "archive"] = "synthetic"
+    """Origin of the data: `synthetic`; a `folder` in the raw layout; or the authors' `archive`, packed or unpacked.
+
+    See :mod:`hdnet.data.importing.authors`.
     """
-
-    source: Literal["synthetic", "folder", "archive"]
-    folder: Path
-    take: Literal["both", "people", "dances"]
-    people: Positive
-    heldout_people: Positive
-    sequences: Positive
-    frames_per_sequence: Annotated[int, Field(ge=2)]
-    stride: Annotated[int, Field(ge=1, le=30)]
-    focal_px: tuple[FocalPx, FocalPx]
-    camera: Literal["centred", "reference"]
-    masks: Literal["exact", "segmenter"]
-    iuv: Literal["exact", "densepose"]
-    truncated: Share
-    occluded: Share
+    folder: Path = Path("own_data")
+    """That folder or archive, which has to exist; `dvc repro` sees every change in it."""
+    take: Literal["both", "people", "dances"] = "both"
+    """Parts taken from there: `both`, `people` (labelled and held-out) or `dances`; the rest is synthetic."""
+    people: Positive = 280
+    """Synthetic labelled pictures to train on."""
+    heldout_people: Positive = 32
+    """Synthetic labelled pictures of other people, for validation and `evaluate`."""
+    sequences: Positive = 4
+    """Synthetic unlabelled sequences, short dances."""
+    frames_per_sequence: Annotated[int, Field(ge=2)] = 12
+    """Frames of each sequence."""
+    stride: Annotated[int, Field(ge=1, le=30)] = 4
+    """Time from one frame of a sequence to the next, in thirtieths of a second."""
+    focal_px: tuple[FocalPx, FocalPx] = (300.0, 330.0)
+    """Range of the focal length in pixels of the 256 x 256 picture."""
+    camera: Literal["centred", "reference"] = "centred"
+    """Direction of the synthetic cameras: `centred` on the person, or off axis as the original's, `reference`."""
+    masks: Literal["exact", "segmenter"] = "exact"
+    """Masks of the person: `exact`, or as a `segmenter` makes them, with soft edges, holes and spill."""
+    iuv: Literal["exact", "densepose"] = "exact"
+    """Body coordinates: `exact`, or as `densepose` makes them, with noise, missing parts, left for right."""
+    truncated: Share = 0.1
+    """Share of labelled pictures whose border cuts the person, at the thighs or the waist."""
+    occluded: Share = 0.05
+    """Share of labelled pictures with furniture in front of the person."""
 
     @model_validator(mode="after")
     def _focal_range(self) -> Self:
@@ -86,27 +95,33 @@ class DataParams(Section):
 
 
 class CorrespondParams(Section):
-    """Which frames are matched, how, and which pairs are kept.
+    """Pairs of frames, their matches, and which pairs are kept. The defaults are the author's rule."""
 
-    See :class:`hdnet.data.correspondence.pair_rule.PairRule`.
+    source: Literal["match", "given"] = "match"
+    """Origin of the matches: `match` finds them; `given` packs the text files in tiktok_data/correspondences.
 
-    Attributes:
-        source: "match" finds the correspondences; "given" packs those that came with the frames as text
-            (``tiktok_data/correspondences``), to which nothing else here applies.
-        text_files: Write the original's text files beside the packed ones.
+    Of the other keys only ``text_files`` applies to those.
     """
-
-    source: Literal["match", "given"]
-    partners: Positive
-    max_gap_frames: Positive | None
-    max_distance: Annotated[float, Field(gt=0)]
-    min_matches: Positive
-    mutual: bool
-    max_residual_px: Annotated[float, Field(gt=0)] | None
-    min_parts: Positive
-    min_overlap: Annotated[float, Field(ge=0, le=1)]
-    max_turn_deg: Annotated[float, Field(gt=0, le=180)] | None
-    text_files: bool
+    partners: Positive = 4
+    """Partners of a frame: the nearest in time, of the same sequence."""
+    max_gap_frames: Positive | None = None
+    """Largest difference of the frame numbers of a pair; set it where a sequence has long gaps."""
+    max_distance: Annotated[float, Field(gt=0)] = 7.0
+    """Largest distance of a match in (U, V), 0..255 scale."""
+    min_matches: Positive = 50
+    """Fewest matches of a body part."""
+    mutual: bool = False
+    """Keep only matches nearest in both directions: the worst are 15 to 30 % better, 12 to 25 % are lost."""
+    max_residual_px: Annotated[float, Field(gt=0)] | None = None
+    """Largest distance from the motion of the body part; 4 drops 7 of 8 false matches and 0.2 to 3 % of good ones."""
+    min_parts: Positive = 5
+    """Fewest common body parts of a pair."""
+    min_overlap: Share = 0.0
+    """Smallest matched share of the body in a pair."""
+    max_turn_deg: Annotated[float, Field(gt=0, le=180)] | None = None
+    """Largest turn of the body in a pair; 30 for dances with turns, since clothes make the warp loss noisy beyond."""
+    text_files: bool = False
+    """Write the original's corr_mat.txt and corrs/ as well."""
 
 
 def _switch(value: Any) -> Any:
@@ -115,105 +130,101 @@ def _switch(value: Any) -> Any:
 
 
 class RuntimeParams(Section):
-    """How the stages run; no stage is re-run for a change here, though device and precision move the last digits.
+    """Machine and processes; no stage is re-run for a change here, though device and precision move the last digits."""
 
-    Attributes:
-        device: "auto", "cpu" or "cuda".
-        devices: GPUs, or processes on a processor, that share a training on each machine; "auto" for all GPUs that the
-            batch suffices for. What ``torchrun`` says counts where it started the training.
-        nodes: Machines that share a training; started on each, with ``MASTER_ADDR`` and ``NODE_RANK`` set, or by
-            ``torchrun``, or by Slurm.
-        compile: "on" or "off": networks through ``torch.compile``; "auto" for on a GPU only.
-        max_skipped: Steps whose loss or gradient is not finite change nothing; more than so many in a row end the
-            training, and the batch is kept in the stage's report.
-        precision: "32", "bf16", "64" (for comparing numbers), or "auto": the faster of the first two, measured when a
-            stage starts.
-        jobs: Processes that make and check data; 0 for one a core.
-        parallel_backend: Where these work: "loky" (processes of this machine), "threading", or a cluster, "dask" or
-            "ray"; see :func:`hdnet.data.parallel.using_backend`.
-        loader_workers: Processes that read for a training, for each of its data sets; "auto" for none on a processor.
-        log_every: Steps between logged loss terms.
-        panel_every: Steps between logged pictures.
-        checkpoint_every: Steps between checkpoints on disk, from which an interrupted stage goes on.
-        weights_every: Steps between copies of the weights in the experiment tracker; the last ones always go there.
-        keep_checkpoints: Newest checkpoints kept on disk.
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Device of the networks; `auto` for a GPU if there is one."""
+    devices: Positive | Literal["auto"] = 1
+    """GPUs, or processes on a CPU, that share a training on each machine; `auto` for all GPUs that the batch fills.
+
+    Under ``torchrun``, its own number counts.
     """
+    nodes: Positive = 1
+    """Machines that share a training.
 
-    device: Literal["auto", "cpu", "cuda"]
-    devices: Positive | Literal["auto"]
-    nodes: Positive
-    compile: Annotated[Literal["auto", "on", "off"], BeforeValidator(_switch)]
-    precision: Annotated[Literal["auto", "32", "bf16", "64"], BeforeValidator(str)]
-    max_skipped: Annotated[int, Field(ge=0)]
-    jobs: Annotated[int, Field(ge=0)]
-    parallel_backend: Literal["loky", "threading", "dask", "ray"]
-    loader_workers: Annotated[int, Field(ge=0)] | Literal["auto"]
-    log_every: Positive
-    panel_every: Positive
-    checkpoint_every: Positive
-    weights_every: Positive
-    keep_checkpoints: Positive
+    Started on each, with ``MASTER_ADDR`` and ``NODE_RANK`` set, or by ``torchrun``, or by Slurm.
+    """
+    compile: Annotated[Literal["auto", "on", "off"], BeforeValidator(_switch)] = "auto"
+    """Networks through torch.compile: `on`, `off`, or `auto` for on a GPU only."""
+    precision: Annotated[Literal["auto", "32", "bf16", "64"], BeforeValidator(str)] = "auto"
+    """Floating point: `32`, `bf16`, `64` (to compare numbers), or `auto`, the faster of the first two when measured."""
+    jobs: Annotated[int, Field(ge=0)] = 0
+    """Processes that make and check data; 0 for one a core."""
+    parallel_backend: Literal["loky", "threading", "dask", "ray"] = "loky"
+    """Where these work: processes of this machine (`loky`), `threading`, or a cluster, `dask` or `ray`.
+
+    See :func:`hdnet.data.parallel.using_backend`.
+    """
+    loader_workers: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"
+    """Processes that read for each data set of a training; `auto` for none on a CPU."""
+    max_skipped: Annotated[int, Field(ge=0)] = 10
+    """Steps in a row whose loss or gradient is not finite and which are skipped; one more ends the training.
+
+    Its batch is then kept in the stage's report.
+    """
+    log_every: Positive = 10
+    """Steps between logged losses."""
+    panel_every: Positive = 100
+    """Steps between logged pictures."""
+    checkpoint_every: Positive = 50
+    """Steps between checkpoints on disk, from which an interrupted training resumes."""
+    weights_every: Positive = 500
+    """Steps between weights sent to MLflow; the last ones always are."""
+    keep_checkpoints: Positive = 2
+    """Newest checkpoints kept on disk."""
 
 
 class EvaluateParams(Section):
-    """What stage `evaluate` measures; see :mod:`hdnet.evaluation`.
+    """Stage `evaluate`, on held-out people and on the dances; see :mod:`hdnet.evaluation`."""
 
-    Attributes:
-        sequence_pairs: About so many pairs of frames of the dances at most, spread evenly over them.
-    """
-
-    sequence_pairs: Positive
+    sequence_pairs: Positive = 300
+    """Most pairs of frames of the dances that are measured, spread evenly."""
 
 
 class RegisterParams(Section):
-    """Where the finished model goes.
+    """Registration of the finished model."""
 
-    Attributes:
-        name: Registered name, without / : @.
-        alias: Of the newest version, which waits for stage `promote`.
-        data_licence: Licence of the data that is not synthetic, for the model card.
-    """
-
-    name: Annotated[str, Field(pattern=r"^[^/:@]+$")]
-    alias: Alias
-    data_licence: str | None
+    name: Annotated[str, Field(pattern=r"^[^/:@]+$")] = "hdnet"
+    """Registered name, without / : @."""
+    alias: Alias = "challenger"
+    """Alias of the newest version, which waits for stage `promote`."""
+    data_licence: str | None = None
+    """Licence of the data that is not synthetic, for the model card."""
 
 
 class PromoteParams(Section):
-    """When the newest version replaces the one that serves; see :func:`hdnet.registry.promotion.judge`.
+    """Rule by which the newest version becomes the one that serves; see :func:`hdnet.registry.promotion.judge`."""
 
-    Attributes:
-        alias: Of the version that serves.
-        metric: Held-out metric in which it has to be better.
-        level: Confidence with which.
-        guards: Held-out metrics in which it must not be worse.
-        guard_tolerance: By more than this share of the champion's value.
-    """
-
-    alias: Alias
-    metric: HeldoutMetric
-    level: Annotated[float, Field(ge=0.5, lt=1)]
-    guards: tuple[HeldoutMetric, ...]
-    guard_tolerance: Share
+    alias: Alias = "champion"
+    """Alias of the version that serves."""
+    metric: HeldoutMetric = "depth_mae_mm"
+    """Held-out metric in which the newest has to be better; both are measured anew."""
+    level: Annotated[float, Field(ge=0.5, lt=1)] = 0.95
+    """Confidence of that, from a paired bootstrap over the people."""
+    guards: tuple[HeldoutMetric, ...] = ("depth_abs_rel", "normal_mean_deg")
+    """Held-out metrics in which it must not be worse."""
+    guard_tolerance: Share = 0.02
+    """Share of the champion's value by which it may be worse in those."""
 
 
 class Params(Section):
-    """The whole file."""
+    """The whole file. The defaults are the demo: a training of minutes on synthetic people, on any processor."""
 
-    seed: Annotated[int, Field(ge=0, lt=2**63)]
-    data: DataParams
-    correspond: CorrespondParams
-    model: ModelParams
-    train_normal: NormalStageParams
-    train_depth: DepthStageParams
-    train_hdnet: HDNetStageParams
-    augment: AugmentParams
-    validation: ValidationParams
-    evaluate: EvaluateParams
-    tune: TuneParams
-    register_: Annotated[RegisterParams, Field(alias="register")]
-    promote: PromoteParams
-    runtime: RuntimeParams
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 2021
+    """Seed of everything that is drawn at random."""
+    data: DataParams = DataParams()
+    correspond: CorrespondParams = CorrespondParams()
+    model: ModelParams = ModelParams()
+    train_normal: NormalStageParams = NormalStageParams()
+    train_depth: DepthStageParams = DepthStageParams()
+    train_hdnet: HDNetStageParams = HDNetStageParams()
+    augment: AugmentParams = AugmentParams()
+    validation: ValidationParams = ValidationParams()
+    evaluate: EvaluateParams = EvaluateParams()
+    tune: TuneParams = TuneParams()
+    register_: Annotated[RegisterParams, Field(alias="register")] = RegisterParams()
+    promote: PromoteParams = PromoteParams()
+    runtime: RuntimeParams = RuntimeParams()
 
     @model_validator(mode="after")
     def _moments_exist(self) -> Self:
@@ -232,7 +243,7 @@ class Params(Section):
 
 
 def load_params(path: Path = Path("params.yaml")) -> Params:
-    """Reads and checks params.yaml.
+    """Read and check params.yaml.
 
     Raises:
         ParamsError: If the file is missing or not YAML, or a key is missing, unknown or out of range; names the key.
@@ -247,7 +258,7 @@ def load_params(path: Path = Path("params.yaml")) -> Params:
 
 
 def with_runtime(params: Params, values: dict[str, Any]) -> Params:
-    """Other values of section ``runtime``, as flags of the command line give them.
+    """Return the parameters with other values of section ``runtime``, such as command line options.
 
     Raises:
         ParamsError: If one is out of range; names the key.

@@ -195,8 +195,8 @@ def _plain(base: dict[str, Any]) -> dict[str, Any]:
     The old file may lack a key or hold a wrong value that the overlay mends: then its values as they stand.
     """
     try:
-        return _plain_params(Params.model_validate(base))
-    except ValidationError:
+        return _plain_params(parse_section(Params, base, ""))
+    except ParamsError:
         return base
 
 

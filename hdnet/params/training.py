@@ -1,4 +1,4 @@
-"""Sections of params.yaml that say what the trainings compute."""
+"""Sections of params.yaml for the trainings."""
 
 from __future__ import annotations
 
@@ -19,68 +19,80 @@ HeldoutMetric = Literal[
     "normal_below_22_5_pct",
     "normal_below_30_pct",
 ]
+# Fields whose default differs from stage to stage: type, limits and meaning.
+Steps = Annotated[Positive, Field(description="Optimiser steps.")]
+BatchSize = Annotated[Positive, Field(description="Labelled people a step.")]
+LearningRate = Annotated[float, Field(gt=0, description="Peak learning rate.")]
+AdamEps = Annotated[float, Field(gt=0, description="Epsilon of Adam.")]
+DepthWeight = Annotated[Weight, Field(description="Squared error of depth.")]
+ScaleInvariantWeight = Annotated[Weight, Field(description="Scale-invariant error of depth.")]
+Rule = Annotated[
+    Literal["exact", "original"],
+    Field(description="Formulas of the losses: `exact`, or `original`, with the original's flaws."),
+]
+FedNormals = Annotated[
+    InputNormals,
+    Field(description="Normals fed for labelled people: `predicted`, as in use, or the `exact` ones, as the original."),
+]
 
 
 class ModelParams(Section):
-    """Shape of both networks; see :class:`hdnet.models.hourglass.HourglassConfig`.
+    """Shape of both networks; see :class:`hdnet.models.hourglass.HourglassConfig`."""
 
-    Attributes:
-        width: Channels of the first block.
-        input_scale: How colours and IUV are fed.
-        initial_depth_m: What the untrained depth estimator says everywhere.
-        norm: Whose statistics normalise a picture while training.
-    """
-
-    width: Positive
-    input_scale: Literal["raw", "unit"]
-    initial_depth_m: float
-    norm: Literal["image", "batch"]
+    width: Positive = 16
+    """Channels of the first block; 64 in the original."""
+    input_scale: Literal["raw", "unit"] = "unit"
+    """Range of colours and IUV: `unit`, -1..1, or `raw`, 0..255 as in the original."""
+    initial_depth_m: float = 4.0
+    """Depth that the untrained estimator predicts; 0 in the original."""
+    norm: Literal["image", "batch"] = "image"
+    """Statistics that normalise a picture in training: its own (`image`), or its `batch`'s as in the original."""
 
 
 class OptimiserParams(Section):
-    """One stage's training.
+    """Optimiser of one training."""
 
-    Attributes:
-        steps: Optimiser steps.
-        batch_size: Labelled people a step.
-        learning_rate: Adam's, at its highest.
-        adam_eps: Adam's epsilon.
-        tf_epsilon: Apply it the way TensorFlow does ("epsilon hat", quirk 6).
-        schedule: "constant" as the original, or "cosine" down to a twentieth.
-        grad_clip: Largest gradient norm; null for none, as the original.
-        warmup_steps: Steps over which the learning rate grows to what the schedule says; 0 for none, as the original.
-        ema_decay: The result is an average of the weights over the last 1 / (1 - ema_decay) steps or so; null for the
-            last ones, as the original.
-        start_from: Model file in the folder ``pretrained/`` whose weights the training starts with: one network, or
-            the complete model. null starts with random weights.
+    steps: Steps = 600
+    batch_size: BatchSize = 2
+    learning_rate: LearningRate = 3e-3
+    adam_eps: AdamEps = 1e-8
+    tf_epsilon: bool = False
+    """Add epsilon before Adam's bias correction, as TensorFlow (docs/parity.md, 6)."""
+    schedule: Literal["constant", "cosine"] = "cosine"
+    """Learning rate: `constant` as in the original, or `cosine` decay to a twentieth."""
+    grad_clip: Annotated[float, Field(gt=0)] | None = 5.0
+    """Largest norm of the gradient; null for no clipping, as in the original."""
+    warmup_steps: Annotated[int, Field(ge=0)] = 0
+    """Steps of learning-rate warm-up; 0 in the original."""
+    ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Decay of the exponential moving average of the weights, such as 0.999; null for the last weights.
+
+    The average spans about the last 1 / (1 - ema_decay) steps. The original keeps the last weights.
     """
-
-    steps: Positive
-    batch_size: Positive
-    learning_rate: Annotated[float, Field(gt=0)]
-    adam_eps: Annotated[float, Field(gt=0)]
-    tf_epsilon: bool
-    schedule: Literal["constant", "cosine"]
-    grad_clip: Annotated[float, Field(gt=0)] | None
-    warmup_steps: Annotated[int, Field(ge=0)]
-    ema_decay: Annotated[float, Field(gt=0, lt=1)] | None
-    start_from: Annotated[str, Field(pattern=r"^[^/\\]+\.safetensors$")] | None
+    start_from: Annotated[str, Field(pattern=r"^[^/\\]+\.safetensors$")] | None = None
+    """Model file in pretrained/ to start from, one network or the complete model; null for random weights."""
 
 
 class LabelledWeights(Section):
-    """Weights of the loss on labelled people."""
+    """Weights of the losses on labelled people."""
 
-    depth: Weight
-    scale_invariant: Weight
-    normal: Weight
+    depth: DepthWeight = 10.0
+    scale_invariant: ScaleInvariantWeight = 5.0
+    normal: Weight = 1.0
+    """Angle between the depth's normals and the true ones."""
 
 
 class JointWeights(LabelledWeights):
-    """Weights of the joint loss: labelled people, and pairs of unlabelled frames; ``warp_2d`` a pixel."""
+    """Weights of the losses on labelled people and on pairs of unlabelled frames."""
 
-    unlabelled_normal: Weight
-    warp: Weight
-    warp_2d: Weight
+    depth: DepthWeight = 20.0
+    scale_invariant: ScaleInvariantWeight = 10.0
+    unlabelled_normal: Weight = 0.5
+    """Angle between the depth's normals and the predicted ones, of unlabelled frames."""
+    warp: Weight = 5.0
+    """Distance of matched points in metres, after the rigid motion of their body part."""
+    warp_2d: Weight = 0.0
+    """The same distance in pixels of the frame."""
 
 
 class NormalStageParams(OptimiserParams):
@@ -88,51 +100,45 @@ class NormalStageParams(OptimiserParams):
 
 
 class DepthStageParams(OptimiserParams):
-    """Stage `train_depth`.
+    """Stage `train_depth`."""
 
-    Attributes:
-        weights: Loss weights.
-        rule: Corrected rules, or the original's with its flaws.
-        input_normals: Normals that the depth estimator sees of labelled people: the true ones, as in the original, or
-            our normal estimator's, which is what it gets to see when it is used.
-        keep_moments: Store Adam's moments in the model file (three times its size), for ``train_hdnet.warm_moments``.
-    """
-
-    weights: LabelledWeights
-    rule: Literal["exact", "original"]
-    input_normals: InputNormals
-    keep_moments: bool
+    steps: Steps = 1400
+    weights: LabelledWeights = LabelledWeights()
+    """The original's are 2, 1, 1; short trainings need a larger depth weight."""
+    rule: Rule = "exact"
+    input_normals: FedNormals = "predicted"
+    keep_moments: bool = False
+    """Store Adam's moments in the model file, three times its size, for train_hdnet.warm_moments."""
 
 
 class HDNetStageParams(OptimiserParams):
-    """Stage `train_hdnet`.
+    """Stage `train_hdnet`."""
 
-    Attributes:
-        pairs_per_step: Pairs of unlabelled frames a step (1 in the original).
-        weights: Loss weights.
-        rule: Corrected rules, or the original's with its flaws.
-        input_normals: As in :class:`DepthStageParams`.
-        pair_weighting: Pairs of frames count alike, as in the original; or the less, the more frames lie between them
-            ("gap") or the further the body has turned ("turn"); see :mod:`hdnet.training.pair_extras`.
-        half_gap_frames: Frames between the two of a pair at which it counts half.
-        half_turn_deg: Turn at which a pair counts half.
-        warp_loss: "mean" distance, as in the original, or "huber": distances below ``huber_m`` count by their square.
-        huber_m: For that, metres.
-        warm_start: Start from the depth estimator of stage `train_depth`; not together with ``start_from``.
-        warm_moments: Continue with that stage's Adam moments and step count too, as the original does (quirk 48).
+    steps: Steps = 150
+    learning_rate: LearningRate = 5e-4
+    pairs_per_step: Positive = 1
+    """Pairs of unlabelled frames a step; 1 in the original."""
+    weights: JointWeights = JointWeights()
+    """The original's are 2, 1, 1, 1, 5, 0."""
+    rule: Rule = "exact"
+    input_normals: FedNormals = "predicted"
+    pair_weighting: Literal["equal", "gap", "turn"] = "equal"
+    """Weight of a pair: `equal`, or less the more frames (`gap`) or turning of the body (`turn`) lie between.
+
+    See :mod:`hdnet.training.pair_extras`. The original's is "equal".
     """
-
-    pairs_per_step: Positive
-    weights: JointWeights
-    rule: Literal["exact", "original"]
-    input_normals: InputNormals
-    pair_weighting: Literal["equal", "gap", "turn"]
-    half_gap_frames: Annotated[float, Field(gt=0)]
-    half_turn_deg: Annotated[float, Field(gt=0, le=180)]
-    warp_loss: Literal["mean", "huber"]
-    huber_m: Annotated[float, Field(gt=0, le=1)]
-    warm_start: bool
-    warm_moments: bool
+    half_gap_frames: Annotated[float, Field(gt=0)] = 20.0
+    """Frames between the two of a pair at which its weight is halved."""
+    half_turn_deg: Annotated[float, Field(gt=0, le=180)] = 30.0
+    """Turn of the body at which the weight of a pair is halved."""
+    warp_loss: Literal["mean", "huber"] = "mean"
+    """Distance of matched points: `mean` as in the original, or `huber`, squared below huber_m."""
+    huber_m: Annotated[float, Field(gt=0, le=1)] = 0.02
+    """Metres below which `huber` squares a distance."""
+    warm_start: bool = True
+    """Start from the depth estimator of train_depth; not together with start_from."""
+    warm_moments: bool = False
+    """Continue with its Adam moments and step count too, as the original (docs/parity.md, 48)."""
 
     @model_validator(mode="after")
     def _one_start(self) -> Self:
@@ -144,45 +150,53 @@ class HDNetStageParams(OptimiserParams):
 
 
 class AugmentParams(Section):
-    """How the three trainings vary their samples; with all at 0 they take them as they are, as the original.
+    """Augmentation of the samples of all three trainings, uniform between limits; 0 is off, as in the original."""
 
-    Meanings and limits are those of :class:`hdnet.training.augment.AugmentParams`.
-    """
-
-    brightness: Annotated[float, Field(ge=0, le=0.9)]
-    contrast: Annotated[float, Field(ge=0, le=0.9)]
-    saturation: Share
-    hue_deg: Annotated[float, Field(ge=0, le=180)]
-    white_balance: Annotated[float, Field(ge=0, le=0.9)]
-    gamma: Share
-    blur_px: Annotated[float, Field(ge=0, le=1.5)]
-    noise: Annotated[float, Field(ge=0, le=64)]
-    flip: Share
-    zoom: Share
-    shift: Annotated[float, Field(ge=0, le=0.5)]
-    iuv_drop: Share
-    iuv_part_drop: Share
-    iuv_patches: Annotated[int, Field(ge=0, le=8)]
-    mask_shift_px: Annotated[int, Field(ge=0, le=8)]
-    mask_holes: Annotated[int, Field(ge=0, le=8)]
+    brightness: Annotated[float, Field(ge=0, le=0.9)] = 0.0
+    """Factor of the colours, 1 - x .. 1 + x."""
+    contrast: Annotated[float, Field(ge=0, le=0.9)] = 0.0
+    """Factor of the distance from the person's mean brightness, 1 - x .. 1 + x."""
+    saturation: Share = 0.0
+    """Factor of the distance from grey, 1 - x .. 1 + x."""
+    hue_deg: Annotated[float, Field(ge=0, le=180)] = 0.0
+    """Rotation of the colours about the grey axis, -x .. x."""
+    white_balance: Annotated[float, Field(ge=0, le=0.9)] = 0.0
+    """Factors of red, green and blue, 1 - x .. 1 + x each."""
+    gamma: Share = 0.0
+    """Exponent of the colours, e^-x .. e^x."""
+    blur_px: Annotated[float, Field(ge=0, le=1.5)] = 0.0
+    """Standard deviation of a Gaussian blur, 0 .. x."""
+    noise: Annotated[float, Field(ge=0, le=64)] = 0.0
+    """Standard deviation of film noise in levels of 255, 0 .. x."""
+    flip: Share = 0.0
+    """Probability of a mirrored sample."""
+    zoom: Share = 0.0
+    """Scale of the person, 1 / (1 + x) .. 1 + x."""
+    shift: Annotated[float, Field(ge=0, le=0.5)] = 0.0
+    """Shift of the person each way, -x .. x of the picture's size."""
+    iuv_drop: Share = 0.0
+    """Probability of a frame without any IUV."""
+    iuv_part_drop: Share = 0.0
+    """Probability of a body part without IUV."""
+    iuv_patches: Annotated[int, Field(ge=0, le=8)] = 0
+    """Rectangles without IUV, 0 .. x."""
+    mask_shift_px: Annotated[int, Field(ge=0, le=8)] = 0
+    """Shift of stretches of the outline, inwards or outwards."""
+    mask_holes: Annotated[int, Field(ge=0, le=8)] = 0
+    """Rectangular holes in the mask, 0 .. x."""
 
 
 class ValidationParams(Section):
-    """Judging the models on held-out people while they learn.
+    """Validation on held-out people during the trainings."""
 
-    Attributes:
-        every: Steps between two measurements; null for none. The last step is measured, too.
-        people: How many of the held-out people; all if there are fewer.
-        metric: By which weights are the best so far; what the normal estimator has no value for is replaced by
-            ``normal_mean_deg`` there.
-        use_best: The result of a training are those weights instead of the last ones. `evaluate`, which measures on the
-            same people, then flatters the model a little.
-    """
-
-    every: Positive | None
-    people: Positive
-    metric: HeldoutMetric
-    use_best: bool
+    every: Positive | None = 200
+    """Steps between two measurements; null for none. The last step is always measured."""
+    people: Positive = 8
+    """Held-out people that are measured; all if there are fewer."""
+    metric: HeldoutMetric = "normal_mean_deg"
+    """Metric that decides which weights are best; train_normal, which has no depth, takes normal_mean_deg instead."""
+    use_best: bool = False
+    """Keep the best weights instead of the last. `evaluate`, on the same people, then looks slightly too good."""
 
     @model_validator(mode="after")
     def _best_of_something(self) -> Self:

@@ -1,4 +1,4 @@
-"""Section ``tune`` of params.yaml: what the search for better training parameters tries, and how it judges."""
+"""Section ``tune`` of params.yaml: the hyperparameter search."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from hdnet.params.training import AugmentParams
 
 
 class Range(Section):
-    """Numbers from ``low`` to ``high``, both included; ``log`` draws their logarithm evenly.
+    """Numbers from ``low`` to ``high``, both included; with ``log``, uniform in the logarithm.
 
-    Whole numbers where the parameter and both ends are whole.
+    Whole numbers if the parameter and both ends are whole.
     """
 
     low: int | float
@@ -35,38 +35,65 @@ class Choices(Section):
     choices: Annotated[tuple[bool | int | float | str, ...], Field(min_length=2)]
 
 
+_SPACE: dict[str, Range | Choices] = {
+    "train_hdnet.weights.depth": Range(low=2.0, high=50.0, log=True),
+    "train_hdnet.weights.scale_invariant": Range(low=1.0, high=30.0, log=True),
+    "train_hdnet.weights.normal": Range(low=0.1, high=5.0, log=True),
+    "train_hdnet.weights.unlabelled_normal": Range(low=0.05, high=5.0, log=True),
+    "train_hdnet.weights.warp": Range(low=0.5, high=50.0, log=True),
+    "train_hdnet.learning_rate": Range(low=1e-4, high=3e-3, log=True),
+    "augment": Range(low=0.0, high=1.0),
+}
+
+
 class TuneParams(Section):
-    """The search that `hdnet tune` runs over parameters of stage `train_hdnet`; no stage depends on it.
+    """Search of `hdnet tune` over the parameters of stage `train_hdnet`; no stage depends on it."""
 
-    Attributes:
-        study: Name of the study in the storage.
-        trials: Trainings to have finished; those of an earlier command count.
-        steps: Optimiser steps of one. The schedule of the learning rate fits into them.
-        validate_every: Steps between two measurements, at which a trial may be pruned.
-        select_people: How many of the held-out people the search looks at; the others are for the final report only.
-        sampler: "tpe" (tree of Parzen estimators), "nsga2" (evolution) or "random".
-        startup_trials: Trials at random before "tpe" learns from them; the population of "nsga2".
-        prune_after: Trials that must be complete before one can be pruned.
-        scalar_mm_per_deg: One degree of normals counts as so many millimetres of depth, where one number is asked for:
-            with ``--scalar``, and when one trial of the Pareto front has to be named the best.
-        top_k: So many of the best are trained again with all the steps of ``train_hdnet.steps``; 0 for none.
-        top_seeds: With so many seeds each: ``seed``, ``seed`` + 1, ...
-        stale_after_s: A worker that gives no sign of life for so long counts as dead; its trial is tried again.
-        augment_full: Values of section ``augment`` at strength 1, for the key ``augment`` of ``space``.
-        space: What is varied: keys of `train_hdnet` with dots, and ``augment``, the strength of the augmentation.
+    study: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")] = "hdnet"
+    """Name of the study in the storage."""
+    trials: Positive = 24
+    """Finished trials in the end, those of earlier commands included."""
+    steps: Positive = 100
+    """Optimiser steps of a trial, from models/depth.safetensors on."""
+    validate_every: Positive = 25
+    """Steps between two measurements, after each of which a trial may be pruned."""
+    select_people: Positive = 16
+    """Held-out people that the search measures; the others are for the final report."""
+    sampler: Literal["tpe", "nsga2", "random"] = "tpe"
+    """Search: `tpe` (tree of Parzen estimators), `nsga2` (evolution) or `random`."""
+    startup_trials: Annotated[int, Field(ge=2)] = 8
+    """Random trials before `tpe` learns from them; population of `nsga2`."""
+    prune_after: Positive = 5
+    """Complete trials before one may be pruned."""
+    scalar_mm_per_deg: Annotated[float, Field(gt=0)] = 5.0
+    """Millimetres of depth that one degree of normals is worth, where a single number is needed.
+
+    Used by ``--scalar``, and to name the best trial of the Pareto front.
     """
-
-    study: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
-    trials: Positive
-    steps: Positive
-    validate_every: Positive
-    select_people: Positive
-    sampler: Literal["tpe", "nsga2", "random"]
-    startup_trials: Annotated[int, Field(ge=2)]
-    prune_after: Positive
-    scalar_mm_per_deg: Annotated[float, Field(gt=0)]
-    top_k: Annotated[int, Field(ge=0)]
-    top_seeds: Positive
-    stale_after_s: Annotated[int, Field(ge=2)]
-    augment_full: AugmentParams
-    space: Annotated[dict[str, Range | Choices], Field(min_length=1)]
+    top_k: Annotated[int, Field(ge=0)] = 3
+    """Best trials to train again with train_hdnet.steps; 0 for none."""
+    top_seeds: Positive = 3
+    """Seeds of each: `seed`, `seed` + 1, ..."""
+    stale_after_s: Annotated[int, Field(ge=2)] = 60
+    """Seconds without a heartbeat after which a worker counts as dead and its trial is retried."""
+    augment_full: AugmentParams = AugmentParams(
+        brightness=0.2,
+        contrast=0.15,
+        saturation=0.25,
+        hue_deg=6.0,
+        white_balance=0.06,
+        gamma=0.15,
+        blur_px=0.7,
+        noise=4.0,
+        flip=0.5,
+        zoom=0.15,
+        shift=0.04,
+        iuv_drop=0.05,
+        iuv_part_drop=0.03,
+        iuv_patches=2,
+        mask_shift_px=2,
+        mask_holes=1,
+    )
+    """Section augment at strength 1, for the key `augment` of space."""
+    space: Annotated[dict[str, Range | Choices], Field(min_length=1)] = _SPACE
+    """Parameters searched, keys of train_hdnet and augment (a strength): {low, high, log} or {choices: [...]}."""

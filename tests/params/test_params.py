@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from hdnet.errors import ParamsError
-from hdnet.params import load_params, with_runtime
+from hdnet.params import HDNetStageParams, Params, Section, load_params, with_runtime
 
 SHIPPED = Path(__file__).parents[2] / "params.yaml"
 
@@ -65,3 +65,29 @@ def test_flags_replace_what_the_file_says_of_the_machine():
     assert changed.train_depth == params.train_depth
     with pytest.raises(ParamsError, match=r"runtime: nodes: .* found 0"):
         with_runtime(params, {"nodes": 0})
+
+
+def test_a_file_without_a_key_gets_no_default(tmp_path):
+    def remove_two(values):
+        values["train_hdnet"]["weights"].pop("warp")
+        values.pop("runtime")
+
+    with pytest.raises(ParamsError, match=r"params\.yaml: train_hdnet\.weights\.warp: missing \(and 1 more\)"):
+        load_params(changed(tmp_path, remove_two))
+
+
+def test_defaults_are_the_shipped_values():
+    assert Params() == load_params(SHIPPED)
+    assert HDNetStageParams(steps=4) == load_params(SHIPPED).train_hdnet.model_copy(update={"steps": 4})
+
+
+def test_every_parameter_says_what_it_means():
+    def fields(section, path=()):
+        for name, field in section.model_fields.items():
+            if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
+                assert field.annotation.__doc__
+                yield from fields(field.annotation, (*path, name))
+            else:
+                yield ".".join((*path, name)), field
+
+    assert [key for key, field in fields(Params) if not field.description] == []

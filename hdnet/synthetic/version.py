@@ -1,4 +1,4 @@
-"""What a synthetic picture depends on besides its number, as one string."""
+"""Version key of a synthetic data set: its specification, the generator's source and the packages it uses."""
 
 from __future__ import annotations
 
@@ -18,25 +18,33 @@ _PACKAGES = ("anny", "embreex", "numpy", "pillow", "roma", "scikit-image", "scip
 
 
 def fingerprint(spec: SyntheticSpec) -> str:
-    """Hexadecimal key of the spec and of :func:`generator_version`; equal keys give equal bytes on one machine."""
+    """Return the hexadecimal key of a spec and of :func:`generator_version`.
+
+    Equal keys give equal bytes on one machine.
+    """
     text = json.dumps([asdict(spec), generator_version()], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 @lru_cache
 def generator_version() -> str:
-    """Hexadecimal key of the generator's source files, the layout's, and the packages that they use."""
-    data, digest = files("hdnet") / "data", hashlib.sha256()
-    layout = (file for file in data.iterdir() if file.name.startswith("layout"))
-    for file in sorted([*_modules(data / "synthetic"), *layout], key=str):
+    """Return the hexadecimal key of :func:`source_files` and of the versions of the packages that they use."""
+    digest = hashlib.sha256()
+    for file in source_files():
         digest.update(file.name.encode() + file.read_bytes())
     for package in _PACKAGES:
         digest.update(f"{package} {_version(package)}".encode())
     return digest.hexdigest()
 
 
-def _modules(package: Traversable) -> Iterator[Traversable]:
-    for entry in package.iterdir():
+def source_files() -> list[Traversable]:
+    """List the modules that decide the bytes: the generator's and those of the folder layout."""
+    package = files("hdnet")
+    return sorted([*_modules(package / "synthetic"), *_modules(package / "data" / "layout")], key=str)
+
+
+def _modules(folder: Traversable) -> Iterator[Traversable]:
+    for entry in folder.iterdir():
         if entry.is_dir():
             yield from _modules(entry)
         elif entry.name.endswith(".py"):

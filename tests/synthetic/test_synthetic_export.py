@@ -150,7 +150,8 @@ def test_a_killed_run_goes_on(tmp_path: Path) -> None:
     """`kill -9` of the process that was started, again and again, while its workers are at work."""
     people, out = 24, tmp_path / "data"
     tests = Path(quick_engine.__file__).parent
-    environment = os.environ | {"PYTHONPATH": f"{tests}{os.pathsep}{tests.parent}"}
+    paths = [str(tests), str(tests.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
 
     def start(folder: Path) -> subprocess.Popen[str]:
         command = [sys.executable, quick_engine.__file__, str(folder), str(people), "2"]

@@ -1,0 +1,22 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import hdnet
+from hdnet.synthetic import SyntheticSpec, fingerprint
+from hdnet.synthetic.version import source_files
+
+
+def test_the_key_covers_every_module_of_the_generator_and_of_the_layout() -> None:
+    package = Path(hdnet.__file__).parent
+    expected = {*(package / "synthetic").rglob("*.py"), *(package / "data" / "layout").rglob("*.py")}
+    found = {Path(str(file)) for file in source_files()}
+    assert found == expected
+    assert {"generate.py", "png.py"} <= {file.name for file in found}
+
+
+def test_the_key_depends_on_the_spec_and_on_nothing_that_changes_between_calls() -> None:
+    spec = SyntheticSpec(1, 1, 2, 0)
+    assert fingerprint(spec) == fingerprint(replace(spec))
+    assert fingerprint(spec) != fingerprint(replace(spec, seed=1))

@@ -7,7 +7,7 @@
 #   docker build --target train -t hdnet:train .
 #   docker run -v "$PWD":/app --user "$(id -u):$(id -g)" hdnet:train dvc repro
 #
-# TORCH_INDEX chooses PyTorch's build: the CPU one as it stands, https://download.pytorch.org/whl/cu130 for CUDA 13.
+# TORCH_INDEX selects PyTorch's build: CPU by default, https://download.pytorch.org/whl/cu130 for CUDA 13.
 
 ARG PYTHON_IMAGE=python:3.12-slim
 
@@ -27,7 +27,7 @@ ENV PIP_CONSTRAINT=/src/constraints.txt \
     PIP_DISABLE_PIP_VERSION_CHECK=1
 WORKDIR /src
 COPY pyproject.toml constraints.txt README.md LICENSE ./
-# Empty packages stand in for the code, so that a change of code does not install the dependencies anew.
+# Empty packages instead of the code: a change of code does not reinstall the dependencies.
 RUN python -m venv /opt/venv \
     && mkdir hdnet pipelines serving \
     && touch hdnet/__init__.py pipelines/__init__.py serving/__init__.py
@@ -46,7 +46,7 @@ FROM build AS build-train
 RUN --mount=type=cache,target=/root/.cache/pip pip install ".[pipeline,tune,serve]"
 
 FROM base AS train
-# DVC and the lineage tags of the runs ask git; a mounted checkout belongs to somebody else.
+# git is for DVC and the runs' lineage tags; a mounted checkout has another owner.
 # hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends git \
@@ -55,7 +55,7 @@ RUN apt-get update \
 COPY --from=build-train /opt/venv /opt/venv
 WORKDIR /app
 COPY . .
-# Editable: a checkout that is mounted over /app is the code that runs. Without one there is no git to ask.
+# Editable: a checkout mounted over /app is the code that runs. Without a checkout DVC works without git.
 RUN pip install --no-cache-dir --no-deps --editable . \
     && mkdir -p .dvc \
     && printf '[core]\n    no_scm = true\n' > .dvc/config.local \
@@ -64,7 +64,7 @@ RUN pip install --no-cache-dir --no-deps --editable . \
 USER 10001:10001
 CMD ["dvc", "repro"]
 
-# The tracking server of compose.yaml: no torch, none of our code.
+# Tracking server of compose.yaml, without torch and hdnet.
 FROM base AS build-mlflow
 ENV PIP_CONSTRAINT=/src/constraints.txt \
     PIP_DISABLE_PIP_VERSION_CHECK=1
@@ -83,7 +83,7 @@ CMD ["mlflow", "server", "--host", "0.0.0.0", "--port", "5000"]
 
 FROM base AS serve
 COPY --from=build-serve /opt/venv /opt/venv
-# All that is written: models of the registry here, large uploads in /tmp.
+# Written to: the model cache here, /tmp for large uploads.
 RUN install --directory --owner=10001 --group=10001 /var/cache/hdnet
 VOLUME /var/cache/hdnet
 ENV HDNET_HOST=0.0.0.0 \

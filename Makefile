@@ -1,9 +1,8 @@
-# Everything a developer or CI does is one of these. `make demo` and `make test` each work on a fresh clone.
+# Commands of developers and CI. `make demo` and `make test` work on a fresh clone.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-# Which torch: `cpu`, or `cuda` for the build that the package index offers by default on Linux.
-# Left alone it is `cuda` where an NVIDIA driver answers and `cpu` elsewhere.
+# Build of torch: `cpu`, or `cuda`, the package index's default on Linux. Default: `cuda` where an NVIDIA driver is found.
 TORCH ?= $(if $(shell command -v nvidia-smi 2>/dev/null),cuda,cpu)
 TORCH_VERSION := $(shell sed -n 's/^torch==//p' constraints.txt)
 TORCH_CPU_INDEX ?= https://download.pytorch.org/whl/cpu
@@ -13,14 +12,14 @@ export PATH := $(abspath $(BIN)):$(PATH)
 export DVC_NO_ANALYTICS := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 
-# Tests of one file stay in one process: they share what is dear to make.
+# Tests of one file run in one process: they share expensive fixtures.
 PARALLEL ?= -n auto --maxprocesses 4 --dist loadfile
 
 .PHONY: help env demo summary test test-fast lint format serve mlflow-ui clean
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | column -t -s:
 
-env: $(STAMP) ## make the virtual environment with pinned versions
+env: $(STAMP) ## virtual environment with pinned versions
 
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "error: Python 3.11 or newer is needed, $(PYTHON) is %d.%d; set PYTHON=python3.x" % sys.version_info[:2])'
@@ -28,7 +27,7 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1' || { echo "error: pip could not be updated; is the package index reachable?"; exit 1; }
 	@if ls $(VENV)/.installed-* 2>/dev/null | grep -qv -- '-$(TORCH)$$'; then $(BIN)/pip uninstall --quiet --yes torch; fi
 ifeq ($(TORCH),cpu)
-	@# The CPU build comes from the configured index if that has it, else from PyTorch's own.
+	@# The CPU build comes from the configured index, else from PyTorch's own.
 	$(BIN)/pip install --quiet 'torch==$(TORCH_VERSION)+cpu' 2>/dev/null || \
 	  $(BIN)/pip install --quiet 'torch==$(TORCH_VERSION)+cpu' --extra-index-url $(TORCH_CPU_INDEX)
 else
@@ -38,16 +37,16 @@ endif
 	@rm -f $(VENV)/.installed-*
 	@touch $@
 
-# What only tests need: TensorFlow (1.4 GB) for those of `hdnet import-tf`, an S3 server for those of DVC's remotes.
+# Test dependencies: TensorFlow (1.4 GB) for `hdnet import-tf`, an S3 server for DVC's remotes.
 $(TEST_STAMP): $(STAMP)
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable . --group test
 	@touch $@
 
-demo: env ## the whole pipeline on synthetic people: data, training, evaluation, registered model
+demo: env ## the whole pipeline on synthetic people, from data to the registered model
 	dvc repro
 	@$(MAKE) --no-print-directory summary
 
-summary: ## the evaluation table and what to do next
+summary: ## the evaluation table and next commands
 	@echo; cat reports/evaluate/table.md; echo
 	@echo "Registered: $$(tr -d '\n' < reports/register/version.json)"
 	@head -1 reports/promote/decision.md
@@ -75,9 +74,9 @@ format: env ## let ruff rewrite the code
 serve: env ## the HTTP service
 	hdnet serve
 
-mlflow-ui: env ## MLflow's web page over the local database
+mlflow-ui: env ## MLflow's web page on the local database
 	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow ui --workers 1 --backend-store-uri $${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db}
 
-clean: ## remove data, models and reports of the pipeline; environment, runs and registry stay
+clean: ## remove the pipeline's data, models and reports; keep environment, runs and registry
 	rm -rf data/raw data/packed data/pseudo_normals data/correspondences models reports checkpoints
 	rm -rf .pytest_cache .mypy_cache .ruff_cache

@@ -1,4 +1,4 @@
-"""README's "Train on your own dance videos", word for word, with made-up dances."""
+"""Commands of "Your own dance videos" in docs/data.md, word for word, on synthetic dances."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FRAMES = 3
 
 
 def code_blocks(section: str) -> list[str]:
-    text = (ROOT / "README.md").read_text()
+    text = (ROOT / "docs/data.md").read_text()
     (body,) = re.findall(rf"^## {section}\n(.*?)(?=^## )", text, re.MULTILINE | re.DOTALL)
     return re.findall(r"^```\n(.*?)^```$", body, re.MULTILINE | re.DOTALL)
 
@@ -52,7 +52,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory, migrated_mlflow_database: Pa
 
 
 def test_the_first_try_leads_from_frames_to_an_evaluated_model(clone):
-    said = clone.succeed("bash", "-euo", "pipefail", "-c", code_blocks("Train on your own dance videos")[0])
+    said = clone.succeed("bash", "-euo", "pipefail", "-c", code_blocks("Your own dance videos")[0])
 
     raw = TikTokFolder(clone.folder / "data/raw/tiktok_data")
     assert {name: len(frames) for name, frames in raw.sequences().items()} == {"tango": FRAMES, "waltz": FRAMES}
@@ -69,7 +69,7 @@ def test_the_first_try_leads_from_frames_to_an_evaluated_model(clone):
 
 
 def test_the_real_run_keeps_the_dances_and_trains_for_longer(clone):
-    block = code_blocks("Train on your own dance videos")[1].replace("dvc repro", "dvc repro --dry")
+    block = code_blocks("Your own dance videos")[1].replace("dvc repro", "dvc repro --dry")
     done = clone.run("bash", "-euo", "pipefail", "-c", block)
     assert done.returncode == 0, done.stderr
     assert "train_hdnet" in clone.ran(done)

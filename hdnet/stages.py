@@ -16,7 +16,7 @@ from hdnet.data.layout.folders import TikTokFolder
 from hdnet.data.parallel import using_backend
 from hdnet.data.store.packed import PackedFrames, PackedLabelled, pack_together
 from hdnet.data.store.records import FrameRecords, LabelledRecords, Source
-from hdnet.evaluation.reporting import report_evaluation
+from hdnet.evaluation.run import report_evaluation
 from hdnet.evaluation.sequences import evaluate_sequence_folders
 from hdnet.evaluation.sources import open_labelled
 from hdnet.files import read_json_object, sha256_of, write_json

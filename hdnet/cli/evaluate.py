@@ -46,7 +46,7 @@ def _stage(arguments: Arguments) -> str:
 
 
 def _anything(arguments: Arguments) -> str:
-    from hdnet.evaluation.reporting import evaluate_to_folder
+    from hdnet.evaluation.run import evaluate_to_folder
 
     if arguments.out is None:
         raise InputError(f"{_OPTIONS} need --out, a folder for the results: reports/evaluate is the stage's own")

@@ -1,12 +1,15 @@
-"""How good depth and normals are on people that the model has not seen, against baselines that never saw the picture.
+"""Evaluation of depth and normals on held-out people and on sequences, beside baselines that ignore the picture.
 
 A sample's metrics are taken over its mask's pixels in float64; a summary is the mean of the samples' values, so that
 a person far away counts as much as one close by. Formulas: ``docs/evaluation.md``.
 """
 
-from hdnet.evaluation.depth import depth_metrics
-from hdnet.evaluation.detail import detail_metrics
-from hdnet.evaluation.metrics import (
+from hdnet.evaluation.result import EvaluationResult
+from hdnet.evaluation.run import evaluate, evaluate_source
+from hdnet.metrics.depth import depth_metrics
+from hdnet.metrics.normals import detail_metrics, normal_metrics
+from hdnet.metrics.samples import Samples, into_camera, predict_sample, truth_of
+from hdnet.metrics.table import (
     ALL_METRICS,
     DEPTH_METRICS,
     DETAIL_METRICS,
@@ -15,10 +18,6 @@ from hdnet.evaluation.metrics import (
     METRICS,
     NORMAL_METRICS,
 )
-from hdnet.evaluation.normals import normal_metrics
-from hdnet.evaluation.prediction import Samples, into_camera, predict_sample, truth_of
-from hdnet.evaluation.result import EvaluationResult
-from hdnet.evaluation.run import evaluate, evaluate_source
 
 __all__ = [
     "ALL_METRICS",

@@ -1,16 +1,26 @@
-"""What anybody could say without looking into the picture: a plane, a blown-up silhouette, normals to the camera."""
+"""Baselines that ignore the picture: a flat plane, an inflated silhouette, camera-facing normals."""
 
 from __future__ import annotations
 
 import numpy as np
-import torch
 from scipy.sparse import coo_array
 from scipy.sparse.linalg import spsolve
 
-from hdnet.geometry import Camera, depth_to_normals
+from hdnet.geometry import Camera
+from hdnet.metrics.normals import normals_of_depth
 
-# Data is scaled so that a person's median depth is this.
+# Median depth of a person in the data.
 DISTANCE_M = 4.0
+
+MODEL = "model"
+FLAT_PLANE, INFLATED_SILHOUETTE, CAMERA_FACING = "flat_plane", "inflated_silhouette", "camera_facing"
+TITLES = {
+    MODEL: "HDNet",
+    FLAT_PLANE: "flat plane at the median",
+    INFLATED_SILHOUETTE: "inflated silhouette",
+    CAMERA_FACING: "camera-facing normal",
+}
+"""Methods of an evaluation, as tables call them."""
 
 
 def flat_plane_m(mask: np.ndarray, distance_m: float = DISTANCE_M) -> np.ndarray:
@@ -24,7 +34,7 @@ def camera_facing_normals(mask: np.ndarray) -> np.ndarray:
 
 
 def inflated_silhouette_m(mask: np.ndarray, camera: Camera, distance_m: float = DISTANCE_M) -> np.ndarray:
-    """(H, W) depth of the silhouette blown up like a balloon, without parameters.
+    """(H, W) depth of the silhouette inflated like a balloon, without parameters.
 
     With u the solution of Laplace u = -2 inside the mask and u = 0 around it, the surface stands sqrt(u) in front of
     the plane: a long limb of constant width becomes half a round cylinder, a disc an ellipsoid, 0.71 as deep as wide.
@@ -33,7 +43,7 @@ def inflated_silhouette_m(mask: np.ndarray, camera: Camera, distance_m: float = 
 
     Args:
         mask: (H, W) bool.
-        camera: Says how many metres a pixel is at that distance.
+        camera: Of the picture: metres a pixel at that distance.
         distance_m: Distance of the plane.
     """
     fx, fy, _, _ = camera.pixel_intrinsics()
@@ -47,9 +57,7 @@ def inflated_silhouette(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Depth (H, W) of :func:`inflated_silhouette_m` and that surface's normals (H, W, 3), 0 where there is none."""
     depth_m = inflated_silhouette_m(mask, camera, distance_m)
-    depth_11hw, mask_11hw = (torch.from_numpy(values)[None, None] for values in (depth_m, mask))
-    normals: np.ndarray = depth_to_normals(depth_11hw, mask_11hw, camera)[0].permute(1, 2, 0).numpy()
-    return depth_m, normals
+    return depth_m, normals_of_depth(depth_m, mask, camera)
 
 
 def _inflated(mask: np.ndarray, step_x_m: float, step_y_m: float) -> np.ndarray:
@@ -71,6 +79,6 @@ def _inflated(mask: np.ndarray, step_x_m: float, step_y_m: float) -> np.ndarray:
     joined = np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))
     matrix = coo_array(joined, shape=(len(here), len(here))).tocsc()
     u = np.zeros(mask.shape)
-    # Rounding may leave a hair below 0 where u is almost 0.
+    # Rounding can make u slightly negative where it is almost 0.
     u[mask] = np.maximum(spsolve(matrix, np.full(len(here), 2.0)), 0)
     return u

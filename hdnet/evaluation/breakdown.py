@@ -1,4 +1,4 @@
-"""Where on the body, and under which angle of view, the errors are."""
+"""Errors by body part and by angle of view."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from itertools import pairwise
 import numpy as np
 import torch
 
-from hdnet.evaluation.depth import shifted_to_median
-from hdnet.evaluation.normals import angles_deg, has_normal
 from hdnet.geometry import Camera, pixel_rays
+from hdnet.metrics.depth import shifted_map
+from hdnet.metrics.normals import angles_deg, has_normal
 
 # DensePose's 24 parts (Guler et al., CVPR 2018), left and right, front and back together; 0 is hair and loose cloth.
 PARTS_OF_GROUP: dict[str, tuple[int, ...]] = {
@@ -39,10 +39,10 @@ def part_groups(part: np.ndarray, mask: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def view_groups(true_normals: np.ndarray, mask: np.ndarray, camera: Camera) -> dict[str, np.ndarray]:
-    """(H, W) bool of every bin of the angle between the true normal and the way to the camera.
+    """(H, W) bool of every bin of the angle between the true normal and the direction to the camera.
 
-    0 degrees is a surface that looks into the camera, 90 one that is seen edgewise; what lies beyond, which only
-    rounding makes visible, belongs to the last bin. Pixels without a true normal belong to none.
+    0 degrees is a surface that faces the camera, 90 one seen edgewise; larger angles, visible by rounding alone, count
+    in the last bin, pixels without a true normal in none.
 
     Args:
         true_normals: (H, W, 3).
@@ -73,14 +73,13 @@ def group_metrics(
         true_m: (H, W).
         mask: (H, W) bool of the whole person.
         normals: (H, W, 3) predicted normals.
-        true_normals: (H, W, 3), None if nobody knows them.
+        true_normals: (H, W, 3), None if unknown.
 
     Returns:
         By group ``depth_mae_mm``, after the *whole person* was shifted to the true median; ``normal_mean_deg``, if the
         group has a true normal; ``share_pct``, the group's share of the person's pixels.
     """
-    error_mm = np.zeros(mask.shape)
-    error_mm[mask] = np.abs(shifted_to_median(depth_m[mask], true_m[mask]) - true_m[mask]) * 1000
+    error_mm = np.abs(shifted_map(depth_m, true_m, mask) - true_m) * 1000
     found = {}
     for name, where in groups.items():
         values = {"depth_mae_mm": float(error_mm[where].mean()), "share_pct": float(100 * where.sum() / mask.sum())}

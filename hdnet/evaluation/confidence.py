@@ -1,10 +1,11 @@
-"""How far a mean over samples could be off, had other samples been drawn: percentile bootstrap.
+"""Confidence intervals of means over samples, by percentile bootstrap.
 
 Efron and Tibshirani, *An Introduction to the Bootstrap*, 1993, chapter 13.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -20,7 +21,7 @@ _DRAWN_AT_ONCE = 4_000_000
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean and where it may as well lie.
+    """A mean with its confidence interval.
 
     Attributes:
         value: The mean over the samples.
@@ -59,8 +60,7 @@ def bootstrap_mean(values: np.ndarray, level: float = 0.95, resamples: int = 200
         values[random.integers(0, len(values), (min(rounds, resamples - done), len(values)))].mean(axis=1)
         for done in range(0, resamples, rounds)
     ]
-    low, high = np.quantile(np.concatenate(means), [(1 - level) / 2, (1 + level) / 2])
-    return Interval(float(values.mean()), float(low), float(high), level)
+    return _interval(values, np.concatenate(means), level)
 
 
 def paired_difference(
@@ -84,8 +84,32 @@ def paired_difference(
     return bootstrap_mean(ours - theirs, level, resamples, seed)
 
 
+def mean_by_sequence(
+    values: np.ndarray, sequences: Sequence[str], level: float = 0.95, resamples: int = 2000, seed: int = 0
+) -> Interval:
+    """Mean of all values with a percentile bootstrap over whole sequences.
+
+    Pairs of one sequence show the same person and share frames: they are no independent draws. Of a single sequence,
+    values are drawn instead.
+
+    Args:
+        values: (N,).
+        sequences: The sequence of each.
+        level: See :func:`bootstrap_mean`, as for the others.
+        resamples: See there.
+        seed: See there.
+    """
+    values = np.asarray(values, dtype=np.float64)
+    _, group = np.unique(np.asarray(sequences), return_inverse=True)
+    if group.max() == 0:
+        group = np.arange(len(values))
+    totals, counts = np.bincount(group, values), np.bincount(group)
+    drawn = np.random.default_rng(seed).integers(0, len(totals), (resamples, len(totals)))
+    return _interval(values, totals[drawn].sum(1) / counts[drawn].sum(1), level)
+
+
 def verdict_of(difference: Interval, *, higher_is_better: bool) -> Verdict:
-    """What a difference to something else says: nothing, where its interval holds 0.
+    """Verdict on a difference; "not told apart" where its interval holds 0.
 
     Args:
         difference: Ours minus theirs.
@@ -94,3 +118,8 @@ def verdict_of(difference: Interval, *, higher_is_better: bool) -> Verdict:
     if difference.low <= 0 <= difference.high:
         return "not told apart"
     return "better" if (difference.low > 0) == higher_is_better else "worse"
+
+
+def _interval(values: np.ndarray, means: np.ndarray, level: float) -> Interval:
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(float(values.mean()), float(low), float(high), level)

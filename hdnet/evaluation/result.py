@@ -1,4 +1,4 @@
-"""What was measured: every sample, the means, and how sure they are."""
+"""Results of an evaluation: metrics of every sample, means, confidence intervals."""
 
 from __future__ import annotations
 
@@ -9,21 +9,11 @@ from typing import Any
 import numpy as np
 
 from hdnet.errors import DataError
+from hdnet.evaluation.baselines import CAMERA_FACING, FLAT_PLANE, MODEL, TITLES
 from hdnet.evaluation.confidence import Interval, bootstrap_mean
-from hdnet.evaluation.metrics import (
-    ALL_METRICS,
-    CAMERA_FACING,
-    ERRORS,
-    FLAT_PLANE,
-    HEADINGS,
-    MODEL,
-    TITLES,
-    metric_text,
-)
+from hdnet.metrics.table import ALL_METRICS, BY_NAME, ERRORS, HEADLINES, metric_text
 
 FORMAT = "hdnet-evaluation"
-# Those whose interval goes to the tracker, too.
-HEADLINES = ("depth_mae_mm", "normal_mean_deg")
 
 Row = dict[str, dict[str, float]]
 
@@ -36,10 +26,10 @@ class EvaluationResult:
         names: Sample names.
         rows: For every sample ``{"model": {...}, "flat_plane": {...}, ...}``: metrics by method. A method has the
             metrics that make sense for it and that the data has a truth for.
-        data_sha256: Digest of all that was measured on, empty if unknown: names, pictures, IUV, masks, cameras, truth.
+        data_sha256: Digest of the data, empty if unknown: names, pictures, IUV, masks, cameras, truth.
         groups: For every sample the model's errors by body part and angle of view, see
             :mod:`hdnet.evaluation.breakdown`; a sample has the groups that are seen in it.
-        notes: What a reader of the tables has to know about the data.
+        notes: Remarks on the data for readers of the tables.
     """
 
     names: tuple[str, ...]
@@ -113,7 +103,7 @@ class EvaluationResult:
         return self.worst[::-1]
 
     def metrics(self) -> dict[str, float]:
-        """All flat, for a tracker.
+        """Flat values for a tracker.
 
         Returns:
             ``model/depth_mae_mm``, ``flat_plane/depth_mae_mm``, ..., ``improvement/normal_mean_deg``;
@@ -175,7 +165,10 @@ class EvaluationResult:
     def to_markdown(self) -> str:
         """A table: one line for the model and each baseline, one for the relative improvement."""
         shown = [metric for metric in ALL_METRICS if any(metric in row for row in self.rows[0].values())]
-        lines = ["| | " + " | ".join(HEADINGS[metric] for metric in shown) + " |", "|---|" + "---:|" * len(shown)]
+        lines = [
+            "| | " + " | ".join(BY_NAME[metric].heading for metric in shown) + " |",
+            "|---|" + "---:|" * len(shown),
+        ]
         for method, row in self.summary.items():
             cells = [metric_text(m, row[m]) if m in row else "" for m in shown]
             lines.append(f"| {TITLES[method]} | " + " | ".join(cells) + " |")

@@ -1,4 +1,4 @@
-"""Measures a model and the baselines on labelled samples."""
+"""Evaluations from start to end: measured, written into a folder, logged."""
 
 from __future__ import annotations
 
@@ -12,21 +12,130 @@ import numpy as np
 from tqdm import tqdm
 
 from hdnet.errors import DataError, ModelError
-from hdnet.evaluation.baselines import camera_facing_normals, flat_plane_m, inflated_silhouette
+from hdnet.evaluation.baselines import (
+    CAMERA_FACING,
+    FLAT_PLANE,
+    INFLATED_SILHOUETTE,
+    MODEL,
+    camera_facing_normals,
+    flat_plane_m,
+    inflated_silhouette,
+)
 from hdnet.evaluation.breakdown import group_metrics, part_groups, view_groups
-from hdnet.evaluation.depth import depth_metrics
-from hdnet.evaluation.detail import detail_metrics
-from hdnet.evaluation.metrics import CAMERA_FACING, FLAT_PLANE, INFLATED_SILHOUETTE, MODEL
-from hdnet.evaluation.normals import normal_metrics
-from hdnet.evaluation.pixels import picture_of
-from hdnet.evaluation.prediction import Samples, camera_of, predict_sample
 from hdnet.evaluation.result import EvaluationResult, Row
-from hdnet.evaluation.sources import open_labelled, open_model
+from hdnet.evaluation.sequences import evaluate_sequence_folders
+from hdnet.evaluation.sequences_result import SequenceResult
+from hdnet.evaluation.sheets import evaluation_sheet
+from hdnet.evaluation.sources import LabelledPeople, open_labelled, open_model
+from hdnet.evaluation.writing import write_evaluation, write_sequences
+from hdnet.files import sha256_of, write_json
 from hdnet.geometry import Camera
+from hdnet.metrics.depth import depth_metrics
+from hdnet.metrics.normals import detail_metrics, normal_metrics
+from hdnet.metrics.samples import Samples, camera_of, predict_sample, truth_of
 from hdnet.models import HDNet
+from hdnet.tracking.tracker import METRICS_FILE, OpenRun, Tracker, opened
 
-# What a digest is taken of, in this order.
+# Content of the digest, in this order.
 _MEASURED_ON = ("image", "vui", "mask", "depth", "normals", "camera")
+
+
+def evaluate_to_folder(
+    source: str,
+    data: Path,
+    out: Path,
+    open_run: OpenRun | None = None,
+    device: str = "cpu",
+    progress: bool = False,
+    sequences: Path | None = None,
+    pairs: Path | None = None,
+) -> EvaluationResult:
+    """Evaluates any model on any labelled people, in a tracker's run "evaluate" of its own.
+
+    Args:
+        source: See :func:`hdnet.evaluation.sources.open_model`.
+        data: See :func:`hdnet.evaluation.sources.open_labelled`.
+        out: Folder for the files, see :func:`report_evaluation`.
+        open_run: Opens the run in MLflow; None for files only.
+        device: PyTorch device.
+        progress: Show a progress bar on stderr.
+        sequences: Frames of sequences to measure on as well; None for none.
+        pairs: See :func:`hdnet.evaluation.sequences.evaluate_sequence_folders`.
+
+    Raises:
+        HDNetError: Model or data cannot be read or used, or the folder cannot be written.
+    """
+    people = open_labelled(data)
+    model, identity = open_model(source)
+    tags = {"evaluate.source": source, "evaluate.data": str(data)}
+    if identity is not None:
+        tags |= {"model_name": identity.name, "model_version": identity.version}
+    elif Path(source).is_file():
+        tags["model_sha256"] = sha256_of(Path(source))
+    if sequences is not None:
+        tags["evaluate.sequences"] = str(sequences)
+    with opened(open_run, "evaluate", tags=tags) as tracker:
+        model = model.to(device)
+        on_sequences = None
+        if sequences is not None:
+            on_sequences = evaluate_sequence_folders(model, sequences, pairs, note=str(sequences), progress=progress)
+        return report_evaluation(model, people, out, tracker, on_sequences, progress)
+
+
+def report_evaluation(
+    model: HDNet,
+    people: LabelledPeople,
+    out: Path,
+    tracker: Tracker,
+    sequences: SequenceResult | None = None,
+    progress: bool = False,
+) -> EvaluationResult:
+    """Evaluates, writes the files of :func:`hdnet.evaluation.writing.write_evaluation` and ``metrics.json``, logs both.
+
+    Args:
+        model: On any device.
+        people: To measure on.
+        out: Folder for the files.
+        tracker: Gets numbers and files.
+        sequences: Result on sequences, written and logged as well.
+        progress: Show a progress bar on stderr.
+    """
+    result = evaluate(model, people.samples, people.names, people.notes, progress)
+    files = write_evaluation(out, result, evaluation_sheet(model, people.samples, result))
+    metrics = result.metrics()
+    if sequences is not None:
+        files += write_sequences(out, sequences)
+        metrics |= sequences.metrics()
+    # One dictionary for the file and for the tracker, so that the two cannot disagree.
+    write_json(out / METRICS_FILE, metrics)
+    tracker.log_dataset("heldout", result.data_sha256, len(result.names), None, "evaluation")
+    if sequences is not None:
+        tracker.log_dataset("dances", sequences.data_sha256, len(sequences.pairs), None, "evaluation")
+    tracker.log_metrics(metrics, 0)
+    for file in (*files, out / METRICS_FILE):
+        tracker.log_file(file)
+    return result
+
+
+def evaluate_source(
+    source: str | Path, folder: Path, *, device: str = "cpu", progress: bool = False
+) -> EvaluationResult:
+    """Evaluates any model on any folder of labelled people.
+
+    Args:
+        source: See :func:`hdnet.evaluation.sources.open_model`.
+        folder: See :func:`hdnet.evaluation.sources.open_labelled`. Without DensePose the model gets zeros, without
+            normals their metrics are absent; the result's notes say so.
+        device: PyTorch device.
+        progress: Show a progress bar on stderr.
+
+    Raises:
+        DataError: The folder holds no labelled people, or one of them is damaged.
+        ModelError: There is no such model, it cannot be read, or its prediction is not finite.
+    """
+    people = open_labelled(folder)
+    model, _ = open_model(source)
+    return evaluate(model.to(device), people.samples, people.names, people.notes, progress)
 
 
 def evaluate(
@@ -36,17 +145,14 @@ def evaluate(
     notes: Sequence[str] = (),
     progress: bool = False,
 ) -> EvaluationResult:
-    """Runs a model on labelled samples and measures it and the baselines.
-
-    The baselines are a flat plane at the median depth, the silhouette blown up
-    (:func:`hdnet.evaluation.baselines.inflated_silhouette`), and normals that all face the camera (0, 0, -1).
+    """Measures a model and the baselines of :mod:`hdnet.evaluation.baselines` on labelled samples.
 
     Args:
         model: On any device; used in evaluation mode, one sample at a time.
         samples: Items with ``image`` (3, H, W) 0..255, ``vui`` (3, H, W), ``mask`` (1, H, W) bool, ``depth``
             (1, H, W) metres, ``normals`` (3, H, W), if they are known, and ``camera`` (7,).
         sample_names: For error lines and rows; numbered if not given.
-        notes: What a reader of the tables has to know about the data.
+        notes: Remarks on the data for readers of the tables.
         progress: Show a progress bar on stderr.
 
     Raises:
@@ -74,36 +180,13 @@ def evaluate(
     return EvaluationResult(tuple(names), tuple(rows), digest.hexdigest(), tuple(groups), tuple(notes))
 
 
-def evaluate_source(
-    source: str | Path, folder: Path, *, device: str = "cpu", progress: bool = False
-) -> EvaluationResult:
-    """Measures any model on any folder of labelled people.
-
-    Args:
-        source: See :func:`hdnet.evaluation.sources.open_model`.
-        folder: See :func:`hdnet.evaluation.sources.open_labelled`. Without DensePose the model gets zeros, without
-            normals their metrics are absent; the result's notes say so.
-        device: PyTorch device.
-        progress: Show a progress bar on stderr.
-
-    Raises:
-        DataError: The folder holds no labelled people, or one of them is damaged.
-        ModelError: There is no such model, it cannot be read, or its prediction is not finite.
-    """
-    people = open_labelled(folder)
-    model, _ = open_model(source)
-    return evaluate(model.to(device), people.samples, people.names, people.notes, progress)
-
-
 def _measure(model: HDNet, sample: Mapping[str, Any]) -> tuple[Row, Row]:
     """A sample's metrics by method, and the model's by group of pixels."""
-    mask: np.ndarray = sample["mask"][0].bool().cpu().numpy()
-    true_m = picture_of(sample["depth"])[..., 0]
-    true_normals = picture_of(sample["normals"]) if "normals" in sample else None
+    mask, true_m, true_normals = truth_of(sample)
     camera = camera_of(sample["camera"])
     depth_m, normals = predict_sample(model, sample)
     row = {MODEL: _metrics(depth_m, normals, true_m, true_normals, mask, camera)}
-    # The prediction's groups need a truth that the metrics above have found to be usable.
+    # After the metrics, which check the truth.
     groups = part_groups(sample["vui"][2].cpu().numpy(), mask) if sample["vui"][:, sample["mask"][0]].any() else {}
     if true_normals is not None:
         groups |= view_groups(true_normals, mask, camera)

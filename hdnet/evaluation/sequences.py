@@ -1,4 +1,4 @@
-"""A model on dances, whose depth nobody knows: does it see one body in all frames, and does its depth hold still?"""
+"""Evaluation on sequences without true depth: consistency of the body between frames, stability of the depth."""
 
 from __future__ import annotations
 
@@ -13,12 +13,11 @@ from tqdm import tqdm
 
 from hdnet.data.correspondence.body_turn import TorsoView, torso_turn_deg
 from hdnet.errors import DataError, ModelError
-from hdnet.evaluation.baselines import flat_plane_m, inflated_silhouette_m
-from hdnet.evaluation.metrics import FLAT_PLANE, INFLATED_SILHOUETTE, MODEL
-from hdnet.evaluation.prediction import camera_of, predict_sample
+from hdnet.evaluation.baselines import FLAT_PLANE, INFLATED_SILHOUETTE, MODEL, flat_plane_m, inflated_silhouette_m
 from hdnet.evaluation.sequences_metrics import WARP_RESIDUAL, DepthView, inside_both, pair_metrics
 from hdnet.evaluation.sequences_result import PairResult, SequenceResult
 from hdnet.evaluation.sequences_sources import Frames, Pairs, Sample, iuv_of, open_frames, open_pairs, pairs_of
+from hdnet.metrics.samples import camera_of, predict_sample
 from hdnet.models import HDNet
 
 # A method's depth (H, W) of a frame in metres, in the frame's camera.
@@ -33,34 +32,18 @@ def evaluate_sequence_folders(
     note: str = "",
     progress: bool = False,
 ) -> SequenceResult:
-    """:func:`evaluate_sequences` of what lies in folders.
+    """Measures a model and two baselines, a plane and the inflated silhouette, both at 4 m, on folders.
 
     Args:
-        model: See there, as for the others.
+        model: On any device; used in evaluation mode, one frame at a time.
         frames: See :func:`hdnet.evaluation.sequences_sources.open_frames`.
-        pairs: Matches between them, packed or as text; None takes those that lie with the frames, or matches them anew.
-        max_pairs: See there.
+        pairs: Matches between them, packed or as text; None takes those beside the frames, or matches them anew.
+        max_pairs: See :func:`measure_sequences`, as for the others and the errors.
         note: See there.
         progress: See there.
     """
     opened = open_frames(frames)
     matched = pairs_of(frames, opened) if pairs is None else open_pairs(pairs, opened)
-    return evaluate_sequences(model, opened, matched, max_pairs, note, progress)
-
-
-def evaluate_sequences(
-    model: HDNet, frames: Frames, pairs: Pairs, max_pairs: int | None = None, note: str = "", progress: bool = False
-) -> SequenceResult:
-    """Measures a model and two baselines, a plane and the inflated silhouette, both at 4 m.
-
-    Args:
-        model: On any device; used in evaluation mode, one frame at a time.
-        frames: See :func:`measure_sequences`, as for the others and the errors.
-        pairs: See there.
-        max_pairs: See there.
-        note: See there.
-        progress: See there.
-    """
     methods: dict[str, DepthOf] = {
         MODEL: lambda sample: predict_sample(model, sample)[0],
         FLAT_PLANE: lambda sample: flat_plane_m(sample["mask"][0].numpy()),
@@ -68,7 +51,7 @@ def evaluate_sequences(
             sample["mask"][0].numpy(), camera_of(sample["camera"])
         ),
     }
-    return measure_sequences(methods, frames, pairs, max_pairs, note, progress)
+    return measure_sequences(methods, opened, matched, max_pairs, note, progress)
 
 
 def measure_sequences(
@@ -79,16 +62,16 @@ def measure_sequences(
     note: str = "",
     progress: bool = False,
 ) -> SequenceResult:
-    """Measures how well the depth maps of pairs of frames agree; see :func:`sequences_metrics.pair_metrics`.
+    """Measures the disagreement of depth maps of pairs of frames; see :func:`sequences_metrics.pair_metrics`.
 
-    Every frame is estimated once by every method.
+    Every method estimates every frame once.
 
     Args:
-        methods: What gives depth, by name; "model" first.
+        methods: Functions from a frame to its depth, by name; "model" first.
         frames: The frames.
         pairs: Pairs of them.
-        max_pairs: About so many pairs at most: those of first frames that are spread evenly.
-        note: What the frames are, for the table.
+        max_pairs: About so many pairs at most: those of evenly spread first frames.
+        note: Description of the frames, for the table.
         progress: Show a progress bar on stderr.
 
     Raises:
@@ -119,7 +102,7 @@ def measure_sequences(
 
 @dataclass(frozen=True, eq=False)
 class _Frame:
-    """What is needed of a frame while pairs with it are measured."""
+    """State of a frame while its pairs are measured."""
 
     mask: np.ndarray
     torso: TorsoView
@@ -128,7 +111,7 @@ class _Frame:
 
 
 class _Views:
-    """Frames with the depth that every method gives them, estimated once."""
+    """Cache of frames with their depth by every method."""
 
     def __init__(self, methods: Mapping[str, DepthOf], frames: Frames) -> None:
         self._methods, self._frames = methods, frames

@@ -1,8 +1,8 @@
-"""How well two depth maps of one moving person agree, from the points of the body that both show.
+"""Disagreement of two depth maps of one moving person, over matched points of the body.
 
-Nobody knows the true depth of a dance, but parts of the body are nearly rigid: whatever the person does between two
-frames, the points of a part keep their distances. These numbers say how much of that a model breaks. They do not say
-that the depth is right: a flat plane is rigid, too, so that they are read beside those of the baselines.
+Video has no true depth, but body parts are nearly rigid: the points of a part keep their distances from frame to frame.
+These metrics measure how far a model violates that. They do not show that the depth is right, since a flat plane is
+rigid, too: read them beside those of the baselines.
 """
 
 from __future__ import annotations
@@ -18,13 +18,18 @@ from hdnet.geometry import Camera, fit_rigid
 
 WARP_RESIDUAL = "warp_residual_mm"
 # Of neighbouring frames only.
-STABILITY_METRICS = ("depth_change_mm", "depth_change_shift_mm", "median_change_mm")
+STABILITY_TITLES = {
+    "depth_change_mm": "depth change, parts moved (mm)",
+    "depth_change_shift_mm": "depth change, picture shifted (mm)",
+    "median_change_mm": "change of the median (mm)",
+}
+STABILITY_METRICS = tuple(STABILITY_TITLES)
 SEQUENCE_METRICS = (WARP_RESIDUAL, *STABILITY_METRICS)
 
 
 @dataclass(frozen=True, eq=False)
 class DepthView:
-    """One frame's depth as a model or baseline gives it.
+    """Depth of one frame by a model or baseline.
 
     Attributes:
         depth_m: (H, W) z in metres.
@@ -38,7 +43,7 @@ class DepthView:
 
 
 def inside_both(rows: np.ndarray, mask_i: np.ndarray, mask_j: np.ndarray) -> np.ndarray:
-    """The matches (N, 5) of which both ends lie on the person: nothing supervises a depth beside it (quirk 32)."""
+    """The matches (N, 5) with both ends on the person; depth elsewhere is unsupervised (docs/parity.md, 32)."""
     r1, c1, r2, c2 = (rows[:, 1:].astype(np.int64) - 1).T
     kept: np.ndarray = rows[mask_i[r1, c1] & mask_j[r2, c2]]
     return kept
@@ -47,8 +52,8 @@ def inside_both(rows: np.ndarray, mask_i: np.ndarray, mask_j: np.ndarray) -> np.
 def pair_metrics(view_i: DepthView, view_j: DepthView, rows: np.ndarray) -> dict[str, float]:
     """Disagreement of two frames, in millimetres at a distance of 4 m, means over the matches in float64.
 
-    Depth from one picture has no scale, and a map near 0 m would agree with anything. So both maps are scaled first,
-    by one factor, to the mean of their two medians over the masks = 4 m. A rigid body stays rigid under it.
+    Depth from one picture has no scale, and a map near 0 m would agree with anything: both maps are first scaled by one
+    factor, to a mean of their two medians over the masks of 4 m. A rigid body stays rigid.
 
     Args:
         view_i: Frame i.
@@ -56,12 +61,12 @@ def pair_metrics(view_i: DepthView, view_j: DepthView, rows: np.ndarray) -> dict
         rows: (N, 5) matches with both ends inside the masks: part, row and column in i, row and column in j, 1-based.
 
     Returns:
-        ``warp_residual_mm``: distance between a point of j and its match of i after the rigid motion (rotation and
-        translation by least squares, one for each body part) that carries i onto j best; what the warp loss measures.
-        ``depth_change_mm``: the part of that residual along z. 0 for a perfect estimate of rigid parts.
+        ``warp_residual_mm``: distance between a point of j and its match of i after the best rigid motion (rotation and
+        translation by least squares, one for each body part) of i onto j, as in the warp loss.
+        ``depth_change_mm``: the component of that residual along z. 0 for a perfect estimate of rigid parts.
         ``depth_change_shift_mm``: |z_j - z_i| after the whole of i was shifted to the median over the mask of j. It
         contains the true motion of the limbs, so that no estimate reaches 0; it needs no rigid parts.
-        ``median_change_mm``: that shift: by how much the picture as a whole jumps.
+        ``median_change_mm``: that shift, the change of the picture as a whole.
 
     Raises:
         DataError: There is no match, or a mask is empty.
@@ -86,7 +91,7 @@ def pair_metrics(view_i: DepthView, view_j: DepthView, rows: np.ndarray) -> dict
 
 
 def part_residuals(points_i: np.ndarray, points_j: np.ndarray, part: np.ndarray) -> np.ndarray:
-    """(N, 3) what is left between points i, moved by the best rigid motion of their part, and points j.
+    """(N, 3) residual between points i, moved by the best rigid motion of their part, and points j.
 
     Args:
         points_i: (N, 3) in metres.

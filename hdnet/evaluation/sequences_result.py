@@ -1,4 +1,4 @@
-"""What was measured on sequences: every pair, means with their confidence, tables."""
+"""Results on sequences: metrics of every pair, means with confidence intervals, tables."""
 
 from __future__ import annotations
 
@@ -11,19 +11,14 @@ from typing import Any
 import numpy as np
 
 from hdnet.errors import DataError
-from hdnet.evaluation.confidence import Interval
-from hdnet.evaluation.metrics import FLAT_PLANE, MODEL, TITLES
-from hdnet.evaluation.sequences_metrics import SEQUENCE_METRICS, STABILITY_METRICS, WARP_RESIDUAL
+from hdnet.evaluation.baselines import FLAT_PLANE, MODEL, TITLES
+from hdnet.evaluation.confidence import Interval, mean_by_sequence
+from hdnet.evaluation.sequences_metrics import SEQUENCE_METRICS, STABILITY_METRICS, STABILITY_TITLES, WARP_RESIDUAL
 
 YAW_EDGES_DEG = (0, 10, 20, 30, 45, 60, 90, 180)
 YAW_BINS = tuple(f"yaw_{low:02d}_{high:02d}" for low, high in pairwise(YAW_EDGES_DEG))
 FORMAT = "hdnet-sequences"
 _TITLES = {**TITLES, FLAT_PLANE: "flat plane at 4 m"}
-_STABILITY_TITLES = {
-    "depth_change_mm": "depth change, parts moved (mm)",
-    "depth_change_shift_mm": "depth change, picture shifted (mm)",
-    "median_change_mm": "change of the median (mm)",
-}
 
 
 @dataclass(frozen=True)
@@ -34,7 +29,7 @@ class PairResult:
         name_i: Frame i.
         name_j: Frame j.
         sequence: Their sequence.
-        turn_deg: Turn of the body from i to j, None where it cannot be told.
+        turn_deg: Turn of the body from i to j, None where it cannot be estimated.
         values: ``{"model": {metric: value}, ...}``; stability only of neighbouring frames.
     """
 
@@ -46,7 +41,7 @@ class PairResult:
 
     @property
     def yaw_bin(self) -> str | None:
-        """Which of :data:`YAW_BINS` the turn falls into, whatever its sign."""
+        """The one of :data:`YAW_BINS` that holds the absolute turn."""
         if self.turn_deg is None:
             return None
         place = int(np.searchsorted(YAW_EDGES_DEG, abs(self.turn_deg), side="right")) - 1
@@ -59,9 +54,9 @@ class SequenceResult:
 
     Attributes:
         pairs: The pairs.
-        data_sha256: Of the pictures and matches that were measured on.
-        left_out: Pairs without matches inside both masks.
-        note: What the frames are, for the table.
+        data_sha256: Of the pictures and matches.
+        left_out: Number of pairs without matches inside both masks.
+        note: Description of the frames, for the table.
     """
 
     pairs: tuple[PairResult, ...]
@@ -146,7 +141,7 @@ class SequenceResult:
         ]
         if self._neighbours:
             lines += ["", f"Change of the depth in {_pairs(self._neighbours)} of neighbouring frames.", ""]
-            lines += self._table([(metric, None, _STABILITY_TITLES[metric]) for metric in STABILITY_METRICS])
+            lines += self._table([(metric, None, title) for metric, title in STABILITY_TITLES.items()])
         lines += ["", *self._remarks()]
         return "\n".join(lines) + "\n"
 
@@ -180,32 +175,6 @@ class SequenceResult:
         if self.left_out:
             remarks.append(f"Left out: {_pairs(self.left_out)} with too few matches on the person.")
         return remarks
-
-
-def mean_by_sequence(
-    values: np.ndarray, sequences: Sequence[str], level: float = 0.95, resamples: int = 2000, seed: int = 0
-) -> Interval:
-    """Mean of all values with a percentile bootstrap that draws whole sequences.
-
-    Pairs of one sequence show the same person and share frames, so they are no independent draws. With one sequence
-    there is nothing else to draw, and single values are drawn.
-
-    Args:
-        values: (N,).
-        sequences: The sequence of each.
-        level: Share of the resamples inside the interval.
-        resamples: How many.
-        seed: Of the draws.
-    """
-    values = np.asarray(values, dtype=np.float64)
-    _, group = np.unique(np.asarray(sequences), return_inverse=True)
-    if group.max() == 0:
-        group = np.arange(len(values))
-    totals, counts = np.bincount(group, values), np.bincount(group)
-    drawn = np.random.default_rng(seed).integers(0, len(totals), (resamples, len(totals)))
-    means = totals[drawn].sum(1) / counts[drawn].sum(1)
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(float(values.mean()), float(low), float(high), level)
 
 
 def _pairs(count: int) -> str:

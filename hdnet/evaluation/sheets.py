@@ -1,4 +1,4 @@
-"""Pictures of an evaluation: the best, the middle and the worst people with what is wrong with them."""
+"""Contact sheet of an evaluation: the best, the middle and the worst people with their errors."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from hdnet.evaluation.depth import shifted_to_median
-from hdnet.evaluation.normals import angles_deg, has_normal
-from hdnet.evaluation.pixels import picture_of
-from hdnet.evaluation.prediction import Samples, predict_sample
+from hdnet.evaluation.baselines import MODEL
 from hdnet.evaluation.result import EvaluationResult
+from hdnet.metrics.depth import shifted_map
+from hdnet.metrics.normals import angles_deg, has_normal
+from hdnet.metrics.samples import Samples, picture_of, predict_sample, truth_of
 from hdnet.models import HDNet
 from hdnet.visualize import WHITE, contact_sheet, depth_picture, hot_table, normal_picture
 
-# Errors from here on are white; fixed, so that sheets of two models can be compared.
+# Errors from here on are white: fixed, so that the sheets of two models can be compared.
 DEPTH_ERROR_WHITE_MM, ANGLE_WHITE_DEG = 300.0, 60.0
 PEOPLE_A_BAND = 3
 _UNKNOWN = np.array([214, 226, 240], dtype=np.uint8)
@@ -38,28 +38,24 @@ def error_picture(error: np.ndarray, known: np.ndarray, white_at: float) -> np.n
 def sample_row(model: HDNet, sample: Mapping[str, Any]) -> list[np.ndarray]:
     """One person as pictures (H, W, 3) uint8; see :func:`column_titles`."""
     image = picture_of(sample["image"]).astype(np.uint8)
-    mask: np.ndarray = sample["mask"][0].bool().cpu().numpy()
-    true_m = picture_of(sample["depth"])[..., 0]
+    mask, true_m, true_normals = truth_of(sample)
     depth_m, normals = predict_sample(model, sample)
-    shifted, error_mm = np.zeros(mask.shape), np.zeros(mask.shape)
-    shifted[mask] = shifted_to_median(depth_m[mask], true_m[mask])
-    error_mm[mask] = np.abs(shifted - true_m)[mask] * 1000
+    shifted = shifted_map(depth_m, true_m, mask)
     row = [
         image,
         depth_picture(true_m, mask),
         _in_colours_of(true_m, shifted, mask),
-        error_picture(error_mm, mask, DEPTH_ERROR_WHITE_MM),
+        error_picture(np.abs(shifted - true_m) * 1000, mask, DEPTH_ERROR_WHITE_MM),
     ]
-    if "normals" not in sample:
+    if true_normals is None:
         return [*row, normal_picture(normals, mask)]
-    true_normals = picture_of(sample["normals"])
     angle_deg, known = angles_deg(normals, true_normals), mask & has_normal(true_normals)
     pictures = [normal_picture(directions, mask) for directions in (true_normals, normals)]
     return [*row, *pictures, error_picture(angle_deg, known, ANGLE_WHITE_DEG)]
 
 
 def _in_colours_of(true_m: np.ndarray, depth_m: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """A depth map in the colours that the true one has for the same depth, so that a flat one looks flat."""
+    """A depth map in the true one's colours for the same depth, so that a flat one looks flat."""
     nearest, farthest = float(true_m[mask].min()), float(true_m[mask].max())
     share = (depth_m - nearest) / max(farthest - nearest, 1e-12)
     index = np.where(mask, (share * 256).clip(0, 255), 0).astype(np.int64)
@@ -67,7 +63,7 @@ def _in_colours_of(true_m: np.ndarray, depth_m: np.ndarray, mask: np.ndarray) ->
 
 
 def column_titles(with_normals: bool) -> list[str]:
-    """What stands in the columns of :func:`sample_row`."""
+    """Titles of the columns of :func:`sample_row`."""
     depth = ["picture", "true depth", "depth", f"depth error, white = {DEPTH_ERROR_WHITE_MM / 10:.0f} cm"]
     if not with_normals:
         return [*depth, "normals"]
@@ -75,7 +71,7 @@ def column_titles(with_normals: bool) -> list[str]:
 
 
 def chosen_people(result: EvaluationResult, a_band: int = PEOPLE_A_BAND) -> dict[str, list[int]]:
-    """Indices of the best, middle and worst samples by depth MAE; nobody stands in two bands."""
+    """Indices of the best, middle and worst samples by depth MAE; no sample is in two bands."""
     order, count = list(result.best), len(result.names)
     a_band = min(a_band, max(1, count // 3))
     middle = min(max(a_band, (count - a_band) // 2), max(count - 2 * a_band, 0))
@@ -101,7 +97,7 @@ def evaluation_sheet(model: HDNet, samples: Samples, result: EvaluationResult) -
 
 
 def _caption(result: EvaluationResult, band: str, k: int) -> str:
-    values = result.rows[k]["model"]
+    values = result.rows[k][MODEL]
     text = f"{band}: {result.names[k]}   depth MAE {values['depth_mae_mm']:.0f} mm"
     if "normal_mean_deg" in values:
         text += f"   normals {values['normal_mean_deg']:.1f} deg"

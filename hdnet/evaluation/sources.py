@@ -1,4 +1,4 @@
-"""Labelled people from whatever folder holds them, packed or in the Tang layout as it is; models by any name."""
+"""Labelled people of a packed folder or one in the Tang layout; models by any name."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from hdnet.data.store.packed import PackedLabelled
 from hdnet.data.store.records import LabelledRecords
 from hdnet.data.store.shards import INDEX_FILE, Shard
 from hdnet.errors import ModelError
-from hdnet.evaluation.prediction import Samples
+from hdnet.metrics.samples import Samples
 from hdnet.models import HDNet, ModelIdentity
+from hdnet.predict.inference import load_source
 
 _NOTES = {
     "densepose": "The data has no DensePose: the model was given IUV of zeros, which it has not seen in training, and "
@@ -33,7 +34,7 @@ class LabelledPeople:
     Attributes:
         samples: Prepared items, see :func:`hdnet.evaluation.evaluate`.
         names: Their names.
-        notes: What the data lacks.
+        notes: Remarks on what the data lacks.
     """
 
     samples: Samples
@@ -47,7 +48,7 @@ def open_labelled(folder: Path) -> LabelledPeople:
     Of the Tang layout ``densepose/`` and ``normal/`` may be missing as a whole.
 
     Args:
-        folder: What ``hdnet data pack`` wrote, ``Tang_data``, or a folder that holds ``Tang_data``.
+        folder: Output of ``hdnet data pack``, ``Tang_data``, or a folder that holds ``Tang_data``.
 
     Raises:
         DataError: It is neither, or damaged.
@@ -66,20 +67,17 @@ def open_labelled(folder: Path) -> LabelledPeople:
 
 
 def open_model(source: str | Path) -> tuple[HDNet, ModelIdentity | None]:
-    """The model that a source names, and which registered version it is.
+    """The model of a source, and its registered version, if it is one.
 
     Args:
         source: As of :func:`hdnet.predict.inference.load_source`; or ``runs:/ID``, for the newest registered version
-        that comes
-            from that run of MLflow.
+            of that run of MLflow.
 
     Raises:
         ModelError: If there is no such model, or it cannot be read.
     """
-    from hdnet.predict.inference import load_source  # it needs the runtimes, training with validation does not
-
     if str(source).startswith("runs:/"):
-        try:
+        try:  # MLflow is optional
             from hdnet.tracking.versions import version_of_run
         except ImportError as error:
             raise ModelError(f"{source}: needs the model registry, `pip install hdnet[tracking]` ({error})") from error
@@ -88,7 +86,7 @@ def open_model(source: str | Path) -> tuple[HDNet, ModelIdentity | None]:
 
 
 class _RawPeople(PreparedItems):
-    """The same items that packing would give, without the packing."""
+    """The items of a packed folder, made from the raw one."""
 
     def __init__(self, records: LabelledRecords) -> None:
         self.names = records.names()

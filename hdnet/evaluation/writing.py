@@ -1,18 +1,20 @@
-"""An evaluation as files: JSON for programs, CSV for plots, Markdown for people, a sheet of pictures."""
+"""Files of an evaluation: JSON, CSV for plots, Markdown tables, a contact sheet."""
 
 from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from hdnet.errors import InputError
-from hdnet.evaluation.metrics import ALL_METRICS, HEADINGS, HIGHER_IS_BETTER, MODEL, metric_text
+from hdnet.evaluation.baselines import MODEL
 from hdnet.evaluation.result import EvaluationResult
 from hdnet.evaluation.sequences_result import SequenceResult
+from hdnet.metrics.table import ALL_METRICS, BY_NAME, metric_text
 
 TABLE_FILE, SAMPLES_FILE, ERRORS_FILE, SHEET_FILE = "table.md", "samples.json", "errors.csv", "contact_sheet.png"
 SEQUENCES_FILE, SEQUENCES_TABLE_FILE = "sequences.json", "sequences.md"
@@ -24,8 +26,8 @@ def write_evaluation(folder: Path, result: EvaluationResult, sheet: np.ndarray) 
     """Writes ``table.md``, ``samples.json``, ``errors.csv`` and ``contact_sheet.png``.
 
     Args:
-        folder: Is made if need be.
-        result: What was measured.
+        folder: Created if missing.
+        result: To be written.
         sheet: (H, W, 3) uint8 of :func:`hdnet.evaluation.sheets.evaluation_sheet`.
 
     Returns:
@@ -35,29 +37,37 @@ def write_evaluation(folder: Path, result: EvaluationResult, sheet: np.ndarray) 
         InputError: The folder cannot be written.
     """
     texts = {TABLE_FILE: report_markdown(result), SAMPLES_FILE: result.to_json(), ERRORS_FILE: errors_csv(result)}
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, text in texts.items():
-            (folder / name).write_text(text, encoding="utf-8")
-        Image.fromarray(sheet).save(folder / SHEET_FILE)
-    except OSError as error:
-        raise InputError(f"{folder}: cannot be written ({error.strerror or error})") from error
-    return [folder / name for name in (*texts, SHEET_FILE)]
+    return _write(folder, texts, sheet)
 
 
 def write_sequences(folder: Path, result: SequenceResult) -> list[Path]:
-    """Writes ``sequences.json`` and ``sequences.md`` beside an evaluation that is written already.
+    """Writes ``sequences.json`` and ``sequences.md``.
+
+    Args:
+        folder: Created if missing.
+        result: To be written.
+
+    Returns:
+        The files.
 
     Raises:
         InputError: The folder cannot be written.
     """
-    texts = {SEQUENCES_FILE: result.to_json(), SEQUENCES_TABLE_FILE: result.to_markdown()}
+    return _write(folder, {SEQUENCES_FILE: result.to_json(), SEQUENCES_TABLE_FILE: result.to_markdown()})
+
+
+def _write(folder: Path, texts: Mapping[str, str], sheet: np.ndarray | None = None) -> list[Path]:
+    files = [folder / name for name in texts]
     try:
-        for name, text in texts.items():
-            (folder / name).write_text(text, encoding="utf-8")
+        folder.mkdir(parents=True, exist_ok=True)
+        for file, text in zip(files, texts.values(), strict=True):
+            file.write_text(text, encoding="utf-8")
+        if sheet is not None:
+            files.append(folder / SHEET_FILE)
+            Image.fromarray(sheet).save(files[-1])
     except OSError as error:
         raise InputError(f"{folder}: cannot be written ({error.strerror or error})") from error
-    return [folder / name for name in texts]
+    return files
 
 
 def errors_csv(result: EvaluationResult) -> str:
@@ -72,7 +82,7 @@ def errors_csv(result: EvaluationResult) -> str:
 
 
 def report_markdown(result: EvaluationResult) -> str:
-    """The table of all methods, the model's intervals, where the errors are, and what one has to know."""
+    """The table of all methods, the model's intervals, the breakdown, and an explanation."""
     pieces = [result.to_markdown(), _confidence(result)]
     if result.breakdown:
         pieces.append(_breakdown(result))
@@ -88,12 +98,12 @@ def _confidence(result: EvaluationResult) -> str:
     for metric, interval in result.summary_with_confidence()[MODEL].items():
         values = result.values(metric)
         ends = [values.min(), values.max()]
-        best, worst = ends[::-1] if metric in HIGHER_IS_BETTER else ends
+        best, worst = ends[::-1] if BY_NAME[metric].higher_is_better else ends
         mean, low, high, median, best, worst = (
             metric_text(metric, value)
             for value in (interval.value, interval.low, interval.high, np.median(values), best, worst)
         )
-        lines.append(f"| {HEADINGS[metric]} | {mean} | {low} to {high} | {median} | {best} | {worst} |")
+        lines.append(f"| {BY_NAME[metric].heading} | {mean} | {low} to {high} | {median} | {best} | {worst} |")
     return "\n".join(lines) + "\n"
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from hdnet.errors import ModelError
-from hdnet.evaluation import METRICS
 from hdnet.files import read_json_object, sha256_of
+from hdnet.metrics.table import METRICS
 from hdnet.models.weights import read_header
 from hdnet.params import Params
 from hdnet.registry.card import BEST_TO_WORST, LEARNED_FROM, CardFacts, params_sha256

@@ -48,7 +48,7 @@ class Validator(Protocol):
     """Judges the model during a training, on people it does not learn from."""
 
     def __call__(self, model: nn.Module) -> dict[str, float]:
-        """Metrics by the names of :data:`hdnet.evaluation.METRICS`, as far as the model has them.
+        """Metrics by the names of :data:`hdnet.metrics.table.METRICS`, as far as the model has them.
 
         Args:
             model: The network itself (no wrapper), in evaluation mode, on its device, weights averaged if the run does

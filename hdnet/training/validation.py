@@ -1,4 +1,4 @@
-"""How good a network in training is on held-out people: the metrics of :mod:`hdnet.evaluation`, on a few of them."""
+"""Validation of a network in training: the metrics of :mod:`hdnet.metrics` on some held-out people."""
 
 from __future__ import annotations
 
@@ -13,17 +13,11 @@ from torch import Tensor, nn
 from hdnet.data.store.batches import prepare
 from hdnet.data.store.datasets import collate
 from hdnet.errors import DataError, ModelError
-from hdnet.evaluation import (
-    HIGHER_IS_BETTER,
-    METRICS,
-    NORMAL_METRICS,
-    Samples,
-    depth_metrics,
-    into_camera,
-    normal_metrics,
-    truth_of,
-)
 from hdnet.geometry import Camera, depth_to_normals
+from hdnet.metrics.depth import depth_metrics
+from hdnet.metrics.normals import normal_metrics
+from hdnet.metrics.samples import Samples, into_camera, truth_of
+from hdnet.metrics.table import HIGHER_IS_BETTER, METRICS, NORMAL_METRICS
 from hdnet.models import NormalEstimator
 from hdnet.models.hdnet import depth_inputs, unit_normals
 
@@ -49,7 +43,7 @@ def higher_is_better(metric: str) -> bool:
 
 
 class HeldOutValidator:
-    """Means over held-out people, by the names and in the units of :data:`hdnet.evaluation.METRICS`.
+    """Means over held-out people, by the names and in the units of :data:`hdnet.metrics.table.METRICS`.
 
     Of a normal estimator, its normals are measured. Of a depth estimator, its depth and the normals *of that depth*:
     there, ``normal_mean_deg`` and its like are not those that ``evaluate`` gives for the complete model, whose normals
@@ -150,6 +144,8 @@ class HeldOutValidator:
         mask, true_m, true_normals = truth_of(sample)
         if not mask.any():
             raise DataError("mask is empty, there is nothing to measure")
+        if true_normals is None:
+            raise DataError("true normals are missing")
         normals = normals_3hw.double().permute(1, 2, 0).cpu().numpy()
         depth_m = np.ones(mask.shape) if depth_hw is None else depth_hw.cpu().numpy()
         if self.camera is not None:

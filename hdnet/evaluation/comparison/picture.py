@@ -1,4 +1,4 @@
-"""A comparison as a picture: differences with whiskers, and the difference on every sample."""
+"""Plot of a comparison: differences with confidence intervals, and the difference on every sample."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from hdnet.evaluation import ERRORS, HIGHER_IS_BETTER
-from hdnet.evaluation.comparison.result import LETTERS, Comparison
+from hdnet.evaluation.comparison.result import LETTERS, Comparison, arrow
+from hdnet.metrics.table import ERRORS, HEADLINES
 
 _COLOURS = {"better": "#1a7f37", "worse": "#b42318", "not told apart": "#6b7280"}
 _MARKERS = "osD^vP*X"
@@ -19,9 +19,10 @@ def plot_comparison(comparison: Comparison, out_png: Path) -> None:
     """Draws the differences in percent of A's mean with their intervals, and those of the samples.
 
     Args:
-        comparison: What to draw.
+        comparison: To be drawn.
         out_png: Picture to write.
     """
+    # Slow to import.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -40,7 +41,7 @@ def plot_comparison(comparison: Comparison, out_png: Path) -> None:
 
 def _to_scatter(comparison: Comparison) -> list[str]:
     compared = comparison.metrics_compared
-    wanted = [name for name in ("depth_mae_mm", "normal_mean_deg") if name in compared]
+    wanted = [name for name in HEADLINES if name in compared]
     errors = [name for name in compared if name in ERRORS and name not in wanted]
     return [*wanted, *errors, *compared][:_SCATTERED] if len(compared) > 1 else list(compared)
 
@@ -60,7 +61,7 @@ def _draw_differences(axes: Any, comparison: Comparison) -> None:
             color=_COLOURS[verdict],
             capsize=3,
         )
-        name = f"{row.metric} {'↑' if row.metric in HIGHER_IS_BETTER else '↓'}"
+        name = f"{row.metric} {arrow(row.metric)}"
         labels.append(name if len(comparison.sides) == 2 else f"{name} {row.side}")
     axes.axvline(0, color="black", linewidth=0.8)
     axes.set_yticks(range(len(rows)), labels)

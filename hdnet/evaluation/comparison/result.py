@@ -1,4 +1,4 @@
-"""Evaluations side by side: differences on the same samples, with their confidence."""
+"""Differences of evaluations on the same samples, with confidence intervals."""
 
 from __future__ import annotations
 
@@ -13,24 +13,25 @@ from typing import Any
 import numpy as np
 
 from hdnet.errors import DataError, InputError
-from hdnet.evaluation import ALL_METRICS, HIGHER_IS_BETTER, EvaluationResult
+from hdnet.evaluation.baselines import MODEL
 from hdnet.evaluation.confidence import Interval, Verdict, bootstrap_mean, paired_difference, verdict_of
-from hdnet.evaluation.metrics import MODEL
+from hdnet.evaluation.result import EvaluationResult
+from hdnet.metrics.table import ALL_METRICS, HIGHER_IS_BETTER
 
-# The letters that stand for the sides in tables.
+# Names of the sides in tables.
 LETTERS = ascii_uppercase
 _NAMES_SHOWN = 3
 
 
 @dataclass(frozen=True)
 class Side:
-    """One evaluation that takes part.
+    """One of the compared evaluations.
 
     Attributes:
-        source: As it was given.
-        title: What it turned out to be.
+        source: As given.
+        title: Resolved source, for tables.
         result: Its metrics, sample by sample.
-        tags: What identifies it in MLflow: ``run_id``, ``model_version``, ...
+        tags: Its identity in MLflow: ``run_id``, ``model_version``, ...
     """
 
     source: str
@@ -45,11 +46,11 @@ class Row:
 
     Attributes:
         metric: Its name, with the unit.
-        side: Letter of the side; "A" is what the others are compared with.
+        side: Letter of the side; the others are compared with "A".
         samples: Number of samples that have the metric.
         value: Mean over them.
         difference: This side minus A on the same samples; None for A itself.
-        verdict: Whether the difference is one, and to which side; None for A itself.
+        verdict: On the difference; None for A itself.
     """
 
     metric: str
@@ -65,7 +66,7 @@ class Comparison:
     """All sides and metrics.
 
     Attributes:
-        sides: The evaluations; the first is what the others are compared with.
+        sides: The evaluations; the others are compared with the first.
         rows: By metric, within it by side.
         level: Of the intervals.
     """
@@ -91,11 +92,8 @@ class Comparison:
             flat[f"{letter}/{row.metric}"] = row.value.value
             if row.difference is not None:
                 key = f"{letter}_minus_a/{row.metric}"
-                flat |= {
-                    key: row.difference.value,
-                    f"{key}/low": row.difference.low,
-                    f"{key}/high": row.difference.high,
-                }
+                ends = {f"{key}/low": row.difference.low, f"{key}/high": row.difference.high}
+                flat |= {key: row.difference.value, **ends}
         return flat
 
     def tags(self) -> dict[str, str]:
@@ -110,17 +108,12 @@ class Comparison:
         """The sides by letter, then one line for every metric and side."""
         percent = f"{100 * self.level:g} %"
         lines = [f"- **{letter}**: {side.title}" for letter, side in zip(LETTERS, self.sides, strict=False)]
-        lines += [
-            "",
-            f"| metric | | mean [{percent}] | minus A [{percent}] | against A |",
-            "|---|---|---:|---:|---|",
-        ]
+        lines += ["", f"| metric | | mean [{percent}] | minus A [{percent}] | against A |", "|---|---|---:|---:|---|"]
         for row in self.rows:
-            name = _heading(row.metric) if row.side == "A" else ""
+            name = f"`{row.metric}` {arrow(row.metric)}" if row.side == "A" else ""
             difference = "" if row.difference is None else _interval_text(row.difference, signed=True)
-            lines.append(
-                f"| {name} | {row.side} | {_interval_text(row.value)} | {difference} | {_verdict_text(row.verdict)} |"
-            )
+            cells = [name, row.side, _interval_text(row.value), difference, _verdict_text(row.verdict)]
+            lines.append(f"| {' | '.join(cells)} |")
         samples = len(self.sides[0].result.names)
         lines += [
             "",
@@ -138,17 +131,8 @@ class Comparison:
         writer.writerow(["metric", "side", "source", "samples", *columns, "verdict"])
         for row in self.rows:
             source = self.sides[LETTERS.index(row.side)].source
-            writer.writerow(
-                [
-                    row.metric,
-                    row.side,
-                    source,
-                    row.samples,
-                    *_numbers(row.value),
-                    *_numbers(row.difference),
-                    row.verdict or "",
-                ]
-            )
+            numbers = [*_numbers(row.value), *_numbers(row.difference)]
+            writer.writerow([row.metric, row.side, source, row.samples, *numbers, row.verdict or ""])
         return text.getvalue()
 
     def to_json(self) -> str:
@@ -157,11 +141,7 @@ class Comparison:
             letter: {"source": side.source, "title": side.title, "data_sha256": side.result.data_sha256, **side.tags}
             for letter, side in zip(LETTERS, self.sides, strict=False)
         }
-        document: dict[str, Any] = {
-            "level": self.level,
-            "sides": sides,
-            "rows": [asdict(row) for row in self.rows],
-        }
+        document: dict[str, Any] = {"level": self.level, "sides": sides, "rows": [asdict(row) for row in self.rows]}
         return json.dumps(document, indent=2, allow_nan=False) + "\n"
 
 
@@ -171,7 +151,7 @@ def compare_sides(sides: Sequence[Side], metrics: Sequence[str] | None = None, l
     Args:
         sides: Two or more.
         metrics: Of :data:`hdnet.evaluation.ALL_METRICS`; all that every side has without them.
-        level: Of the intervals. A difference counts as one if its interval does not hold 0.
+        level: Of the intervals. A difference counts if its interval does not hold 0.
 
     Raises:
         DataError: The sides were measured on different samples, or one lacks a metric that was asked for.
@@ -192,8 +172,7 @@ def _rows(sides: Sequence[Side], metric: str, level: float) -> list[Row]:
     rows = []
     for k, letter in zip(range(len(sides)), LETTERS, strict=False):
         difference = paired_difference(values[k], values[0], level) if k else None
-        better_if_higher = metric in HIGHER_IS_BETTER
-        verdict = None if difference is None else verdict_of(difference, higher_is_better=better_if_higher)
+        verdict = None if difference is None else verdict_of(difference, higher_is_better=metric in HIGHER_IS_BETTER)
         rows.append(Row(metric, letter, values.shape[1], bootstrap_mean(values[k], level), difference, verdict))
     return rows
 
@@ -240,8 +219,9 @@ def _listed(names: Sequence[str]) -> str:
     return ", ".join(names[:_NAMES_SHOWN]) + more
 
 
-def _heading(metric: str) -> str:
-    return f"`{metric}` {'↑' if metric in HIGHER_IS_BETTER else '↓'}"
+def arrow(metric: str) -> str:
+    """The direction in which a metric improves."""
+    return "↑" if metric in HIGHER_IS_BETTER else "↓"
 
 
 def _verdict_text(verdict: Verdict | None) -> str:

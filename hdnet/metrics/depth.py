@@ -1,14 +1,13 @@
-"""Errors of a depth map, which a single picture fixes only up to distance and size."""
+"""Errors of a depth map, of which one picture determines neither distance nor size."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from hdnet.errors import DataError
-from hdnet.evaluation.metrics import DEPTH_METRICS
-from hdnet.evaluation.pixels import ArrayLike, check_prediction, inside_of, values_in
+from hdnet.metrics.samples import ArrayLike, check_prediction, inside_of, values_in
 
-# Tang et al. look for the best offset this far around the median (ICCV 2019, and the HDNet paper's table).
+# Tang et al. search the best offset this far around the median (ICCV 2019, and the HDNet paper's table).
 TANG_OFFSET_M = 0.1
 
 
@@ -37,13 +36,12 @@ def depth_metrics(pred_m: ArrayLike, true_m: ArrayLike, mask: ArrayLike) -> dict
     check_prediction(pred, "depth")
     residual_m = shifted_to_median(pred, true) - true
     aligned = _least_squares(pred, true)
-    values = (
-        np.abs(residual_m).mean() * 1000,
-        np.abs(residual_m - _best_offset(residual_m)).mean() * 1000,
-        np.sqrt(np.square(aligned - true).mean()) * 1000,
-        (np.abs(aligned - true) / true).mean(),
-    )
-    return dict(zip(DEPTH_METRICS, map(float, values), strict=True))
+    return {
+        "depth_mae_mm": float(np.abs(residual_m).mean() * 1000),
+        "depth_mae_tang_mm": float(np.abs(residual_m - _best_offset(residual_m)).mean() * 1000),
+        "depth_rmse_mm": float(np.sqrt(np.square(aligned - true).mean()) * 1000),
+        "depth_abs_rel": float((np.abs(aligned - true) / true).mean()),
+    }
 
 
 def shifted_to_median(pred_m: np.ndarray, true_m: np.ndarray) -> np.ndarray:
@@ -52,8 +50,15 @@ def shifted_to_median(pred_m: np.ndarray, true_m: np.ndarray) -> np.ndarray:
     return shifted
 
 
+def shifted_map(pred_m: np.ndarray, true_m: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """(H, W) predicted depth, shifted to the median of the true depth in the mask; 0 outside."""
+    shifted = np.zeros(mask.shape)
+    shifted[mask] = shifted_to_median(pred_m[mask], true_m[mask])
+    return shifted
+
+
 def _best_offset(residual_m: np.ndarray) -> float:
-    # The mean of |r - o| is convex in o and smallest at the median of r, so that no search over a grid is needed.
+    # The mean of |r - o| is convex in o and smallest at the median of r: no search over a grid is needed.
     return float(np.clip(np.median(residual_m), -TANG_OFFSET_M, TANG_OFFSET_M))
 
 

@@ -26,20 +26,6 @@ def best_offset_mae_mm(pred: np.ndarray, true: np.ndarray, reach_m: float = 0.1,
     return min(1000 * np.mean(np.abs(residual - offset)) for offset in np.linspace(-reach_m, reach_m, steps))
 
 
-def inflated_m(mask: np.ndarray, step_m: float) -> np.ndarray:
-    """Square root of the solution of Laplace u = -2 by a dense system of equations."""
-    places = [tuple(place) for place in np.argwhere(mask)]
-    matrix = np.zeros((len(places), len(places)))
-    for k, (row, column) in enumerate(places):
-        matrix[k, k] = 4
-        for near in ((row + 1, column), (row - 1, column), (row, column + 1), (row, column - 1)):
-            if near in places:
-                matrix[k, places.index(near)] = -1
-    height = np.zeros(mask.shape)
-    height[mask] = np.sqrt(np.linalg.solve(matrix, np.full(len(places), 2 * step_m**2)))
-    return height
-
-
 def normals_by_differences(depth: np.ndarray, focal_px: float) -> np.ndarray:
     """Normals at the inner pixels of a full square by the rule right minus here, up minus here."""
     size = len(depth)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from metric_oracles import best_offset_mae_mm
 
-from hdnet.evaluation import depth_metrics
+from hdnet.metrics.depth import depth_metrics
 
 ROW = np.ones((1, 5), bool)
 

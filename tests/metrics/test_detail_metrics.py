@@ -5,8 +5,8 @@ import pytest
 from metric_oracles import angle_deg, normals_by_differences, normals_of_sphere
 
 from hdnet.errors import DataError, ModelError
-from hdnet.evaluation import detail_metrics
 from hdnet.geometry import Camera
+from hdnet.metrics.normals import detail_metrics
 
 FACING = [0.0, 0.0, -1.0]
 

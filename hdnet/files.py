@@ -1,24 +1,91 @@
-"""Folders and files that appear complete or not at all."""
+"""Files and folders that appear complete or not at all, locks, digests and JSON."""
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from filelock import FileLock, Timeout
+
 from hdnet.errors import DataError
 
 
 @contextmanager
+def atomic_write(path: Path, durable: bool = False) -> Iterator[Path]:
+    """Yield a temporary file beside ``path`` that replaces it when the block ends well, and vanishes otherwise.
+
+    A link stays a link, and the permissions of a file that is replaced are kept. What a killed process leaves is named
+    ``.NAME.XXXXXXXX.partial``.
+
+    Args:
+        path: The file to make or replace.
+        durable: Whether the content is on the disk (fsync) before the file appears.
+
+    Raises:
+        OSError: The disk or the folder refuses to be written.
+    """
+    target = Path(path).resolve()
+    temporary = target.with_name(f".{target.name}.{uuid4().hex[:8]}.partial")
+    try:
+        yield temporary
+        if target.exists():
+            shutil.copymode(target, temporary)
+        if durable:
+            _sync(temporary)
+        temporary.replace(target)
+        if durable:
+            _sync(target.parent)
+    finally:
+        if target.parent.is_dir():
+            temporary.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def locked(file: Path, taken: Callable[[str], Exception], wait_s: float = 0) -> Iterator[None]:
+    """Hold an exclusive lock between processes; the system releases it with its process, however that ends.
+
+    Args:
+        file: The lock file; made for it and removed after it.
+        taken: The error to raise if another process holds the lock, given the number of that process.
+        wait_s: How long to wait for it.
+
+    Raises:
+        Exception: That of ``taken``.
+        OSError: The file cannot be written.
+    """
+    lock = FileLock(file)
+    try:
+        lock.acquire(timeout=wait_s)
+    except Timeout:
+        holder = file.read_text(encoding="utf-8").strip() if file.exists() else ""
+        raise taken(holder or "unknown") from None
+    try:
+        file.write_text(str(os.getpid()), encoding="utf-8")
+        yield
+    finally:
+        # Removed while it is held: a process that waits for it notices and takes a new file.
+        file.unlink(missing_ok=True)
+        lock.release()
+
+
+@contextmanager
 def atomic_folder(out: Path, marker: str | None = None) -> Iterator[Path]:
-    """A temporary folder beside ``out`` that replaces it when the block ends well, and vanishes otherwise.
+    """Yield a temporary folder beside ``out`` that replaces it when the block ends well, and vanishes otherwise.
 
     Args:
         out: The folder to make or replace.
@@ -26,11 +93,12 @@ def atomic_folder(out: Path, marker: str | None = None) -> Iterator[Path]:
             anything is not replaced. None replaces whatever is there.
 
     Raises:
-        DataError: The disk or the folder refuses to be written, or ``out`` holds other things.
+        DataError: The disk or the folder refuses to be written, ``out`` holds other things, or another process is
+            writing it.
     """
     out = Path(out).absolute()
     with _replacing(out, marker) as temporary:
-        # What a killed run left behind; a fixed name, so that it can never pile up.
+        # What a killed run left behind; the name is fixed, so that it cannot pile up.
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
         try:
@@ -42,7 +110,7 @@ def atomic_folder(out: Path, marker: str | None = None) -> Iterator[Path]:
 
 @contextmanager
 def resumable_folder(out: Path, marker: str | None = None) -> Iterator[tuple[Path, Path]]:
-    """Like :func:`atomic_folder`, but what a failed or killed run had finished is found again by the next.
+    """Like :func:`atomic_folder`, but the next run continues from what a failed or killed one had finished.
 
     Args:
         out: The folder to make or replace.
@@ -53,33 +121,35 @@ def resumable_folder(out: Path, marker: str | None = None) -> Iterator[tuple[Pat
         is finished there. Without a note at the end of a failure there is nothing to keep, and both vanish.
 
     Raises:
-        DataError: As :func:`atomic_folder`, or another process is writing the same folder.
+        DataError: As :func:`atomic_folder`.
     """
     out = Path(out).absolute()
     with _replacing(out, marker) as temporary:
         notes = temporary / ".finished"
         notes.mkdir(parents=True, exist_ok=True)
-        with _locked(temporary, out):
-            try:
-                yield temporary, notes
-                shutil.rmtree(notes)
-                _publish(temporary, out)
-            finally:
-                if notes.is_dir() and not any(file.is_file() for file in notes.rglob("*")):
-                    shutil.rmtree(temporary, ignore_errors=True)
+        try:
+            yield temporary, notes
+            shutil.rmtree(notes)
+            _publish(temporary, out)
+        finally:
+            if notes.is_dir() and not any(file.is_file() for file in notes.rglob("*")):
+                shutil.rmtree(temporary, ignore_errors=True)
 
 
 @contextmanager
 def _replacing(out: Path, marker: str | None) -> Iterator[Path]:
-    """Path of the temporary folder, once ``out`` may be replaced; errors of the disk become a user's."""
+    """Lock ``out`` and yield the path of its temporary folder; errors of the disk become a DataError."""
     temporary, old = out.with_name(f".{out.name}.partial"), out.with_name(f".{out.name}.old")
+    taken = DataError(f"{out}: another process is writing this folder; wait for it or stop it")
     try:
-        if old.exists() and not out.exists():
-            old.rename(out)  # killed between the two renames of _publish
-        if marker and out.is_dir() and any(out.iterdir()) and not (out / marker).exists():
-            raise DataError(f"{out}: holds other things, which would be deleted; choose a new or an empty folder")
-        shutil.rmtree(old, ignore_errors=True)
-        yield temporary
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with locked(out.with_name(f".{out.name}.lock"), lambda _: taken):
+            if old.exists() and not out.exists():
+                old.rename(out)  # killed between the two renames of _publish
+            if marker and out.is_dir() and any(out.iterdir()) and not (out / marker).exists():
+                raise DataError(f"{out}: holds other things, which would be deleted; choose a new or an empty folder")
+            shutil.rmtree(old, ignore_errors=True)
+            yield temporary
     except OSError as error:
         waits = f"; what is finished waits in {temporary} for the next run" if temporary.exists() else ""
         raise DataError(f"{out}: cannot be written ({error}); nothing was changed there{waits}") from error
@@ -95,29 +165,10 @@ def _publish(temporary: Path, out: Path) -> None:
         temporary.rename(out)
 
 
-@contextmanager
-def _locked(folder: Path, out: Path) -> Iterator[None]:
-    """The lock goes with its process, however that ends."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(handle)
-        raise DataError(f"{out}: another process is writing this folder; wait for it or stop it") from error
-    try:
-        yield
-    finally:
-        os.close(handle)
-
-
 def write_json(path: Path, content: Any) -> None:
-    """Write JSON by way of a temporary file and a rename."""
-    temporary = path.with_name(f".{path.name}.{uuid4().hex[:8]}.partial")
-    try:
+    """Write JSON atomically."""
+    with atomic_write(path) as temporary:
         temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def read_json_object(path: Path) -> dict[str, Any]:
@@ -148,3 +199,8 @@ def sha256_of(path: Path) -> str:
             return hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def fingerprint(values: Any) -> str:
+    """SHA-256 of JSON-able values, in hexadecimal; the order of keys does not count."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode()).hexdigest()

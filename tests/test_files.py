@@ -1,7 +1,10 @@
+import subprocess
+import sys
+
 import pytest
 
 from hdnet.errors import DataError
-from hdnet.files import atomic_folder, read_json_object, resumable_folder, write_json
+from hdnet.files import atomic_folder, atomic_write, fingerprint, locked, read_json_object, resumable_folder, write_json
 
 
 def test_folder_appears_only_when_complete(tmp_path):
@@ -118,3 +121,59 @@ def test_a_resumable_folder_is_one_processes_alone(tmp_path):
 def test_a_full_disk_says_where_the_finished_wait(tmp_path):
     with pytest.raises(DataError, match=r"No space left.*waits in .*\.out\.partial"):
         break_off(tmp_path / "out", True, OSError(28, "No space left on device"))
+
+
+@pytest.mark.parametrize("durable", [False, True])
+def test_a_written_file_appears_whole_or_not_at_all(tmp_path, durable):
+    file, link = tmp_path / "file", tmp_path / "link"
+    link.symlink_to(file)
+    with pytest.raises(ZeroDivisionError), atomic_write(file, durable) as temporary:
+        temporary.write_text(f"half{1 / 0}")
+    assert not file.exists()
+    for text in ("first", "second"):
+        with atomic_write(link, durable) as temporary:
+            temporary.write_text(text)
+        assert file.read_text() == text
+        file.chmod(0o640)
+    assert link.is_symlink()
+    assert file.stat().st_mode & 0o777 == 0o640
+    assert sorted(tmp_path.iterdir()) == [file, link]
+
+
+def test_a_missing_parent_is_an_os_error(tmp_path):
+    (tmp_path / "file").touch()
+    for path in (tmp_path / "none/a.json", tmp_path / "file/a.json"):
+        with pytest.raises(OSError, match=r"a\.json"):
+            write_json(path, {})
+
+
+HOLD = """
+import sys
+from pathlib import Path
+from hdnet.files import locked
+with locked(Path(sys.argv[1]), lambda process: RuntimeError(f"held by {process}"), wait_s=float(sys.argv[2])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_lock_names_its_holder_and_goes_with_it(tmp_path):
+    file = tmp_path / "lock"
+
+    def hold(wait_s: float = 0) -> "subprocess.Popen[str]":
+        command = [sys.executable, "-c", HOLD, str(file), str(wait_s)]
+        return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    with hold() as holder:
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(DataError, match=f"process {holder.pid}"), locked(file, lambda p: DataError(f"process {p}")):
+            pass
+        with hold(60) as waiting:
+            holder.kill()
+            assert waiting.stdout.readline() == "held\n"
+            waiting.communicate()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_fingerprint_sees_every_value_and_no_order():
+    assert fingerprint({"a": 1, "b": (2,)}) == fingerprint({"b": [2], "a": 1}) != fingerprint({"a": 2, "b": [2]})

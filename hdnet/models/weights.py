@@ -9,8 +9,6 @@ continues with them reads those.
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,6 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from hdnet.errors import ModelError
+from hdnet.files import atomic_write
 from hdnet.geometry import Camera
 from hdnet.models.hdnet import HDNet
 from hdnet.models.hourglass import DepthEstimator, HourglassConfig, NormalEstimator
@@ -131,16 +130,12 @@ def _save(path: Path, state: dict[str, Tensor], header: dict[str, Any], provenan
     path.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps({"format": FORMAT_VERSION, **header, "provenance": provenance}, sort_keys=True)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
     try:
-        save_file(tensors, temporary, metadata={"hdnet": text})
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
+        with atomic_write(path) as temporary:
+            save_file(tensors, temporary, metadata={"hdnet": text})
+            temporary.chmod(0o644)  # safetensors writes for the owner alone
     except (OSError, SafetensorError) as error:
         raise ModelError(f"{path}: cannot be written ({error}); is the disk full?") from error
-    finally:
-        Path(temporary).unlink(missing_ok=True)
 
 
 def _build(values: dict[str, Any], kind: type[EstimatorT], path: Path) -> EstimatorT:

@@ -16,13 +16,13 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import numpy as np
 import scipy.sparse as sp
 from scipy.spatial.transform import Rotation
 
 from hdnet.errors import DataError
+from hdnet.files import atomic_write
 from hdnet.synthetic.body_files import (
     FACE_UNITS,
     MACRO_VALUES,
@@ -219,20 +219,15 @@ def cache_path() -> Path:
 
 
 def _write_atomically(path: Path, arrays: dict[str, Any]) -> None:
-    temporary = path.with_name(f".{path.name}.{uuid4().hex[:8]}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            np.savez(file, **arrays)
         # Two processes may build at once: both write the same bytes, the later rename wins.
-        temporary.replace(path)
+        with atomic_write(path) as temporary, temporary.open("wb") as file:
+            np.savez(file, **arrays)
     except OSError as error:
         raise DataError(
             f"{path}: the body cache cannot be written ({error}); set HDNET_CACHE_DIR to a writable folder"
         ) from error
-    finally:
-        if path.parent.is_dir():
-            temporary.unlink(missing_ok=True)
 
 
 def _target_weights(phenotype: Phenotype, expression: Expression, factors: tuple[tuple[str, ...], ...]) -> FloatArray:

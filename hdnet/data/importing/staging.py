@@ -28,7 +28,7 @@ from hdnet.data.importing.report import REPORT_FILE, ImportReport, Outcome
 from hdnet.data.importing.walk import walk_files
 from hdnet.data.parallel import ordered_map
 from hdnet.errors import DataError
-from hdnet.files import read_json_object, write_json
+from hdnet.files import locked, read_json_object, write_json
 
 _log = logging.getLogger(__name__)
 
@@ -144,11 +144,12 @@ def staged_import(out: Path, kind: str, settings: Mapping[str, Any], parts: Sequ
     out = Path(out).absolute()
     slug = "".join(c if c.isalnum() else "-" for c in kind.replace("'", "")).strip("-").lower()
     root = out.with_name(f".{out.name}.{slug}.importing")
+    taken = DataError(f"{out}: another process is importing into it; wait for it or stop it")
     staged: StagedImport | None = None
     try:
         check_out(out, parts)
         root.mkdir(parents=True, exist_ok=True)
-        with _lock(root, out):
+        with locked(root / "lock", lambda _: taken):
             recover(out)
             if (root / _COMPLETE).exists():  # killed while it was moved
                 commit(root / _COMPLETE, out, parts)
@@ -205,22 +206,6 @@ def _attempt(function: Callable[[Item], Outcome], entry: tuple[str, Item]) -> Ou
         return function(item)
     except DataError as error:
         return Outcome(source, None, str(error))
-
-
-@contextmanager
-def _lock(root: Path, out: Path) -> Iterator[None]:
-    """Keeps a second process out; the system drops the lock with the process, however it ends."""
-    try:
-        import fcntl
-    except ImportError:  # not on Windows
-        yield
-        return
-    with (root / "lock").open("w") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise DataError(f"{out}: another process is importing into it; wait for it or stop it") from error
-        yield
 
 
 def _start(root: Path, identity: Mapping[str, Any]) -> None:

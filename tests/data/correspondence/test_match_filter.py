@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from turning_torso import column_of, torso
 
+from hdnet.data.correspondence import match
 from hdnet.data.correspondence.match_filter import affine_residuals_px
-from hdnet.data.correspondence.matching import match
 
 
 def moved_part(part: int, rng: np.random.Generator, count: int = 300) -> np.ndarray:

@@ -1,10 +1,10 @@
-"""Makes a picture of charts on the page that `dvc plots show` or `dvc plots diff` wrote, side by side.
+"""Charts of the page of `dvc plots show` or `dvc plots diff`, side by side in one picture.
 
     dvc plots diff HEAD workspace
     python docs/dvc_plots.py docs/dvc_convergence.png reports_train_hdnet_curves_csv reports_train_hdnet_validation_csv
 
 Needs Chromium and the dependency group `test`. The page loads Vega from the web; `--vega FOLDER` takes it from a folder
-in which `npm install vega@5 vega-lite@5 vega-embed@6` ran.
+with `npm install vega@5 vega-lite@5 vega-embed@6`.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ _SCALE = 2
 
 
 def main() -> None:
-    """Writes the picture."""
+    """Write the picture."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("picture", type=Path, help="PNG file to write")
-    parser.add_argument("charts", nargs="+", help="ids of the charts: their names, other signs than letters as _")
+    parser.add_argument("charts", nargs="+", help="ids of the charts: their names, with _ for all but letters and digits")
     parser.add_argument("--page", type=Path, default=Path("dvc_plots/index.html"))
     parser.add_argument("--vega", type=Path, help="folder with Vega's node_modules")
     arguments = parser.parse_args()
@@ -43,7 +43,7 @@ def main() -> None:
 
 
 def screenshots(page_file: Path, charts: list[str], vega: Path | None) -> list[Image.Image]:
-    """The charts as a browser draws them."""
+    """Return the charts as drawn by a browser."""
 
     def from_folder(route: Route) -> None:
         name = _CDN.match(route.request.url)

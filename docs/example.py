@@ -1,4 +1,4 @@
-"""Makes docs/example.png: a held-out person's picture, and the registered model's depth, normals and mesh of it.
+"""docs/example.png: two held-out people and the depth, normals and mesh that the workspace's model predicts.
 
 Run after `make demo`: python docs/example.py
 """
@@ -10,15 +10,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from hdnet import visualize
+from hdnet import Predictor, visualize
 from hdnet.data.layout.folders import TangFolder
-from hdnet.predict.inference import Predictor
 from hdnet.predict.mesh_picture import mesh_picture
 from hdnet.workspace import Workspace
 
 
 def main() -> None:
-    """Writes the picture for two held-out people."""
+    """Write the picture."""
     work = Workspace()
     folder, predictor = TangFolder(work.raw_heldout), Predictor.load(work.hdnet_model)
     rows = []

@@ -142,7 +142,7 @@ def _registration_member(listing: Source) -> str:
     if any(_RAW.search(member) and not _PREPROCESSED.search(member) for member in members):
         raise DataError(
             f"{listing.path}: looks like a raw release, but has no {REGISTRATION_FILE}; write one (unit, cameras, "
-            "depth to colour, file names; see the README), or name it with --registration"
+            "depth to colour, file names; see docs/data.md), or name it with --registration"
         )
     if any(map(_PREPROCESSED.search, members)):
         raise DataError(

@@ -26,7 +26,7 @@ def main() -> None:
     """Write the picture."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("picture", type=Path, help="PNG file to write")
-    parser.add_argument("charts", nargs="+", help="ids of the charts: their names, with _ for all but letters and digits")
+    parser.add_argument("charts", nargs="+", help="ids of the charts: names with _ for other characters")
     parser.add_argument("--page", type=Path, default=Path("dvc_plots/index.html"))
     parser.add_argument("--vega", type=Path, help="folder with Vega's node_modules")
     arguments = parser.parse_args()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.fields import FieldInfo
 
 from hdnet.errors import ParamsError
 
@@ -22,6 +24,14 @@ class Section(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
+
+
+def meaning(field: FieldInfo) -> str:
+    """Return what a parameter controls, as a comment or a help text: the first paragraph of its docstring."""
+    is_section = isinstance(field.annotation, type) and issubclass(field.annotation, Section)
+    text = field.description or (inspect.getdoc(field.annotation) if is_section else None) or ""
+    text = " ".join(text.partition("\n\n")[0].split()).removesuffix(".")
+    return text if text[1:2].isupper() else text[:1].lower() + text[1:]
 
 
 SectionT = TypeVar("SectionT", bound=Section)

@@ -1,7 +1,6 @@
-"""Overlays: YAML files with only those keys of params.yaml that differ, and the presets that come with the package.
+"""Overlays: the keys of params.yaml that differ, as YAML files, and the presets that come with the package.
 
-Nothing but parameters stands in an overlay; where it comes from is said in comments. The first comment line of a
-preset is its description.
+A preset is an overlay over the demo, which params.yaml ships. Its first comment line is its description.
 """
 
 from __future__ import annotations
@@ -16,17 +15,25 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import yaml
-from pydantic import ValidationError
+from ruamel.yaml.error import YAMLError
 
 from hdnet.errors import ParamsError
 from hdnet.params import Params, parse_section
-from hdnet.params.yaml_edit import block_lines, flow_text, set_values
+from hdnet.params.text import block_text, flow_text, read_text, read_yaml, set_values
 
 Values = Mapping[str, Any]
 
-# What stands for the old value of a key that the file did not have.
+# Old value of a key that the file did not have.
 NOT_SET = "(not set)"
+
+DEMO = "demo"
+_DEMO_TEXT = "The shipped values: a model of minutes on synthetic people, on any processor."
+# Keys that belong to a machine or a registry, which the demo leaves as they are.
+_NOT_IN_DEMO: Any = {
+    "register_": True,
+    "promote": True,
+    "runtime": {"device", "devices", "nodes", "jobs", "parallel_backend", "loader_workers"},
+}
 
 
 @dataclass(frozen=True)
@@ -50,32 +57,32 @@ class Change:
 
 
 def presets() -> dict[str, str]:
-    """Description by name of the overlays that come with the package."""
-    return {
-        name: file.read_text(encoding="utf-8").splitlines()[0].lstrip("# ") for name, file in _preset_files().items()
-    }
+    """Return the description of every preset by its name."""
+    files = _preset_files().items()
+    texts = {name: file.read_text(encoding="utf-8").splitlines()[0].lstrip("# ") for name, file in files}
+    return dict(sorted({DEMO: _DEMO_TEXT, **texts}.items()))
 
 
 def read_overlay(name_or_file: str | Path) -> dict[str, Any]:
-    """Reads a preset by name or an overlay by path; a file that is called like a preset is "./demo".
+    """Read a preset by name or an overlay by path; a file that is called like a preset is "./demo".
 
     Raises:
-        ParamsError: If there is no such preset or file, or it is not a YAML mapping, or says a key twice.
+        ParamsError: If there is no such preset or file, or it is not a YAML mapping, or gives a key twice.
     """
+    if str(name_or_file) == DEMO:
+        return Params().model_dump(mode="json", by_alias=True, exclude=_NOT_IN_DEMO)
     files = _preset_files()
     file = files.get(str(name_or_file), Path(name_or_file))
     if not file.is_file():
-        raise ParamsError(f"{name_or_file}: no such preset or file; presets are {', '.join(files)}")
-    text = _read(file, str(name_or_file))
-    values = _parse(text, str(name_or_file))
+        raise ParamsError(f"{name_or_file}: no such preset or file; presets are {', '.join(presets())}")
+    values = read_yaml(read_text(file, str(name_or_file)), str(name_or_file))
     if not isinstance(values, dict):
         raise ParamsError(f"{name_or_file}: holds no parameters; expected a mapping of keys of params.yaml")
-    _refuse_repeated_keys(yaml.compose(text, Loader=yaml.SafeLoader), str(name_or_file))
     return values
 
 
 def write_overlay(path: Path, overlay: Values, comment: str) -> None:
-    """Writes an overlay, atomically.
+    """Write an overlay, atomically.
 
     Args:
         path: File to write or replace.
@@ -85,12 +92,12 @@ def write_overlay(path: Path, overlay: Values, comment: str) -> None:
     Raises:
         ParamsError: If the file cannot be written.
     """
-    lines = [f"# {line}".rstrip() for line in comment.splitlines()] + block_lines(overlay)
-    _replace_file(path, "\n".join(lines) + "\n")
+    lines = [f"# {line}".rstrip() for line in comment.splitlines()]
+    _replace_file(path, "\n".join([*lines, block_text(overlay)]))
 
 
 def apply_overlay(path: Path, overlay: Values, name: str = "overlay") -> list[Change]:
-    """Merges an overlay into params.yaml, in place; comments, order and layout stay.
+    """Merge an overlay into params.yaml, in place; comments, order and layout stay.
 
     Mappings are merged key by key, any other value (a list, a null) replaces the old one. The result is checked before
     the file is replaced, in one rename; on any error the file is as it was.
@@ -117,20 +124,20 @@ def merge_overlay(path: Path, overlay: Values, name: str = "overlay") -> tuple[s
     """What :func:`apply_overlay` would write, and what it would change; arguments and errors as there."""
     if not path.is_file():
         raise ParamsError(f"{path}: no such file; run from the repository's root or pass --params")
-    text = _read(path, str(path))
-    base = _parse(text, str(path))
+    text = read_text(path, str(path))
+    base = read_yaml(text, str(path))
     where = f"{path} with {name}" if overlay else str(path)
     merged = parse_section(Params, merge_values(base, overlay) if isinstance(base, dict) else base, where)
     changes = list(_changes((), overlay, _plain(base), _plain_params(merged)))
     try:
         text = set_values(text, _nested(changes))
-        written = Params.model_validate(yaml.safe_load(text))
-    except (yaml.YAMLError, ValidationError):
+        written = parse_section(Params, read_yaml(text, where), where)
+    except (YAMLError, ParamsError):
         written = None
     if written != merged:
         raise ParamsError(
-            f"{where}: {', '.join(change.key for change in changes)} cannot be set in this file, which has YAML "
-            "anchors or sections in braces; write every key on a line of its own, or set them by hand"
+            f"{where}: {', '.join(change.key for change in changes)} cannot be set in this file without changing "
+            "other keys; remove its YAML anchors and aliases, or set them by hand"
         )
     return text, changes
 
@@ -148,32 +155,6 @@ def _shown(value: Any) -> str:
 def _preset_files() -> dict[str, Traversable]:
     files = (resources.files("hdnet.params") / "presets").iterdir()
     return {file.name.removesuffix(".yaml"): file for file in sorted(files, key=str) if file.name.endswith(".yaml")}
-
-
-def _read(file: Traversable, where: str) -> str:
-    try:
-        return file.read_bytes().decode()  # read_text would change line ends
-    except (OSError, UnicodeError) as error:
-        raise ParamsError(f"{where}: cannot be read as text: {error}") from error
-
-
-def _parse(text: str, where: str) -> Any:
-    try:
-        return yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that does not exist
-        raise ParamsError(f"{where}: not valid YAML: {' '.join(str(error).split())}") from error
-
-
-def _refuse_repeated_keys(node: yaml.Node | None, where: str, path: tuple[str, ...] = ()) -> None:
-    """YAML's reader takes the last of two equal keys and says nothing; a section given twice would be lost."""
-    if not isinstance(node, yaml.MappingNode):
-        return
-    seen = set()
-    for key, value in node.value:
-        if key.value in seen:
-            raise ParamsError(f"{where}: {'.'.join((*path, key.value))}: stands there twice; expected each key once")
-        seen.add(key.value)
-        _refuse_repeated_keys(value, where, (*path, key.value))
 
 
 def merge_values(base: Values, overlay: Values) -> dict[str, Any]:

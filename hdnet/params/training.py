@@ -28,16 +28,19 @@ DepthWeight = Annotated[Weight, Field(description="Squared error of depth.")]
 ScaleInvariantWeight = Annotated[Weight, Field(description="Scale-invariant error of depth.")]
 Rule = Annotated[
     Literal["exact", "original"],
-    Field(description="Formulas of the losses: `exact`, or `original`, with the original's flaws."),
+    Field(description="Formulas of the losses: `exact`, or `original`, flaws included."),
 ]
 FedNormals = Annotated[
     InputNormals,
-    Field(description="Normals fed for labelled people: `predicted`, as in use, or the `exact` ones, as the original."),
+    Field(description="Normals fed for labelled people: `predicted`, as in use, or `exact`, as the original."),
 ]
 
 
 class ModelParams(Section):
-    """Shape of both networks; see :class:`hdnet.models.hourglass.HourglassConfig`."""
+    """Shape of both networks.
+
+    See :class:`hdnet.models.hourglass.HourglassConfig`.
+    """
 
     width: Positive = 16
     """Channels of the first block; 64 in the original."""
@@ -96,11 +99,11 @@ class JointWeights(LabelledWeights):
 
 
 class NormalStageParams(OptimiserParams):
-    """Stage `train_normal`."""
+    """Training of the normal estimator on labelled people."""
 
 
 class DepthStageParams(OptimiserParams):
-    """Stage `train_depth`."""
+    """Training of the depth estimator on labelled people."""
 
     steps: Steps = 1400
     weights: LabelledWeights = LabelledWeights()
@@ -112,7 +115,7 @@ class DepthStageParams(OptimiserParams):
 
 
 class HDNetStageParams(OptimiserParams):
-    """Stage `train_hdnet`."""
+    """Joint training of the depth estimator on labelled people and pairs of unlabelled frames."""
 
     steps: Steps = 150
     learning_rate: LearningRate = 5e-4
@@ -123,14 +126,14 @@ class HDNetStageParams(OptimiserParams):
     rule: Rule = "exact"
     input_normals: FedNormals = "predicted"
     pair_weighting: Literal["equal", "gap", "turn"] = "equal"
-    """Weight of a pair: `equal`, or less the more frames (`gap`) or turning of the body (`turn`) lie between.
+    """Weight of a pair: `equal`, or falling with the frames (`gap`) or the rotation (`turn`) between.
 
-    See :mod:`hdnet.training.pair_extras`. The original's is "equal".
+    "equal" is the original's. See :mod:`hdnet.training.pair_extras`.
     """
     half_gap_frames: Annotated[float, Field(gt=0)] = 20.0
-    """Frames between the two of a pair at which its weight is halved."""
+    """Frames between the two of a pair that halve its weight."""
     half_turn_deg: Annotated[float, Field(gt=0, le=180)] = 30.0
-    """Turn of the body at which the weight of a pair is halved."""
+    """Turn of the body that halves the weight of a pair."""
     warp_loss: Literal["mean", "huber"] = "mean"
     """Distance of matched points: `mean` as in the original, or `huber`, squared below huber_m."""
     huber_m: Annotated[float, Field(gt=0, le=1)] = 0.02
@@ -150,7 +153,7 @@ class HDNetStageParams(OptimiserParams):
 
 
 class AugmentParams(Section):
-    """Augmentation of the samples of all three trainings, uniform between limits; 0 is off, as in the original."""
+    """Augmentation of the training samples, uniform between limits x; 0 is off, as in the original."""
 
     brightness: Annotated[float, Field(ge=0, le=0.9)] = 0.0
     """Factor of the colours, 1 - x .. 1 + x."""
@@ -187,16 +190,25 @@ class AugmentParams(Section):
 
 
 class ValidationParams(Section):
-    """Validation on held-out people during the trainings."""
+    """Validation on held-out people during a training."""
 
     every: Positive | None = 200
-    """Steps between two measurements; null for none. The last step is always measured."""
+    """Steps between two measurements; null for none.
+
+    The last step is measured, too.
+    """
     people: Positive = 8
     """Held-out people that are measured; all if there are fewer."""
     metric: HeldoutMetric = "normal_mean_deg"
-    """Metric that decides which weights are best; train_normal, which has no depth, takes normal_mean_deg instead."""
+    """Metric that decides which weights are best.
+
+    The normal estimator has no depth; where that is asked for, normal_mean_deg decides.
+    """
     use_best: bool = False
-    """Keep the best weights instead of the last. `evaluate`, on the same people, then looks slightly too good."""
+    """Keep the best weights instead of the last.
+
+    The results of `evaluate`, on the same people, are then slightly optimistic.
+    """
 
     @model_validator(mode="after")
     def _best_of_something(self) -> Self:

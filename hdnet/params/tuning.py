@@ -47,7 +47,7 @@ _SPACE: dict[str, Range | Choices] = {
 
 
 class TuneParams(Section):
-    """Search of `hdnet tune` over the parameters of stage `train_hdnet`; no stage depends on it."""
+    """Search of `hdnet tune` over parameters of stage `train_hdnet`; no stage depends on it."""
 
     study: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")] = "hdnet"
     """Name of the study in the storage."""
@@ -73,7 +73,7 @@ class TuneParams(Section):
     top_k: Annotated[int, Field(ge=0)] = 3
     """Best trials to train again with train_hdnet.steps; 0 for none."""
     top_seeds: Positive = 3
-    """Seeds of each: `seed`, `seed` + 1, ..."""
+    """Seeds of each, `seed` and those after it."""
     stale_after_s: Annotated[int, Field(ge=2)] = 60
     """Seconds without a heartbeat after which a worker counts as dead and its trial is retried."""
     augment_full: AugmentParams = AugmentParams(

@@ -125,3 +125,14 @@ def test_parameters_in_the_text_exist(page: Path) -> None:
         for key in name.split("."):
             assert key in value, name
             value = value[key]
+
+
+def test_numbers_that_the_code_cites_are_in_the_list_of_peculiarities() -> None:
+    page = (ROOT / "docs/parity.md").read_text()
+    (table,) = re.findall(r"^## The original's peculiarities, by number\n(.*?)^## ", page, re.MULTILINE | re.DOTALL)
+    listed = set(re.findall(r"^\| (\d+) \|", table, re.MULTILINE))
+    files = [path for room in ("hdnet", "serving", "tests", "benchmarks") for path in (ROOT / room).rglob("*")]
+    texts = [path.read_text() for path in files if path.suffix in (".py", ".yaml") and path != Path(__file__)]
+    cited = re.findall(r"docs/parity\.md, (\d+(?:(?:,| and| to) \d+)*)", re.sub(r"[\s#]+", " ", "\n".join(texts)))
+    assert cited
+    assert {number for group in cited for number in re.findall(r"\d+", group)} <= listed

@@ -4,7 +4,7 @@ import torch
 from scipy import ndimage
 
 from hdnet import losses
-from hdnet.data.checks.charts import read_charts
+from hdnet.data.checks.shapes import read_charts
 from hdnet.data.correspondence.frames import match
 from hdnet.data.store.batches import prepare
 from hdnet.geometry import Camera, depth_to_normals, pixel_rays, project, unproject

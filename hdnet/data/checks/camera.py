@@ -16,11 +16,11 @@ from hdnet.geometry import Camera
 # Fields of view, over the longer side, of telephoto and of ultra-wide lenses; a crop's is narrower than its picture's.
 _MIN_VIEW_DEG, _MAX_VIEW_DEG = 2.0, 120.0
 _MAX_ASPECT = 1.05
-# The picture that the reference's camera belongs to (quirk 21).
+# Picture size of the reference camera (docs/parity.md, 21).
 _REFERENCE_SIZE = (256, 256)
 # Single frames scatter by 5 % in focal length and 15 pixels of 256 in the principal point, their median less.
 _MAX_FOCAL_RATIO, _MAX_OFFSET = 1.25, 0.2
-# Frames that contradict each other tell nothing about a camera.
+# No finding where the frames contradict each other.
 _MIN_FRAMES, _MAX_SCATTER = 3, 0.3
 _MAX_SLOPE_M, _MIN_PIXELS = 0.03, 500
 
@@ -78,7 +78,7 @@ def _check_assumed(found: Findings, file: Path, size: tuple[int, int]) -> None:
 
 
 def _implausible(camera: Camera, size: tuple[int, int]) -> tuple[str, str]:
-    """(found, expected), empty where nothing is."""
+    """(found, expected) of an implausible camera, otherwise empty."""
     height, width = size
     fx, fy, cx, cy = camera.pixel_intrinsics()
     view_deg = math.degrees(2 * math.atan(max(width / fx, height / fy) / 2))
@@ -143,13 +143,13 @@ def fit_camera(surface: Surface, normals: np.ndarray) -> Fit | None:
 def check_fits(
     found: Findings, file: Path, cameras: Sequence[Camera], fits: Sequence[Fit], size: tuple[int, int]
 ) -> dict[str, float]:
-    """Whether the cameras are those that depth and normals fit, over all frames of a folder.
+    """Whether the given cameras agree with those fitted to depth and normals, over all frames of a folder.
 
     Args:
         found: Gets what is wrong.
         file: The ``hdnet.json``, which may be missing.
         cameras: Given cameras.
-        fits: What fits, of the same frames.
+        fits: Fitted cameras of the same frames.
         size: (H, W) of the pictures.
 
     Returns:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,12 +16,16 @@ from hdnet.data.layout.correspondences import CORR_MAT_FILE, ORIGINAL_PARTNERS, 
 from hdnet.data.layout.text import read_integers
 from hdnet.data.parallel import ordered_map
 from hdnet.data.store.pairs import PackedPairs, is_packed
+from hdnet.data.store.shards import INDEX_FILE
 from hdnet.errors import DataError
 
-# Pairs that one call of a worker looks at.
+# Pairs in one call of a worker.
 _PAIRS_PER_CALL = 256
 _COLUMNS = ("r1", "c1", "r2", "c2")
 _AGAIN = "match the frames again"
+
+# (file that lists the pairs, the pairs, check of a chunk, items of the chunks)
+_Work = tuple[Path, list[tuple[str, str]], Callable[[Any], Findings], Sequence[Any]]
 
 
 def check_correspondences(
@@ -43,13 +48,22 @@ def check_correspondences(
         progress: Show a progress bar on stderr.
 
     Returns:
-        What was found; of one kind at most one finding a pair.
+        Findings; of one kind at most one a pair.
     """
     folder, found = Path(folder), Findings()
-    if found.attempt(folder / "index.json", lambda _: is_packed(folder)):
-        _check_packed(found, folder, sequences, size, jobs, progress)
-    elif not found.errors:
-        _check_text(found, folder, sequences, size, jobs, progress)
+    packed = found.attempt(folder / INDEX_FILE, lambda _: is_packed(folder))
+    if packed is None:
+        return found
+    read = _read_packed(found, folder, size) if packed else _read_text(found, folder, size, sequences)
+    if read is None:
+        return found
+    table, pairs, check, work = read
+    _check_pairs(found, table, pairs, sequences)
+    chunks = [work[k : k + _PAIRS_PER_CALL] for k in range(0, len(work), _PAIRS_PER_CALL)]
+    for checked in ordered_map(check, chunks, jobs, progress, "check pairs"):
+        found.extend(checked)
+    if not packed:
+        _check_unlisted(found, folder, work)
     return found
 
 
@@ -213,28 +227,18 @@ def _check_pairs(
             )
 
 
-def _check_packed(
-    found: Findings,
-    folder: Path,
-    sequences: Mapping[str, Sequence[str]],
-    size: tuple[int, int],
-    jobs: int,
-    progress: bool,
-) -> None:
+def _read_packed(found: Findings, folder: Path, size: tuple[int, int]) -> _Work | None:
     try:
         packed = PackedPairs(folder)
         packed.verify()
         pairs = [(packed.names[i], packed.names[j]) for i, j in packed.pairs.tolist()]
     except DataError as error:
         found.data_error(folder, error)
-        return
-    _check_pairs(found, folder / "pairs.npy", pairs, sequences)
-    ranges = [range(first, min(first + _PAIRS_PER_CALL, len(pairs))) for first in range(0, len(pairs), _PAIRS_PER_CALL)]
-    for checked in ordered_map(partial(_check_packed_rows, packed, size), ranges, jobs, progress, "check pairs"):
-        found.extend(checked)
+        return None
+    return folder / "pairs.npy", pairs, partial(_check_packed_rows, packed, size), range(len(pairs))
 
 
-def _check_packed_rows(packed: PackedPairs, size: tuple[int, int], pairs: range) -> Findings:
+def _check_packed_rows(packed: PackedPairs, size: tuple[int, int], pairs: Sequence[int]) -> Findings:
     found = Findings()
     for k in pairs:
         i, j = packed.pairs[k].tolist()
@@ -246,25 +250,20 @@ def _check_packed_rows(packed: PackedPairs, size: tuple[int, int], pairs: range)
     return found
 
 
-def _check_text(
-    found: Findings,
-    folder: Path,
-    sequences: Mapping[str, Sequence[str]],
-    size: tuple[int, int],
-    jobs: int,
-    progress: bool,
-) -> None:
+def _read_text(
+    found: Findings, folder: Path, size: tuple[int, int], sequences: Mapping[str, Sequence[str]]
+) -> _Work | None:
     file = folder / CORR_MAT_FILE
     table = found.attempt(file, read_integers)
     if table is None:
-        return
+        return None
     pairs = _pairs_of_table(found, file, table, sequences)
-    _check_pairs(found, file, pairs, sequences)
     there = {name for names in sequences.values() for name in names}
-    pairs = [pair for pair in dict.fromkeys(pairs) if there.issuperset(pair)]
-    chunks = [pairs[k : k + _PAIRS_PER_CALL] for k in range(0, len(pairs), _PAIRS_PER_CALL)]
-    for checked in ordered_map(partial(_check_pair_files, folder, size), chunks, jobs, progress, "check pairs"):
-        found.extend(checked)
+    existing = [pair for pair in dict.fromkeys(pairs) if there.issuperset(pair)]
+    return file, pairs, partial(_check_pair_files, folder, size), existing
+
+
+def _check_unlisted(found: Findings, folder: Path, pairs: Sequence[tuple[str, str]]) -> None:
     listed = {path.name for pair in pairs for path in pair_files(folder, *pair)}
     others = sorted(path.name for path in (folder / "corrs").glob("*.txt") if path.name not in listed)
     if others:

@@ -1,4 +1,4 @@
-"""Checks of depth maps: unit, sign, range, place, relief, steps."""
+"""Checks of depth maps: unit, sign, range, placement, relief, steps."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 
 from hdnet.data.checks.findings import Findings
-from hdnet.data.checks.silhouette import misplacement
+from hdnet.data.checks.shapes import check_placement
 from hdnet.data.layout.folders import MAX_DEPTH_M, MIN_DEPTH_M
 
 _RANGE = f"metres along z, {MIN_DEPTH_M:g}..{MAX_DEPTH_M:g}"
 _FEW = 0.05
-# Nobody is flatter than this from front to back, or deeper with arms and legs stretched out.
+# No person is flatter than this from front to back, or deeper with arms and legs stretched out.
 _MIN_RELIEF_M, _MAX_RELIEF_M = 0.02, 2.5
 # Sensors give whole millimetres; 256 values over a person's relief are 2 mm and more apart.
 _MAX_STEP_M, _FEW_VALUES, _MANY_PIXELS = 0.002, 256, 1000
@@ -23,7 +23,7 @@ def check_depth(
 ) -> tuple[np.ndarray | None, dict[str, float]]:
     """Unit, sign, range and relief.
 
-    A median other than 4 m is fine, since every reader shifts it there (quirk 38).
+    A median other than 4 m is fine, since every reader shifts it there (docs/parity.md, 38).
 
     Args:
         found: Gets what is wrong.
@@ -32,8 +32,8 @@ def check_depth(
         mask: (H, W) bool, not empty.
 
     Returns:
-        The mask of valid depth, or None where there is none to speak of; and depth_median_m, depth_relief_m (between
-        the 2nd and 98th percentile), depth_lost (share of the mask that the valid range drops, quirk 36).
+        The mask of valid depth, or None if too little is valid; and depth_median_m, depth_relief_m (between the 2nd and
+        98th percentile), depth_lost (share of the mask outside the valid range; docs/parity.md, 36).
     """
     inside = depth_m[mask]
     positive = inside[inside > 0]
@@ -88,23 +88,14 @@ def check_depth(
 
 
 def _check_place(found: Findings, file: Path, depth_m: np.ndarray, mask: np.ndarray) -> bool:
-    """Whether the depth was found to lie elsewhere, which is then an error; depth of a whole scene lies anywhere."""
-    person = depth_m > 0
-    place = misplacement(person, mask) if person.mean() < 0.9 else None
-    if place is None:
-        return False
-    found.error(
-        file,
-        f"against the mask the depth lies {place}",
-        "depth where the mask is",
-        "crop, resize and mirror all files of a sample alike; a transposed text was written column by column",
-        "depth placement",
-    )
-    return True
+    """Whether the depth lies elsewhere than the mask, an error; depth of a whole scene is not checked."""
+    person, lies = depth_m > 0, ("the depth lies", "depth where the mask is", "depth placement")
+    more = "; a transposed text was written column by column"
+    return person.mean() < 0.9 and check_placement(found, file, person, mask, *lies, more)
 
 
 def _divisor(median: float) -> int:
-    """1, 100 or 1000, whichever brings the median nearest to where a person stands."""
+    """The one of 1, 100 and 1000 that brings the median nearest to 3 m."""
     return min((1, 100, 1000), key=lambda divisor: abs(np.log(median / divisor / 3)))
 
 

@@ -1,12 +1,12 @@
-"""What a check of ``validate.py`` has to say: findings, and the check that all parts of a frame share: its size."""
+"""Findings of the checks, the report of a folder, and the check of a picture's size."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -17,14 +17,14 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True)
 class Finding:
-    """Something in a file that breaks a convention.
+    """A violated convention in a file.
 
     Attributes:
         file: The file.
-        found: What is there.
-        expected: What should be there.
-        fix: What to do.
-        kind: What was looked at, in a few words; findings of one kind are shown together.
+        found: Its content.
+        expected: The content that the convention asks for.
+        fix: Remedy.
+        kind: Checked property, in a few words; findings of one kind are shown together.
     """
 
     file: str
@@ -38,13 +38,13 @@ class Finding:
 
     @property
     def frame(self) -> str:
-        """The frame that the file belongs to, as the file's name tells; no frame for ``hdnet.json``."""
+        """The frame of the file, by its name; no frame for ``hdnet.json``."""
         return Path(self.file).stem.partition("_")[0]
 
 
 @dataclass
 class Findings:
-    """Errors (training would fail or learn something wrong) and warnings (worth a look)."""
+    """Errors (training would fail or learn from wrong data) and warnings (to be looked at)."""
 
     errors: list[Finding] = field(default_factory=list)
     warnings: list[Finding] = field(default_factory=list)
@@ -58,7 +58,7 @@ class Findings:
         self.warnings.append(Finding(str(file), found, expected, fix, kind))
 
     def data_error(self, file: Path, error: DataError) -> None:
-        """Add what a reader refused; its text is already complete."""
+        """Add the error of a reader, whose text is already complete."""
         found, _, rest = str(error).removeprefix(f"{file}: ").partition("; expected ")
         if not rest:
             found, _, rest = found.partition(", expected ")
@@ -70,7 +70,7 @@ class Findings:
         self.error(file, found, expected or "a readable file", fix, kind)
 
     def attempt(self, file: Path, read: Callable[[Path], Value]) -> Value | None:
-        """What ``read`` gives, or None after its error was added."""
+        """The result of ``read``, or None after its error was added."""
         try:
             return read(file)
         except DataError as error:
@@ -78,7 +78,7 @@ class Findings:
             return None
 
     def extend(self, other: Findings) -> None:
-        """Add all of another's; texts that repeat are kept once, which matters where a whole folder is wrong."""
+        """Add all of another's; repeated texts share memory, which matters where a whole folder is wrong."""
         self.errors.extend(map(_interned, other.errors))
         self.warnings.extend(map(_interned, other.warnings))
 
@@ -88,15 +88,47 @@ def _interned(finding: Finding) -> Finding:
     return Finding(finding.file, *map(sys.intern, texts))
 
 
-def check_size(found: Findings, file: Path, size: tuple[int, ...], mask: np.ndarray) -> bool:
-    """Whether a picture or table has the size of the mask."""
-    if size == mask.shape:
-        return True
+@dataclass(frozen=True)
+class Report:
+    """Result of a folder's validation.
+
+    Attributes:
+        folder: The folder.
+        samples: Number of checked frames.
+        errors: See :class:`Findings`.
+        warnings: See there.
+        statistics: Figures over all frames by name: mean, min, max, and the worst frame; or one number of the folder.
+        digests: Digest of each frame's picture, to find it in another folder.
+    """
+
+    folder: str
+    samples: int
+    errors: list[Finding]
+    warnings: list[Finding]
+    statistics: dict[str, dict[str, float | str] | float] = field(default_factory=dict)
+    digests: dict[str, bytes] = field(default_factory=dict, repr=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able form, without the digests."""
+        return {
+            "folder": self.folder,
+            "samples": self.samples,
+            "errors": [asdict(finding) for finding in self.errors],
+            "warnings": [asdict(finding) for finding in self.warnings],
+            "statistics": self.statistics,
+        }
+
+
+def sized(found: Findings, file: Path, picture: np.ndarray | None, mask: np.ndarray) -> np.ndarray | None:
+    """A picture or map of the mask's size; None after an error was added, or where there is no picture."""
+    if picture is None or picture.shape[:2] == mask.shape:
+        return picture
+    height, width = picture.shape[:2]
     found.error(
         file,
-        f"{size[1]} x {size[0]} values (width x height)",
+        f"{width} x {height} values (width x height)",
         f"{mask.shape[1]} x {mask.shape[0]} as in the sample's mask",
         "crop and resize all files of a sample alike",
         "size",
     )
-    return False
+    return None

@@ -1,4 +1,4 @@
-"""Checks of a folder as a whole: names, partner files, sequences, sizes, frames that are the same."""
+"""Checks of a whole folder: names, partner files, sequences, sizes, equal frames."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TIKTOK_KINDS = _PARTNERS
 
 
 def frame_names(found: Findings, root: Path) -> list[str]:
-    """Frame names in numeric order, from ``color_WO_bg``; what is no number, or a number twice, is an error each."""
+    """Frame names of ``color_WO_bg`` in numeric order; other names and repeated numbers are an error each."""
     folder = root / "color_WO_bg"
     if not folder.is_dir():
         found.error(
@@ -66,13 +66,13 @@ def read_meta(found: Findings, root: Path) -> FolderMeta | None:
 
 
 def check_partners(found: Findings, root: Path, kinds: Mapping[str, str], names: Iterable[str]) -> None:
-    """Frames that other folders hold, but not ``color_WO_bg``; reading the frames finds the reverse."""
+    """Frames of other folders that ``color_WO_bg`` lacks; reading the frames finds the reverse."""
     known = set(names)
     name_of = {int(name): name for name in known}
     for kind, ending in kinds.items():
         present = {file.name.removesuffix(ending) for file in (root / kind).glob(f"[0-9]*{ending}")}
         for name in sorted(present - known):
-            # Another spelling of a frame whose own file is missing: that one's finding names this file.
+            # Another spelling of a frame whose own file is missing: the finding of that frame names this file.
             if name.isdigit() and int(name) in name_of and name_of[int(name)] not in present:
                 continue
             found.error(
@@ -86,7 +86,7 @@ def check_partners(found: Findings, root: Path, kinds: Mapping[str, str], names:
 
 
 def with_hint(finding: Finding) -> Finding:
-    """A missing file's finding, with the file that is there in its place: another ending, or other leading zeros."""
+    """A missing file's finding, with a similar existing file in its remedy: another ending, or other leading zeros."""
     if finding.kind != "missing file":
         return finding
     file = Path(finding.file)
@@ -179,7 +179,7 @@ def _check_sequences(found: Findings, meta: FolderMeta, names: Sequence[str]) ->
 
 
 def check_one_size(found: Findings, root: Path, sizes: Mapping[str, tuple[int, int]]) -> tuple[int, int] | None:
-    """Whether all frames have one size, which networks can take; that size, None where there is no frame."""
+    """Whether all frames have one size that the networks take; returns the usual size, None without frames."""
     if not sizes:
         return None
     usual = Counter(sizes.values()).most_common(1)[0][0]
@@ -212,7 +212,7 @@ def check_one_size(found: Findings, root: Path, sizes: Mapping[str, tuple[int, i
 
 
 def check_same_frames(found: Findings, root: Path, digests: Mapping[str, bytes]) -> None:
-    """Pictures that are identical: a still, or a frame that was copied twice."""
+    """Identical pictures: a still, or a frame copied twice."""
     first: dict[bytes, str] = {}
     for name, digest in digests.items():
         if first.setdefault(digest, name) != name:

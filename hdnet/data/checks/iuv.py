@@ -1,4 +1,4 @@
-"""Checks of DensePose pictures: the order and scale of their channels, their parts, their place on the person."""
+"""Checks of DensePose pictures: order and scale of the channels, body parts, placement on the person."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 
-from hdnet.data.checks.charts import read_charts
 from hdnet.data.checks.findings import Findings
-from hdnet.data.checks.silhouette import misplacement, outside
+from hdnet.data.checks.shapes import check_placement, outside, read_charts
 from hdnet.data.correspondence.matching import PARTS
 from hdnet.data.layout.png import iuv_from_png_rgb
 
@@ -25,10 +24,10 @@ _MAX_OUTSIDE = 0.05
 
 
 def check_encoding(found: Findings, file: Path, rgb: np.ndarray) -> np.ndarray | None:
-    """The IUV map of a picture as it is stored, or None where its channels are not V, U, I (quirk 10).
+    """The IUV map of a picture as stored, or None where its channels are not V, U, I (docs/parity.md, 10).
 
-    Told apart by what only part numbers are: at most 24, and constant over whole areas. That works also where U and V
-    are small, and names other orders, grey part maps, multiplied part numbers and coloured visualisations.
+    Only part numbers are at most 24 and constant over whole areas. That tells the channels apart even where U and V are
+    small, and identifies other orders, grey part maps, multiplied part numbers and coloured visualisations.
 
     Args:
         found: Gets what is wrong.
@@ -174,16 +173,17 @@ def check_parts(found: Findings, file: Path, iuv: np.ndarray, mask: np.ndarray, 
             "no body part",
         )
         return figures
-    place = misplacement(part > 0, mask) if spilt > _MAX_OUTSIDE else None
-    if place is not None:
-        found.error(
-            file,
-            f"against the mask the body parts lie {place}",
-            "body parts on the person",
-            "crop, resize and mirror all files of a sample alike",
-            "IUV placement",
-        )
-    elif not inside.any():
+    _check_cover(found, file, part, mask, covered, spilt)
+    if inside.any():
+        _check_numbers(found, file, part, distinct, min_parts)
+    return figures
+
+
+def _check_cover(found: Findings, file: Path, part: np.ndarray, mask: np.ndarray, covered: float, spilt: float) -> None:
+    lie = "the body parts lie", "body parts on the person", "IUV placement"
+    if spilt > _MAX_OUTSIDE and check_placement(found, file, part > 0, mask, *lie):
+        return
+    if not part[mask].any():
         found.error(
             file,
             "no body part inside the mask",
@@ -207,9 +207,6 @@ def check_parts(found: Findings, file: Path, iuv: np.ndarray, mask: np.ndarray, 
             "check the mask, or DensePose for a second person",
             "IUV coverage",
         )
-    if inside.any():
-        _check_numbers(found, file, part, distinct, min_parts)
-    return figures
 
 
 def _check_numbers(found: Findings, file: Path, part: np.ndarray, distinct: int, min_parts: int) -> None:

@@ -1,4 +1,4 @@
-"""Checks of normals: length, place, axes and signs against the depth map and against the outline."""
+"""Checks of normals: length, placement, axes and signs, against the depth map and the outline."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from scipy import ndimage
 
 from hdnet.data.checks.findings import Findings
-from hdnet.data.checks.silhouette import misplacement
+from hdnet.data.checks.shapes import check_placement
 from hdnet.geometry import Camera, depth_to_normals
 
 # Normals of scans and of their own depth maps differ by 5 to 20 degrees; two flipped axes give 60 and more.
@@ -32,13 +32,13 @@ _AXES = "x right, y down, z forward, (0, 0, -1) faces the camera"
 
 @dataclass(frozen=True, eq=False)
 class Surface:
-    """The part of a sample around its person, to work on what matters only.
+    """Bounding box of the person in a sample, with its depth.
 
     Attributes:
         depth_m: (h, w), meaningful inside the mask.
         mask: (h, w) bool.
         camera: Camera of the cut-out.
-        box: Where it lies in the picture.
+        box: Its rows and columns in the picture.
     """
 
     depth_m: np.ndarray
@@ -48,7 +48,7 @@ class Surface:
 
     @classmethod
     def of(cls, depth_m: np.ndarray, mask: np.ndarray, camera: Camera) -> Surface:
-        """Cut out what the mask, which is not empty, covers."""
+        """Cut out the bounding box of the mask, which is not empty."""
         rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
         top, left = max(int(rows[0]) - 1, 0), max(int(columns[0]) - 1, 0)
         box = (slice(top, int(rows[-1]) + 2), slice(left, int(columns[-1]) + 2))
@@ -77,15 +77,8 @@ def check_normal_length(found: Findings, file: Path, normals: np.ndarray, mask: 
     length = np.linalg.norm(normals[mask], axis=-1)
     absent = float((length == 0).mean())
     if absent > _FEW:
-        place = misplacement(np.linalg.norm(normals, axis=-1) > 0, mask)
-        if place is not None:
-            found.error(
-                file,
-                f"against the mask the normals lie {place}",
-                "normals where the mask is",
-                "crop, resize and mirror all files of a sample alike",
-                "normal placement",
-            )
+        lie = "the normals lie", "normals where the mask is", "normal placement"
+        if check_placement(found, file, np.linalg.norm(normals, axis=-1) > 0, mask, *lie):
             return False
         report = found.error if absent > 0.5 else found.warning
         report(
@@ -122,8 +115,8 @@ def check_normal_axes(
 ) -> dict[str, float]:
     """Axes and signs of depth and normals against each other.
 
-    Where they disagree, or agree and are both wrong, the outline tells which: near it a body turns away, so that
-    normals point outwards. That also finds depth that grows towards the camera (1/z, disparity, c - z).
+    Where they disagree, or agree and are both wrong, the outline decides: near it a body turns away, so that normals
+    point outwards. That also finds depth that grows towards the camera (1/z, disparity, c - z).
 
     Args:
         found: Gets what is wrong.
@@ -169,7 +162,7 @@ def check_normal_axes(
 
 
 def check_depth_inverted(found: Findings, file: Path, surface: Surface, computed: np.ndarray) -> bool:
-    """Whether the depth grows towards the camera, an error, as the normals that it gives near the outline tell."""
+    """Whether the depth grows towards the camera, an error, by the depth's own normals near the outline."""
     inverted = outward(computed, surface.mask)[0] < -_MIN_OUTWARD
     if inverted:
         found.error(
@@ -207,7 +200,7 @@ def check_normal_signs(found: Findings, file: Path, normals: np.ndarray, mask: n
 
 
 def outward(normals: np.ndarray, mask: np.ndarray) -> tuple[float, float, float]:
-    """How far the normals near the outline point outwards in the picture, from -1 (inwards) to 1, however steep.
+    """Share of the normals near the outline that point outwards in the picture, -1 (inwards) to 1, slope aside.
 
     Args:
         normals: (h, w, 3).
@@ -238,7 +231,7 @@ def _share(part: np.ndarray, whole: np.ndarray) -> float:
 
 
 def _correlation(first: np.ndarray, second: np.ndarray) -> float:
-    """Of two (N, 3) fields of directions about their means; 1 where one does not vary, which tells nothing."""
+    """Of two (N, 3) fields of directions about their means; 1 where one is constant, and so without information."""
     first, second = first - first.mean(axis=0), second - second.mean(axis=0)
     scale = float(np.sqrt((first**2).sum() * (second**2).sum()))
     return float((first * second).sum()) / scale if scale > 1e-6 * len(first) else 1.0

@@ -8,7 +8,7 @@ import numpy as np
 from scipy import ndimage
 
 from hdnet.data.checks.findings import Findings
-from hdnet.data.checks.silhouette import misplacement, outside
+from hdnet.data.checks.shapes import check_placement, outside
 
 # Below this a colour channel is not white; the rim of an antialiased picture is lighter than the person.
 _WHITE = 250
@@ -20,13 +20,13 @@ _MAX_COLOR_DIFFERENCE = 10.0
 
 
 def check_mask(found: Findings, file: Path, mask: np.ndarray, *person: np.ndarray) -> bool:
-    """Whether the mask can be used: not empty, not inverted; little, very much or scattered is a warning.
+    """Whether the mask can be used: not empty, not inverted. Small, very large or scattered masks are a warning.
 
     Args:
         found: Gets what is wrong.
         file: The mask's file.
         mask: (H, W) bool.
-        *person: (H, W) bool maps of where other pictures see the person, as far as known.
+        *person: (H, W) bool maps of the person in other pictures, as far as known.
     """
     share = float(mask.mean())
     if not share:
@@ -81,21 +81,14 @@ def check_white_image(found: Findings, file: Path, white_image: np.ndarray, mask
     """Whether the picture without background shows the person where the mask is, on white.
 
     A picture that lies elsewhere is an error. Background that is not white is a warning, since every reader
-    sets it to 255 (quirk 37).
+    sets it to 255 (docs/parity.md, 37).
     """
     drawn = ink(white_image)
     far = np.asarray(~ndimage.binary_dilation(mask, np.ones((3, 3), dtype=bool), iterations=_RIM_PX))
     stained = drawn & far
     if stained.sum() > _FEW * drawn.sum() and drawn.mean() < 0.9:
-        place = misplacement(drawn, mask)
-        if place is not None:
-            found.error(
-                file,
-                f"against the mask the picture lies {place}",
-                "the person where the mask is",
-                "crop, resize and mirror all files of a sample alike",
-                "colour placement",
-            )
+        lies = "the picture lies", "the person where the mask is", "colour placement"
+        if check_placement(found, file, drawn, mask, *lies):
             return
     if stained.sum() > _FEW * far.sum():
         level = float(np.median(white_image[far]))
@@ -119,7 +112,7 @@ def check_white_image(found: Findings, file: Path, white_image: np.ndarray, mask
 
 
 def check_color(found: Findings, file: Path, image: np.ndarray, white_image: np.ndarray, mask: np.ndarray) -> None:
-    """Whether the full picture is that of the picture without background; the original never reads it (quirk 34)."""
+    """Whether the full picture matches the one without background; the original ignores it (docs/parity.md, 34)."""
     if _difference(image, white_image, mask) <= _MAX_COLOR_DIFFERENCE:
         return
     changes = {

@@ -1,4 +1,4 @@
-"""What a validation found, to be read: as lines, and as a folder with text, JSON and a picture of the worst frames."""
+"""Output of a validation: lines for the terminal; a folder with text, JSON and a picture of the worst frames."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ from pathlib import Path
 
 from PIL import Image
 
-from hdnet.data.checks.findings import Finding
+from hdnet.data.checks.findings import Finding, Report
 from hdnet.data.checks.sheet import worst_sheet
-from hdnet.data.checks.validate import Report
 from hdnet.errors import DataError
 from hdnet.files import write_json
 
 FINDINGS_FILE, REPORT_FILE, WORST_FILE = "findings.json", "report.md", "worst.png"
-# Findings of one kind that are shown; the others are counted.
+# Findings shown of each kind; the others are counted.
 _SHOWN = 5
 _MEANINGS = {
     "body_parts": "different DensePose parts inside the mask",
@@ -53,11 +52,11 @@ def by_kind(findings: Sequence[Finding]) -> dict[str, list[Finding]]:
 
 
 def write_report(folder: Path, reports: Mapping[str, Report]) -> list[Path]:
-    """Write ``findings.json`` (complete), ``report.md`` (to be read) and ``worst.png`` (to be looked at).
+    """Write ``findings.json`` (complete), ``report.md`` (the first of each kind) and ``worst.png``.
 
     Args:
-        folder: Made if it is missing; files of an earlier report are replaced.
-        reports: What was found, by a name for the folder.
+        folder: Created if missing; files of an earlier report are replaced.
+        reports: Reports by a name for the folder.
 
     Returns:
         The three files.

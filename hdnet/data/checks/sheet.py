@@ -1,4 +1,4 @@
-"""The worst frames of a validated folder as one picture, each with what is wrong written above it."""
+"""Contact sheet of a validation: the worst frames of each folder, captioned with their findings."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from scipy import ndimage
 
-from hdnet.data.checks.figures import WORST
-from hdnet.data.checks.findings import Finding
+from hdnet.data.checks.findings import Finding, Report
+from hdnet.data.checks.frames import WORST
 from hdnet.data.checks.normals import Surface
-from hdnet.data.checks.validate import Report
 from hdnet.data.layout.folders import TangFolder, TikTokFolder
 from hdnet.data.layout.png import read_iuv_rgb, read_mask, read_rgb
 from hdnet.data.layout.text import read_map
@@ -36,11 +35,11 @@ _MAX_ANGLE_DEG = 90.0
 
 @dataclass(frozen=True)
 class Worst:
-    """A frame to be shown.
+    """A frame of the sheet.
 
     Attributes:
         frame: Its name.
-        reasons: (severity, text): "error", "warning", or "" for a mere statistic.
+        reasons: (severity, text): "error", "warning", or "" for a statistic.
     """
 
     frame: str
@@ -51,8 +50,8 @@ def choose_worst(report: Report, frames: int = 8) -> list[Worst]:
     """The first frame of every kind of error, then of every kind of warning, then the worst of every statistic.
 
     Args:
-        report: What was found.
-        frames: At most so many.
+        report: Of the folder.
+        frames: Their largest number.
     """
     chosen: dict[str, list[tuple[str, str]]] = {}
     for severity, findings in (("error", report.errors), ("warning", report.warnings)):
@@ -80,7 +79,7 @@ def worst_sheet(reports: Mapping[str, Report], frames: int = 8) -> np.ndarray:
     """Up to ``frames`` rows a folder: picture with outline, overlap, IUV, depth, normals, normals of depth, angle.
 
     Args:
-        reports: What was found, by the folder's name in the report.
+        reports: Reports by the folder's name.
         frames: Rows a folder.
 
     Returns:

@@ -1,17 +1,15 @@
-"""Checks of the conventions on the data itself, before anything is trained on it."""
+"""Validation of data folders against all conventions, before a training."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from hdnet.data.checks.camera import check_cameras, check_fits
 from hdnet.data.checks.correspondences import check_correspondences
-from hdnet.data.checks.figures import FrameFigures
-from hdnet.data.checks.findings import Finding, Findings
+from hdnet.data.checks.findings import Findings, Report
 from hdnet.data.checks.folder import (
     TANG_KINDS,
     TIKTOK_KINDS,
@@ -24,62 +22,14 @@ from hdnet.data.checks.folder import (
     read_meta,
     with_hint,
 )
-from hdnet.data.checks.frame import CheckedFrame, Task, check_labelled, check_unlabelled
+from hdnet.data.checks.frames import CheckedFrame, FrameFigures, Task, check_labelled, check_unlabelled
 from hdnet.data.layout.meta import DEFAULT_SEQUENCE, FolderMeta
 from hdnet.data.parallel import ordered_map
 from hdnet.errors import DataError
 from hdnet.geometry import Camera
 
-# Folder of a TikTok folder with matches of its own.
+# Subfolder of a TikTok folder with its matches.
 CORRESPONDENCES = "correspondences"
-
-__all__ = [
-    "Finding",
-    "Report",
-    "raise_if_errors",
-    "validate_any",
-    "validate_raw",
-    "validate_tang",
-    "validate_tiktok",
-]
-
-
-@dataclass(frozen=True)
-class Report:
-    """What a validation found.
-
-    Attributes:
-        folder: The folder.
-        samples: Number of frames looked at.
-        errors: What would break training or teach something wrong.
-        warnings: What is worth a look.
-        statistics: Figures over all frames by name: mean, min, max, and the worst frame; or one number of the folder.
-        digests: Digest of each frame's picture, to find it again in another folder.
-    """
-
-    folder: str
-    samples: int
-    errors: list[Finding]
-    warnings: list[Finding]
-    statistics: dict[str, dict[str, float | str] | float] = field(default_factory=dict)
-    digests: dict[str, bytes] = field(default_factory=dict, repr=False)
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-able form, without the digests."""
-        return {
-            "folder": self.folder,
-            "samples": self.samples,
-            "errors": [asdict(finding) for finding in self.errors],
-            "warnings": [asdict(finding) for finding in self.warnings],
-            "statistics": self.statistics,
-        }
-
-    def raise_if_errors(self) -> None:
-        """Raise a DataError of one line, the first error and the number of the others, if there is any."""
-        if not self.errors:
-            return
-        others = len(self.errors) - 1
-        raise DataError(f"{self.errors[0]}" + (f" (and {others} more in {self.folder})" if others else ""))
 
 
 def raise_if_errors(reports: Mapping[str, Report], see: Path | None = None) -> None:
@@ -87,7 +37,7 @@ def raise_if_errors(reports: Mapping[str, Report], see: Path | None = None) -> N
 
     Args:
         reports: Of all folders.
-        see: Where all of them are written down.
+        see: File with all findings.
     """
     errors = [error for report in reports.values() for error in report.errors]
     if errors:
@@ -138,10 +88,10 @@ def validate_raw(raw: Path, jobs: int = 1, progress: bool = False) -> dict[str, 
 
 
 def validate_any(folder: Path, jobs: int = 1, progress: bool = False) -> dict[str, Report]:
-    """Check a Tang or a TikTok folder, or those of a raw folder that are there.
+    """Check a Tang or a TikTok folder, or the existing ones of a raw folder.
 
     Raises:
-        DataError: There is nothing to be checked.
+        DataError: There is nothing to check.
     """
     if not folder.is_dir():
         raise DataError(
@@ -157,7 +107,7 @@ def validate_any(folder: Path, jobs: int = 1, progress: bool = False) -> dict[st
 
 
 def warn_of_shared_frames(learned: Report, heldout: Report) -> Report:
-    """``heldout`` with a warning for every frame that ``learned`` holds as well: models know those by heart."""
+    """``heldout`` with a warning for every frame that ``learned`` holds as well."""
     known = {digest: name for name, digest in learned.digests.items()}
     extra = Findings()
     for name, digest in heldout.digests.items():
@@ -169,8 +119,7 @@ def warn_of_shared_frames(learned: Report, heldout: Report) -> Report:
                 "hold out other people: an evaluation on these says nothing",
                 "held-out frame in training",
             )
-    warnings = heldout.warnings + extra.warnings
-    return Report(heldout.folder, heldout.samples, heldout.errors, warnings, heldout.statistics, heldout.digests)
+    return replace(heldout, warnings=heldout.warnings + extra.warnings)
 
 
 _RAW_FOLDERS: dict[str, tuple[str, Callable[[Path, int, bool], Report]]] = {

@@ -104,8 +104,8 @@ def test_report_is_json_and_raises_one_line(people):
     assert set(content) == {"folder", "samples", "errors", "warnings", "statistics"}
     assert set(content["errors"][0]) == {"file", "found", "expected", "fix", "kind"}
     assert content["errors"][0]["file"].endswith("mask/0000000.png")
-    with pytest.raises(DataError, match=r"mask/0000000\.png: is not a PNG picture; expected .* \(and 1 more in"):
-        report.raise_if_errors()
+    with pytest.raises(DataError, match=r"mask/0000000\.png: is not a PNG picture; expected .* \(and 1 more\)$"):
+        raise_if_errors({"x": report})
     with pytest.raises(DataError, match=r"\(and 1 more\); all findings are in there"):
         raise_if_errors({"x": report}, see="there")
 

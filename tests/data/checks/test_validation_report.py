@@ -6,10 +6,10 @@ from dolls import CAMERA, doll, doll_frame
 from PIL import Image
 
 from hdnet.cli import main
-from hdnet.data.checks.findings import Finding
+from hdnet.data.checks.findings import Finding, Report
 from hdnet.data.checks.report import summary, to_markdown, write_report
 from hdnet.data.checks.sheet import choose_worst, worst_sheet
-from hdnet.data.checks.validate import Report, validate_any, validate_tang
+from hdnet.data.checks.validate import validate_any, validate_tang
 from hdnet.data.layout.folders import TangFolder, TikTokFolder
 from hdnet.data.layout.png import write_png
 from hdnet.data.layout.text import write_map

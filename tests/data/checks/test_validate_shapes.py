@@ -3,10 +3,12 @@ import pytest
 from dolls import doll
 from scipy import ndimage
 
-from hdnet.data.checks.silhouette import misplacement, outside
+from hdnet.data.checks.shapes import misplacement, outside, read_charts
+from hdnet.synthetic import iuv as synthetic_iuv
 
 MASK = doll().mask
-PART = doll().iuv[..., 0] > 0
+IUV = doll().iuv
+PART = IUV[..., 0] > 0
 
 
 def test_a_part_in_its_place_is_left_alone():
@@ -67,3 +69,35 @@ def test_share_outside():
     part = np.array([[True, True, False, True]])
     assert outside(part, np.array([[True, False, False, False]])) == pytest.approx(2 / 3)
     assert outside(np.zeros((2, 2), dtype=bool), np.ones((2, 2), dtype=bool)) == 0
+
+
+def test_a_correct_picture_agrees_in_everything():
+    charts = read_charts(IUV)
+    assert min(charts.limbs, charts.centre, charts.along) > 0.9
+    assert charts.parts == 8
+    assert charts.fault() == ""
+
+
+def test_nothing_is_said_of_nothing():
+    assert read_charts(np.zeros((8, 8, 3), dtype=np.uint8)).fault() == ""
+    arm = np.where(IUV[..., :1] == 16, IUV, np.uint8(0))
+    assert read_charts(arm[:, ::-1]).fault() == ""
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        (lambda iuv: iuv[:, ::-1], "mirrored"),
+        (lambda iuv: iuv[::-1], "mirrored"),
+        (lambda iuv: iuv[..., [0, 2, 1]], "exchanged"),
+        (lambda iuv: np.rot90(iuv), ""),
+        (lambda iuv: iuv[:, ::-1][..., [0, 2, 1]], ""),
+    ],
+    ids=["left to right", "top to bottom", "U and V", "quarter turn", "both, which turns the right way again"],
+)
+def test_faults(change, fault):
+    assert read_charts(np.ascontiguousarray(change(IUV))).fault() == fault
+
+
+def test_synthetic_people_count_as_many_parts():
+    assert synthetic_iuv.PART_COUNT == 24

@@ -1,18 +1,21 @@
-"""All checks of one frame: what it holds is read once, and every convention is looked at on it."""
+"""All checks of a frame, each file read once, and figures over the frames of a folder."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from array import array
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
 
 from hdnet.data.checks.camera import Fit, fit_camera
 from hdnet.data.checks.depth import check_depth
-from hdnet.data.checks.findings import Findings, check_size
+from hdnet.data.checks.findings import Findings, sized
 from hdnet.data.checks.iuv import check_directions, check_encoding, check_parts
 from hdnet.data.checks.normals import (
     Surface,
@@ -29,22 +32,38 @@ from hdnet.geometry import Camera
 
 # A pair of frames needs this many common body parts.
 PAIR_PARTS = 5
-# Normals that follow the depth map only loosely cannot tell the camera.
+# Normals that follow the depth map only loosely do not determine the camera.
 _MIN_FIT_CORRELATION = 0.5
+# The bad end of each statistic.
+WORST: dict[str, Callable[[np.ndarray], Any]] = {
+    "mask_share": np.nanargmin,
+    "part_coverage": np.nanargmin,
+    "parts_outside": np.nanargmax,
+    "body_parts": np.nanargmin,
+    "depth_lost": np.nanargmax,
+    "depth_relief_m": np.nanargmax,
+    "normal_angle_deg": np.nanargmax,
+    "normal_correlation": np.nanargmin,
+    "facing_away": np.nanargmax,
+}
+# Scans differ from their depth maps by degrees; smaller angles mean normals computed from them.
+_COMPUTED_DEG = 0.5
+# Noise of a depth sensor loosens the correlation of normals with the depth map.
+_LOOSE = 0.5
 
 
 @dataclass
 class CheckedFrame:
-    """Outcome of one frame, small enough to be sent between processes.
+    """Result of one frame, small enough to be sent between processes.
 
     Attributes:
         name: The frame.
-        findings: What is wrong with it.
-        figures: Its statistics by name, as far as they could be taken.
+        findings: Its findings.
+        figures: Its statistics by name, as far as they could be measured.
         size: (H, W), None where the mask cannot be read.
         largest_uv: Largest U and V; 0 where unknown.
-        digest: Of the picture without background, to find frames that are the same.
-        fit: Camera that its depth and normals fit.
+        digest: Of the picture without background, to find equal frames.
+        fit: Camera fitted to its depth and normals.
     """
 
     name: str
@@ -62,9 +81,7 @@ Task = tuple[str, Camera | None]
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Torch in one thread: on pictures of this size more only wait for each other, most of all in several processes."""
-    import torch
-
+    """Torch in one thread: more are slower on pictures of this size, most of all in several processes."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -87,7 +104,7 @@ def check_labelled(root: Path, task: Task) -> CheckedFrame:
     depth_file, normal_files = folder.depth_file(name), folder.normal_files(name)
     depth_m = found.attempt(depth_file, read_map)
     normals = _read_normals(found, normal_files, mask)
-    if mask is None or depth_m is None or not check_size(found, depth_file, depth_m.shape, mask) or not mask.any():
+    if mask is None or (depth_m := sized(found, depth_file, depth_m, mask)) is None or not mask.any():
         return checked
     valid, figures = check_depth(found, depth_file, depth_m, mask)
     checked.figures |= figures
@@ -139,15 +156,15 @@ def _read_normals(found: Findings, files: list[Path], mask: np.ndarray | None) -
         )
         return None
     components = [found.attempt(file, read_map) for file in files]
-    fits = [
-        component is not None and mask is not None and check_size(found, file, component.shape, mask)
-        for file, component in zip(files, components, strict=True)
-    ]
-    return np.stack([c for c in components if c is not None], axis=-1) if all(fits) else None
+    if mask is None:
+        return None
+    fitting = [sized(found, file, component, mask) for file, component in zip(files, components, strict=True)]
+    whole = [component for component in fitting if component is not None]
+    return np.stack(whole, axis=-1) if len(whole) == len(files) else None
 
 
 def _check_pictures(folder: TangFolder | TikTokFolder, checked: CheckedFrame, min_parts: int) -> np.ndarray | None:
-    """Reads and checks mask, colours and DensePose; the mask, or None if it cannot be used."""
+    """Read and check mask, colours and DensePose; return the mask, or None if it cannot be used."""
     found, name = checked.findings, checked.name
     mask_file, white_file, iuv_file, color_file = (
         folder.png(kind, name) for kind in ("mask", "color_WO_bg", "densepose", "color")
@@ -163,16 +180,13 @@ def _check_pictures(folder: TangFolder | TikTokFolder, checked: CheckedFrame, mi
     checked.figures["mask_share"] = float(mask.mean())
     if white_image is not None:
         checked.digest = blake2b(white_image.tobytes(), digest_size=16).digest()
-        if not check_size(found, white_file, white_image.shape[:2], mask):
-            white_image = None
-    if iuv_rgb is not None and not check_size(found, iuv_file, iuv_rgb.shape[:2], mask):
-        iuv_rgb = None
-    if image is not None and not check_size(found, color_file, image.shape[:2], mask):
-        image = None
+    white_image = sized(found, white_file, white_image, mask)
+    iuv_rgb = sized(found, iuv_file, iuv_rgb, mask)
+    image = sized(found, color_file, image, mask)
     iuv = None if iuv_rgb is None else check_encoding(found, iuv_file, iuv_rgb)
     person = [] if iuv is None else [iuv[..., 0] > 0]
     if not check_mask(found, mask_file, mask, *person, *([] if white_image is None else [ink(white_image)])):
-        # With an inverted mask everything else would be found in the wrong place.
+        # Against an inverted mask, everything else would lie in the wrong place.
         return None
     if white_image is not None:
         check_white_image(found, white_file, white_image, mask)
@@ -182,6 +196,76 @@ def _check_pictures(folder: TangFolder | TikTokFolder, checked: CheckedFrame, mi
         before = len(found.errors)
         checked.figures |= check_parts(found, iuv_file, iuv, mask, min_parts)
         checked.largest_uv = (int(iuv[..., 1].max()), int(iuv[..., 2].max()))
-        if len(found.errors) == before:  # a mirrored map need not be called mirrored twice
+        if len(found.errors) == before:  # a mirrored map is reported once
             check_directions(found, iuv_file, iuv)
     return mask
+
+
+class FrameFigures:
+    """Figures of all frames, some hundred bytes each, so that memory stays small for any number of frames."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self.names = names
+        self.sizes: dict[str, tuple[int, int]] = {}
+        self.digests: dict[str, bytes] = {}
+        self.fits: dict[str, Fit] = {}
+        self.largest_uv = (0, 0)
+        self._figures: dict[str, array[float]] = {}
+        self._count = 0
+
+    def add(self, checked: CheckedFrame) -> None:
+        """Add the next frame, in the order of the names."""
+        if checked.size is not None:
+            self.sizes[checked.name] = checked.size
+        if checked.digest is not None:
+            self.digests[checked.name] = checked.digest
+        if checked.fit is not None:
+            self.fits[checked.name] = checked.fit
+        u, v = map(max, self.largest_uv, checked.largest_uv)
+        self.largest_uv = (u, v)
+        for key in checked.figures.keys() - self._figures.keys():
+            self._figures[key] = array("d", [float("nan")]) * self._count
+        for key, column in self._figures.items():
+            column.append(checked.figures.get(key, float("nan")))
+        self._count += 1
+
+    def statistics(self) -> dict[str, dict[str, float | str] | float]:
+        """Mean, least, largest and worst frame of every figure."""
+        statistics: dict[str, dict[str, float | str] | float] = {}
+        for key in sorted(self._figures):
+            values = np.asarray(self._figures[key])
+            summary: dict[str, float | str] = {
+                "mean": float(np.nanmean(values)),
+                "min": float(np.nanmin(values)),
+                "max": float(np.nanmax(values)),
+            }
+            if key in WORST:
+                summary["worst"] = self.names[int(WORST[key](values))]
+            statistics[key] = summary
+        return statistics
+
+    def check_normals(self, found: Findings, root: Path) -> None:
+        """Warn of normals computed from the depth map, which are allowed, and of normals that hardly follow it."""
+        angle_deg, correlation = self._median("normal_angle_deg"), self._median("normal_correlation")
+        if angle_deg < _COMPUTED_DEG:
+            found.warning(
+                root / "normal",
+                f"normals equal those of the depth maps (median angle {angle_deg:.2f} degrees)",
+                "normals of the scan",
+                "fine where there are none; use the scan's own if you have them",
+                "normals computed from depth",
+            )
+        if correlation < _LOOSE:
+            found.warning(
+                root / "normal",
+                f"normals follow the depth maps only loosely (median correlation {correlation:.2f})",
+                f"{_LOOSE:g} or more; correct ones reach 0.8 and more",
+                "check that depth and normals belong together; smooth depth of a noisy sensor",
+                "normals loose",
+            )
+
+    def _median(self, key: str) -> float:
+        """Of the frames that have the figure; NaN without any."""
+        values = np.asarray(self._figures.get(key, []), dtype=np.float64)
+        values = values[np.isfinite(values)]
+        return float(np.median(values)) if values.size else float("nan")

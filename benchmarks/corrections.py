@@ -243,16 +243,16 @@ def is_mirrored(depths: Tensor, part: np.ndarray, camera: Camera, allow_reflecti
 def rendered_pairs() -> Iterator[tuple[Tensor, np.ndarray, Camera]]:
     """(depths (2, 1, 1, h, w), rows, camera) of all pairs of two dances of five frames."""
     # Frames on disk have no depth and the generator drops it; only this measurement wants it.
-    from hdnet.synthetic.generate import Stage, SyntheticSpec
-    from hdnet.synthetic.moves import draw_dance
+    from hdnet.synthetic.generate import Shot, SyntheticSpec
+    from hdnet.synthetic.motion import draw_dance
 
     spec = SyntheticSpec(people=0, sequences=2, frames_per_sequence=5, seed=7, focal_px=(300.0, 330.0))
     for index in range(spec.sequences):
-        stage = Stage(spec, "sequence", index)
-        _, frames = stage.render(lambda rng: draw_dance(rng, (spec.frames_per_sequence - 1) * spec.stride + 1))
+        shot = Shot(spec, "sequence", index)
+        _, frames = shot.render(lambda rng: draw_dance(rng, (spec.frames_per_sequence - 1) * spec.stride + 1))
         for i, j in combinations(frames, 2):
             depths = torch.from_numpy(np.stack([i.depth_m, j.depth_m]))[:, None, None]
-            yield depths, match(body_iuv(i.iuv, i.mask), body_iuv(j.iuv, j.mask)).rows, stage.camera
+            yield depths, match(body_iuv(i.iuv, i.mask), body_iuv(j.iuv, j.mask)).rows, shot.camera
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from hdnet.synthetic.exact import ExactFrame, dancer
-from hdnet.synthetic.pictures import PICTURE_SIZE as SIZE
+from hdnet.synthetic.rendering import PICTURE_SIZE as SIZE
 
 
 def turning_dancers(count: int, frames: int) -> list[list[ExactFrame]]:

@@ -31,15 +31,15 @@ from hdnet.synthetic.sizes import SIZES
 # Stage by module below hdnet, the first that fits; what is nowhere else is named by its module.
 STAGES = {
     "clothes": ("synthetic/clothes/",),
-    "hair, hats, shoes, jewellery": ("synthetic/adorn/",),
-    "poses": ("synthetic/moves/",),
-    "rays": ("synthetic/pictures/rays",),
-    "body coordinates": ("synthetic/iuv", "synthetic/pictures/imperfect"),
-    "camera and furniture": ("synthetic/pictures/view", "synthetic/pictures/furniture", "synthetic/pictures/shapes"),
-    "backgrounds": ("synthetic/pictures/backgrounds", "synthetic/pictures/rooms", "synthetic/pictures/outdoors"),
-    "film": ("synthetic/pictures/film", "synthetic/pictures/finishes"),
-    "shading": ("synthetic/pictures/", "synthetic/materials", "synthetic/canonical"),
-    "body": ("synthetic/body", "synthetic/surface", "synthetic/people", "synthetic/parts"),
+    "hair, hats, shoes, jewellery": ("synthetic/accessories/",),
+    "poses": ("synthetic/motion/",),
+    "rays": ("synthetic/rendering/rays",),
+    "body coordinates": ("synthetic/iuv", "synthetic/rendering/imperfect"),
+    "camera and furniture": ("synthetic/rendering/view", "synthetic/rendering/furniture", "synthetic/rendering/solids"),
+    "backgrounds": ("synthetic/rendering/backgrounds", "synthetic/rendering/rooms", "synthetic/rendering/outdoors"),
+    "film": ("synthetic/rendering/film", "synthetic/rendering/textures"),
+    "shading": ("synthetic/rendering/", "synthetic/materials", "synthetic/canonical"),
+    "body": ("synthetic/body", "synthetic/surface", "synthetic/person", "synthetic/components"),
     "writing": ("data/layout", "files", "synthetic/export"),
 }
 INTERVAL_S = 0.004

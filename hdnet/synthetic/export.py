@@ -1,9 +1,8 @@
-"""Writing synthetic people as the Tang and TikTok folders that training reads.
+"""Export of synthetic people to Tang and TikTok folders, resumable after an interruption.
 
-An interrupted run is found again: every task (a person with all their pictures, or a sequence) is made in a folder of
-its own, moved into the unfinished result file by file, and noted with its files and sizes last. What counts as the
-same run is :func:`fingerprint`; a sample depends on nothing but its own number, so that it does not show in the result
-where a run was interrupted.
+Every task (a person, or a sequence) is made in a folder of its own, moved into the unfinished result file by file, and
+recorded last with its files and sizes. A run resumes if its :func:`fingerprint` is the same; a sample depends on its
+number alone, so that an interruption does not change the result.
 """
 
 from __future__ import annotations
@@ -23,9 +22,8 @@ from hdnet.errors import DataError, HDNetError
 from hdnet.files import read_json_object, resumable_folder, write_json
 from hdnet.geometry import Camera
 from hdnet.synthetic.body import body_model
-from hdnet.synthetic.generate import Progress, SyntheticSpec, make_sequence, make_still
+from hdnet.synthetic.generate import Progress, SyntheticSpec, make_sequence, make_still, one_thread
 from hdnet.synthetic.sizes import check_room, cost
-from hdnet.synthetic.threads import one_thread
 from hdnet.synthetic.version import fingerprint
 
 logger = logging.getLogger(__name__)
@@ -36,7 +34,7 @@ _WORK = ".work-"
 
 @dataclass(frozen=True)
 class SynthesisCounts:
-    """What was written."""
+    """Numbers of what was written."""
 
     stills: int
     sequences: int
@@ -45,7 +43,7 @@ class SynthesisCounts:
 
 @dataclass(frozen=True)
 class Engine:
-    """What makes the pictures; module-level functions of (spec, number).
+    """Functions of (spec, number) that make the pictures, at module level so that workers find them.
 
     Attributes:
         still: One labelled picture.
@@ -60,7 +58,7 @@ class Engine:
 
 @dataclass(frozen=True)
 class _Task:
-    """One unit of work.
+    """Unit of work.
 
     Attributes:
         kind: Folder that its pictures go to.
@@ -117,14 +115,14 @@ def synthesize(
 
 
 def _tasks(spec: SyntheticSpec) -> list[_Task]:
-    """Sequences first: they are the long tasks, and no process waits for the last one alone."""
+    """List the tasks, sequences first: they take longest, and no process should wait for the last one alone."""
     tasks = [_Task(TIKTOK, index, spec.frames_per_sequence) for index in range(spec.sequences)]
     return tasks + [_Task(TANG, index, 1) for index in range(spec.people)]
 
 
 @dataclass(frozen=True)
 class _Place:
-    """Where a run works.
+    """Folders of a run.
 
     Attributes:
         root: The unfinished result.
@@ -138,7 +136,7 @@ class _Place:
 
 
 def _notes_of_this_run(root: Path, notes: Path, key: str) -> Path:
-    """Folder of the notes of this very run; remains of any other are cleared away."""
+    """Return the folder of this run's records and remove the remains of any other run."""
     mine = notes / key
     others = [entry.name for entry in root.iterdir() if entry != notes] if not mine.is_dir() else []
     if others:
@@ -154,7 +152,7 @@ def _notes_of_this_run(root: Path, notes: Path, key: str) -> Path:
 
 
 def _is_finished(root: Path, notes: Path, task: _Task) -> bool:
-    """Whether the task's note is there, and every file with the size that it names: a power cut may lose contents."""
+    """Return whether a task is recorded and its files have the recorded sizes (a power cut may lose contents)."""
     try:
         sizes = read_json_object(notes / f"{task.name}.json")["files"]
         return all((root / task.kind / name).stat().st_size == size for name, size in sizes.items())
@@ -163,7 +161,7 @@ def _is_finished(root: Path, notes: Path, task: _Task) -> bool:
 
 
 def _announce(out: Path, tasks: list[_Task], finished: set[_Task], jobs: int) -> None:
-    """Says what there is to do and what it takes; refuses where the disk has no room for it."""
+    """Log the work left and its cost; refuse if the disk has too little room."""
     open_tasks = [task for task in tasks if task not in finished]
     stills, frames = (sum(task.pictures for task in open_tasks if task.kind == kind) for kind in (TANG, TIKTOK))
     if finished:
@@ -203,7 +201,7 @@ def _make(
 
 
 def _make_task(place: _Place, spec: SyntheticSpec, engine: Engine, task: _Task) -> int:
-    """Makes, writes and notes one task; how many pictures that were."""
+    """Make, write and record one task; return its number of pictures."""
     folder = place.work / task.name
     folder.mkdir()
     try:
@@ -238,7 +236,7 @@ def _make_samples(
 
 
 def _move_files(source: Path, target: Path) -> dict[str, int]:
-    """Sizes in bytes by name relative to the folder, of what was moved."""
+    """Move files and return their sizes in bytes by name relative to the folder."""
     sizes = {}
     for kind in sorted(source.iterdir()):
         (target / kind.name).mkdir(exist_ok=True)

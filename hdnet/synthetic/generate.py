@@ -1,16 +1,17 @@
-"""Labelled stills and unlabelled sequences of synthetic dressed people.
+"""Generation of labelled stills and unlabelled sequences of synthetic dressed people.
 
 Every person, outfit, motion, light, camera, noise and imperfection has its own random stream, derived from (seed,
-kind, index): the same seed gives the same bytes whatever the number of processes, a sample does not depend on how
-many others are made, and a sequence keeps its person and light.
+kind, index). The bytes of a sample depend neither on the number of processes nor on how many others are made, and a
+sequence keeps its person and light.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
-from typing import Literal, TypeVar
+from functools import cache, partial
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 
@@ -19,9 +20,9 @@ from hdnet.data.parallel import ordered_map
 from hdnet.errors import DataError, HDNetError
 from hdnet.geometry import Camera
 from hdnet.synthetic.body import body_model
-from hdnet.synthetic.moves import Pose, draw_dance, draw_still
-from hdnet.synthetic.people import PosedPerson, draw_person, pose_person
-from hdnet.synthetic.pictures import (
+from hdnet.synthetic.motion import Pose, draw_dance, draw_still
+from hdnet.synthetic.person import PosedPerson, draw_person, pose_person
+from hdnet.synthetic.rendering import (
     MIN_MASK_SHARE,
     Frame,
     Framing,
@@ -33,7 +34,6 @@ from hdnet.synthetic.pictures import (
     imperfect_frame,
     render_frame,
 )
-from hdnet.synthetic.threads import one_thread
 
 CameraName = Literal["centred", "reference"]
 Masks = Literal["exact", "segmenter"]
@@ -101,7 +101,7 @@ class SyntheticSpec:
                 raise DataError(f"{name} is {value!r}; expected {known[0]!r} or {known[1]!r}")
 
     def framing(self, kind: str) -> Framing:
-        """How much of a person the pictures of a kind show."""
+        """Return the framing of the pictures of a kind."""
         usual = Framing() if kind == "still" else Framing.of_sequences()
         # Sequences are cut and hidden less often than stills, in the same proportion whatever the shares.
         cut = min(self.truncated / (1 - Framing().whole), 1 / (1 - usual.whole))
@@ -113,7 +113,7 @@ class SyntheticSpec:
 def generate_stills(
     spec: SyntheticSpec, *, jobs: int = 1, progress: Progress | None = None
 ) -> Iterator[LabelledSample]:
-    """The labelled pictures of a spec, named 0000000 onwards, in order.
+    """Yield the labelled pictures of a spec, named 0000000 onwards, in order.
 
     Raises:
         DataError: A package is missing or a sample could not be made.
@@ -124,7 +124,7 @@ def generate_stills(
 def generate_sequences(
     spec: SyntheticSpec, *, jobs: int = 1, progress: Progress | None = None
 ) -> Iterator[UnlabelledFrame]:
-    """Frames of a spec's sequences ("seq-000" onwards), names running on over all sequences, in order.
+    """Yield the frames of a spec's sequences ("seq-000" onwards), names running on over all sequences, in order.
 
     Raises:
         DataError: As :func:`generate_stills`.
@@ -134,9 +134,9 @@ def generate_sequences(
 
 
 def make_still(spec: SyntheticSpec, index: int) -> LabelledSample:
-    """One labelled picture."""
-    stage = Stage(spec, "still", index)
-    _, frames = stage.render(lambda rng: [draw_still(rng)])
+    """Make one labelled picture."""
+    shot = Shot(spec, "still", index)
+    _, frames = shot.render(lambda rng: [draw_still(rng)])
     frame = frames[0]
     return LabelledSample(
         name=f"{index:07d}",
@@ -146,15 +146,15 @@ def make_still(spec: SyntheticSpec, index: int) -> LabelledSample:
         mask=frame.mask,
         depth_m=frame.depth_m,
         normals=frame.normals,
-        camera=stage.camera,
+        camera=shot.camera,
     )
 
 
 def make_sequence(spec: SyntheticSpec, index: int) -> list[UnlabelledFrame]:
-    """All frames of one sequence: one person, outfit, light, background and camera."""
-    stage = Stage(spec, "sequence", index)
+    """Make all frames of one sequence: one person, outfit, light, background and camera."""
+    shot = Shot(spec, "sequence", index)
     dense = (spec.frames_per_sequence - 1) * spec.stride + 1
-    _, frames = stage.render(lambda rng: draw_dance(rng, dense))
+    _, frames = shot.render(lambda rng: draw_dance(rng, dense))
     first = index * spec.frames_per_sequence
     return [
         UnlabelledFrame(
@@ -164,14 +164,14 @@ def make_sequence(spec: SyntheticSpec, index: int) -> list[UnlabelledFrame]:
             white_image=frame.white_image,
             iuv=frame.iuv,
             mask=frame.mask,
-            camera=stage.camera,
+            camera=shot.camera,
         )
         for number, frame in enumerate(frames)
     ]
 
 
-class Stage:
-    """One person with their clothes, light, background and camera."""
+class Shot:
+    """One person with their clothes, light and camera."""
 
     def __init__(self, spec: SyntheticSpec, kind: str, index: int) -> None:
         streams = np.random.SeedSequence(spec.seed, spawn_key=(_KINDS[kind], index)).spawn(len(_STREAMS))
@@ -184,11 +184,11 @@ class Stage:
         self.camera = Camera.reference() if spec.camera == "reference" else Camera.centred(round(focal_px, 3))
 
     def posed(self, poses: list[Pose]) -> list[PosedPerson]:
-        """The dressed person in every ``stride``-th of some drawn poses."""
+        """Pose the dressed person in every ``stride``-th of some drawn poses."""
         return pose_person(self.person, poses, self.spec.stride)
 
     def render(self, draw_poses: Callable[[np.random.Generator], list[Pose]]) -> tuple[list[PosedPerson], list[Frame]]:
-        """People and frames of drawn poses, drawn again where a frame shows too little of the person.
+        """Draw poses and render them, again where a frame shows too little of the person.
 
         Raises:
             DataError: No frame large enough after a few draws.
@@ -201,7 +201,7 @@ class Stage:
         raise DataError(f"the person covers less than {MIN_MASK_SHARE:.0%} of the picture in {_ATTEMPTS} draws")
 
     def pictures(self, people: list[PosedPerson]) -> list[Frame]:
-        """Frames of posed people before one camera and background."""
+        """Render posed people with one camera and background."""
         framing, rng = self.spec.framing(self.kind), self.rng["camera"]
         view = draw_view(rng, self.camera, people, framing)
         furniture = draw_furniture(rng, view, people) if rng.random() < framing.furniture else None
@@ -225,7 +225,7 @@ class Stage:
 def _in_order(
     make: Callable[[SyntheticSpec, int], T], spec: SyntheticSpec, count: int, jobs: int, progress: Progress | None
 ) -> Iterator[T]:
-    """Results of ``make(spec, index)`` in order, computed by ``jobs`` processes of one thread."""
+    """Yield the results of ``make(spec, index)`` in order, computed by ``jobs`` processes of one thread."""
     if jobs < 1:
         raise DataError(f"jobs is {jobs}; expected 1 or more processes")
     if not count:
@@ -248,3 +248,35 @@ def _make(make: Callable[[SyntheticSpec, int], T], spec: SyntheticSpec, index: i
             f"synthetic sample {index} of seed {spec.seed} could not be made ({error}); "
             "choose another seed or report it"
         ) from error
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Limit BLAS, OpenMP and torch to one thread: more would sum in another order and change the bytes.
+
+    Raises:
+        DataError: The package threadpoolctl is missing.
+    """
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with _libraries().limit(limits=1):
+            yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@cache
+def _libraries() -> Any:
+    """Return the thread pools of this process, found once."""
+    try:
+        from threadpoolctl import ThreadpoolController
+    except ImportError as error:
+        raise DataError(
+            "synthetic people need the package threadpoolctl, which is missing: pip install 'hdnet[synthetic]'"
+        ) from error
+    import scipy.linalg  # noqa: F401 - brings a BLAS of its own, which has to be there to be found
+
+    return ThreadpoolController()

@@ -28,23 +28,15 @@ part                  U                                         V
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
-from hdnet.synthetic.body import BodyModel
+from hdnet.synthetic.body import body_model
+from hdnet.synthetic.canonical import CanonicalBody, canonical_body
 from hdnet.synthetic.surface import BoolArray, FloatArray, IntArray, Surface, normalized
 
 PART_COUNT = 24
-_REGION_BONES = {
-    "head": ("neck", "head"),
-    "torso": ("root", "spine", "clavicle", "shoulder", "pelvis"),
-    "upperarm": ("upperarm",),
-    "forearm": ("lowerarm",),
-    "hand": ("wrist", "metacarpal", "finger"),
-    "thigh": ("upperleg",),
-    "calf": ("lowerleg",),
-    "foot": ("foot",),
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,52 +47,10 @@ class SurfaceCoordinates:
     uv: FloatArray
 
 
-@dataclass(frozen=True, eq=False)
-class CanonicalBody:
-    """One body in the rest pose, on which cuts, charts and textures are defined.
-
-    Attributes:
-        vertices: (V, 3) rest vertices.
-        joints: Bone name to (3,) head of the bone.
-        region_weights: Region name ("torso", "thigh.L", ...) to (V,) summed skin weights.
-    """
-
-    vertices: FloatArray
-    joints: dict[str, FloatArray]
-    region_weights: dict[str, FloatArray]
-
-    def region_of_faces(self, faces: IntArray) -> IntArray:
-        """Name of the region that moves each face, (F,) strings."""
-        names = np.array(list(self.region_weights))
-        totals = np.stack([self.region_weights[name][faces].sum(1) for name in names], axis=1)
-        return np.asarray(names[totals.argmax(1)])
-
-    def axis(self, start: str, end: str) -> tuple[FloatArray, FloatArray, float]:
-        """Origin, unit direction and length from one joint to another."""
-        vector = self.joints[end] - self.joints[start]
-        length = float(np.linalg.norm(vector))
-        return self.joints[start], vector / length, length
-
-
-def canonical_body(model: BodyModel, vertices: FloatArray) -> CanonicalBody:
-    """Measure a body in the rest pose."""
-    positions = model.joints(vertices)
-    weights: dict[str, FloatArray] = {}
-    dense = model.weights.toarray()
-    for region, prefixes in _REGION_BONES.items():
-        for side in (".L", ".R") if region not in ("head", "torso") else ("",):
-            bones = [i for i, n in enumerate(model.bone_names) if n.startswith(prefixes) and n.endswith(side)]
-            weights[region + side] = dense[:, bones].sum(1)
-    return CanonicalBody(vertices, dict(zip(model.bone_names, positions, strict=True)), weights)
-
-
-def surface_coordinates(body: CanonicalBody, skin: IntArray) -> SurfaceCoordinates:
-    """Charts of the skin.
-
-    Args:
-        body: The canonical body.
-        skin: (F, 3) skin faces.
-    """
+@lru_cache(maxsize=1)
+def canonical_charts() -> SurfaceCoordinates:
+    """Return the charts of the skin, computed once a process on the canonical body."""
+    body, skin = canonical_body(), body_model().triangles["skin"]
     region = _regions(body, skin)
     chart = _Chart(body, skin, region)
     chart.torso()
@@ -129,7 +79,7 @@ def _regions(body: CanonicalBody, skin: IntArray) -> IntArray:
 
 
 class _Chart:
-    """Fills part numbers and coordinates region by region."""
+    """Part numbers and coordinates, filled region by region."""
 
     def __init__(self, body: CanonicalBody, skin: IntArray, region: IntArray) -> None:
         self.body, self.region = body, region
@@ -253,13 +203,13 @@ class _Chart:
 
 
 def _half_turn(across: FloatArray, depth: FloatArray, front: BoolArray) -> FloatArray:
-    """Angle 0..pi from +across over the middle of a half to -across; ``depth`` is taken towards that half."""
+    """Return the angle 0..pi from +across over the middle of a half to -across; ``depth`` points to that half."""
     towards = np.where(front[:, None], depth, -depth)
     return np.asarray(np.arctan2(np.maximum(towards, 0), across))
 
 
 def _centred(along: FloatArray, values: FloatArray, relative: bool = False, symmetric: bool = False) -> FloatArray:
-    """Values less the middle of their range at that place of the limb; over half of it if ``relative``."""
+    """Subtract the middle of the values' range at each place of the limb; divide by half the range if ``relative``."""
     flat_along, flat = along.ravel(), values.ravel()
     stations = np.linspace(flat_along.min(), flat_along.max(), 24)
     width = (stations[1] - stations[0]) * 1.5

@@ -1,4 +1,4 @@
-"""Colours of skin, eyes and plain things, and random fields (linear RGB on the canonical body)."""
+"""Materials of skin, eyes and plain things, and random fields (linear RGB on the canonical body)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from functools import cache
 import numpy as np
 
 from hdnet.synthetic.body import body_model
-from hdnet.synthetic.canonical import canonical
+from hdnet.synthetic.canonical import canonical_body
 from hdnet.synthetic.surface import FloatArray, normalized
 
 _MOUTH = np.array([0.10, 0.03, 0.03])
@@ -36,12 +36,12 @@ class Noise:
     heights: FloatArray
 
     def __call__(self, points: FloatArray) -> FloatArray:
-        """Value of about -1..1 at each of (N, 3) points."""
+        """Return values of about -1..1 at points (N, 3)."""
         return np.asarray(np.sin(points.astype(np.float32) @ self.waves.T + self.phases) @ self.heights)
 
 
 def draw_noise(rng: np.random.Generator, per_metre: float, octaves: int) -> Noise:
-    """A field whose coarsest features are 1 / ``per_metre`` apart."""
+    """Draw a field whose coarsest features are 1 / ``per_metre`` apart."""
     waves, heights = [], []
     for octave in range(octaves):
         waves.append(normalized(rng.normal(size=(3, 3))) * 2 * np.pi * per_metre * 2**octave)
@@ -59,7 +59,7 @@ class Plain:
     noise: Noise | None = None
 
     def albedo(self, points: FloatArray) -> FloatArray:
-        """Linear RGB (N, 3) at positions (N, 3) on the canonical body."""
+        """Return linear RGB (N, 3) at positions (N, 3) on the canonical body."""
         if self.noise is None:
             return np.tile(self.colour, (len(points), 1))
         return np.asarray(np.clip(self.colour * (1 + 0.06 * self.noise(points))[:, None], 0.004, 0.95))
@@ -84,8 +84,8 @@ class Skin:
     gloss: float = 0.12
 
     def albedo(self, points: FloatArray) -> FloatArray:
-        """Linear RGB (N, 3) at positions (N, 3) on the canonical body."""
-        body, _ = canonical()
+        """Return linear RGB (N, 3) at positions (N, 3) on the canonical body."""
+        body = canonical_body()
         colour = self.tone * (1 + 0.09 * self.noise(points))[:, None]
         front = points[:, 1] < body.joints["head"][1] - 0.04
         x, up = points[:, 0], points[:, 2] - eye_centre()[2]
@@ -110,7 +110,7 @@ class Eyes:
     gloss: float = 0.2
 
     def albedo(self, points: FloatArray) -> FloatArray:
-        """Linear RGB (N, 3) at positions (N, 3) on the canonical body."""
+        """Return linear RGB (N, 3) at positions (N, 3) on the canonical body."""
         centre = eye_centre()
         distance = np.hypot(np.abs(points[:, 0]) - centre[0], points[:, 2] - centre[2])[:, None]
         return np.where(distance < 0.0028, 0.01, np.where(distance < 0.0062, self.iris, _WHITE_OF_EYE))
@@ -118,14 +118,14 @@ class Eyes:
 
 @cache
 def eye_centre() -> FloatArray:
-    """(3,) middle of the left eye on the canonical body."""
-    body, _ = canonical()
+    """Return the middle (3,) of the left eye on the canonical body."""
+    body = canonical_body()
     eyes = body.vertices[np.unique(body_model().triangles["eyes"])]
     return np.asarray(eyes[eyes[:, 0] > 0].mean(0))
 
 
 def draw_skin(rng: np.random.Generator, race: tuple[float, float, float]) -> tuple[Skin, Eyes]:
-    """Skin from light to dark, and eyes that go with it.
+    """Draw skin from light to dark, and eyes that go with it.
 
     Args:
         rng: The person's stream.
@@ -140,7 +140,7 @@ def draw_skin(rng: np.random.Generator, race: tuple[float, float, float]) -> tup
 
 
 def draw_colour(rng: np.random.Generator, saturated: float = 0.25) -> FloatArray:
-    """Linear RGB (3,) of a cloth: mostly greys, blues and muted colours, dark ones as often as bright ones."""
+    """Draw linear RGB (3,) of a cloth: mostly greys, blues and muted colours, dark ones as often as bright ones."""
     value = rng.choice([rng.uniform(0.012, 0.06), rng.uniform(0.06, 0.35), rng.uniform(0.35, 0.85)], p=[0.3, 0.4, 0.3])
     shares = [0.25, 0.75 - saturated, saturated]
     saturation = rng.choice([0.0, rng.uniform(0.05, 0.4), rng.uniform(0.4, 0.95)], p=shares)

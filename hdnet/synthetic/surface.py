@@ -15,17 +15,17 @@ BoolArray = npt.NDArray[np.bool_]
 
 
 def triangulate(quads: IntArray) -> IntArray:
-    """(F, 4) quads to (2F, 3) int32 triangles, both halves of a quad keeping its winding."""
+    """Split quads (F, 4) into triangles (2F, 3) int32 of the same winding."""
     return np.concatenate([quads[:, [0, 1, 2]], quads[:, [0, 2, 3]]]).astype(np.int32)
 
 
 def normalized(vectors: FloatArray) -> FloatArray:
-    """Unit vectors along the last axis; zero stays zero."""
+    """Return unit vectors along the last axis; zero stays zero."""
     return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12))
 
 
 def edges_of(faces: IntArray) -> tuple[IntArray, IntArray, IntArray]:
-    """Unique undirected edges (E, 2), the edge of each face side (3F,) and faces at each edge (E,).
+    """Return unique undirected edges (E, 2), the edge of each face side (3F,) and faces at each edge (E,).
 
     Sides run over corners 0-1 of all faces, then 1-2, then 2-0.
     """
@@ -39,7 +39,7 @@ def edges_of(faces: IntArray) -> tuple[IntArray, IntArray, IntArray]:
 
 
 class Surface:
-    """A triangle list over a fixed number of vertices, with the sparse operators that every frame needs."""
+    """Triangles over a fixed number of vertices, with the sparse operators that every frame needs."""
 
     def __init__(self, faces: IntArray, vertex_count: int) -> None:
         self.faces = np.ascontiguousarray(faces, dtype=np.int32)
@@ -58,7 +58,7 @@ class Surface:
         self.on_boundary[edges[counts == 1].ravel()] = True
 
     def normals(self, vertices: FloatArray) -> FloatArray:
-        """Area-weighted unit vertex normals (V, 3), float32."""
+        """Return area-weighted unit vertex normals (V, 3), float32."""
         corners = vertices.astype(np.float32)[self.faces]
         a, b = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
         cross = np.empty_like(a)
@@ -69,14 +69,14 @@ class Surface:
         return normalized(np.asarray(self._at_vertex @ cross))
 
     def smooth(self, values: FloatArray, steps: int, strength: float = 0.5) -> FloatArray:
-        """``steps`` steps of Laplacian smoothing of (V,) or (V, C) values."""
+        """Smooth (V,) or (V, C) values by ``steps`` Laplacian steps."""
         for _ in range(steps):
             values = values + strength * (self.mean_of_neighbours @ values - values)
         return values
 
 
 def loop_subdivide(faces: IntArray, vertex_count: int) -> tuple[Any, IntArray]:
-    """One step of Loop subdivision, with the boundary as a cubic spline.
+    """Subdivide once by Loop's scheme, with the boundary as a cubic spline.
 
     Returns:
         A sparse (V + E, V) matrix from old to new vertices, and the (4F, 3) new faces.
@@ -164,7 +164,7 @@ def clip(matrix: Any, faces: IntArray, field: FloatArray) -> tuple[Any, IntArray
 
 
 def largest_piece(matrix: Any, faces: IntArray) -> tuple[Any, IntArray]:
-    """The largest connected component of a mesh, unused vertices dropped."""
+    """Return the largest connected component of a mesh, unused vertices dropped."""
     links = np.concatenate([faces[:, :2], faces[:, 1:]])
     graph = sp.coo_matrix((np.ones(len(links)), links.T), (matrix.shape[0],) * 2)
     _, label = connected_components(graph, directed=False)

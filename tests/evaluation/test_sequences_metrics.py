@@ -10,9 +10,9 @@ from hdnet.errors import DataError, ModelError
 from hdnet.evaluation.sequences_metrics import SEQUENCE_METRICS, DepthView, inside_both, pair_metrics, part_residuals
 from hdnet.geometry import Camera
 from hdnet.synthetic.exact import exact_frame, turned
-from hdnet.synthetic.generate import Stage, SyntheticSpec
-from hdnet.synthetic.moves import draw_still
-from hdnet.synthetic.pictures import Framing, draw_view
+from hdnet.synthetic.generate import Shot, SyntheticSpec
+from hdnet.synthetic.motion import draw_still
+from hdnet.synthetic.rendering import Framing, draw_view
 
 SIZE = 32
 CAMERA = Camera.centred(40.0, SIZE)
@@ -136,10 +136,10 @@ def test_a_map_gains_nothing_by_being_small():
 @pytest.fixture(scope="module")
 def statue():
     """One pose seen from two sides, 12 degrees apart: every part moves rigidly, clothes included."""
-    stage = Stage(SyntheticSpec(0, 1, 1, 5, (300.0, 330.0)), "sequence", 0)
-    (posed,) = stage.posed([draw_still(stage.rng["pose"])])
+    shot = Shot(SyntheticSpec(0, 1, 1, 5, (300.0, 330.0)), "sequence", 0)
+    (posed,) = shot.posed([draw_still(shot.rng["pose"])])
     people = [turned(posed, -posed.pose.yaw_deg + yaw) for yaw in (-6, 6)]
-    scene = draw_view(stage.rng["camera"], stage.camera, people, Framing(1.0, 0.0, 0.0, 0.0))
+    scene = draw_view(shot.rng["camera"], shot.camera, people, Framing(1.0, 0.0, 0.0, 0.0))
     return [exact_frame(scene, person, 0.0) for person in people]
 
 

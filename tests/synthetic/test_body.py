@@ -17,7 +17,6 @@ from hdnet.synthetic.body import (
     cache_path,
     draw_expression,
     draw_traits,
-    rotation_between,
 )
 
 EVEN = (1 / 3, 1 / 3, 1 / 3)
@@ -111,13 +110,6 @@ def test_an_elbow_moves_the_forearm_rigidly_and_nothing_else() -> None:
     assert np.allclose(posed[hand], (rest[hand] - elbow) @ turn.T + elbow, atol=1e-5)
     right = rest[:, 0] < -0.3
     assert np.allclose(posed[right], rest[right], atol=1e-6)
-
-
-def test_rotation_between_turns_one_direction_onto_the_other() -> None:
-    start, end = np.array([1.0, 2.0, -0.5]), np.array([-0.3, 0.4, 1.0])
-    turned = rotation_between(start, end) @ start
-    assert np.allclose(turned / np.linalg.norm(turned), end / np.linalg.norm(end))
-    assert np.allclose(rotation_between(start, 2 * start), np.eye(3))
 
 
 def test_cache_is_made_where_told_and_read_back_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,9 +11,9 @@ import torch
 from hdnet import losses
 from hdnet.data.correspondence.matching import match
 from hdnet.synthetic.exact import ExactFrame, dancer, exact_frame, match_errors, turned
-from hdnet.synthetic.generate import Stage, SyntheticSpec
-from hdnet.synthetic.moves import draw_still
-from hdnet.synthetic.pictures import Framing, draw_view
+from hdnet.synthetic.generate import Shot, SyntheticSpec
+from hdnet.synthetic.motion import draw_still
+from hdnet.synthetic.rendering import Framing, draw_view
 
 
 @pytest.fixture(scope="module")
@@ -24,10 +24,10 @@ def dance() -> list[ExactFrame]:
 @pytest.fixture(scope="module")
 def turned_statue() -> list[ExactFrame]:
     """One pose seen from two sides: every part moves rigidly, clothes included."""
-    stage = Stage(SyntheticSpec(0, 1, 1, 5, (300.0, 330.0)), "sequence", 0)
-    (posed,) = stage.posed([draw_still(stage.rng["pose"])])
+    shot = Shot(SyntheticSpec(0, 1, 1, 5, (300.0, 330.0)), "sequence", 0)
+    (posed,) = shot.posed([draw_still(shot.rng["pose"])])
     people = [turned(posed, -posed.pose.yaw_deg + yaw) for yaw in (-5, 5)]
-    view = draw_view(stage.rng["camera"], stage.camera, people, Framing(1.0, 0.0, 0.0, 0.0))
+    view = draw_view(shot.rng["camera"], shot.camera, people, Framing(1.0, 0.0, 0.0, 0.0))
     return [exact_frame(view, person, 0.0) for person in people]
 
 

@@ -18,8 +18,8 @@ from hdnet.synthetic import (
     generate_sequences,
     generate_stills,
 )
-from hdnet.synthetic.generate import Stage
-from hdnet.synthetic.pictures import MIN_MASK_SHARE
+from hdnet.synthetic.generate import Shot
+from hdnet.synthetic.rendering import MIN_MASK_SHARE
 
 
 def _same(a: Any, b: Any) -> bool:
@@ -142,7 +142,7 @@ def test_same_seed_same_bytes_whatever_the_jobs(
 
 def test_what_is_drawn_elsewhere_does_not_change_the_rest(spec: SyntheticSpec, stills: list[LabelledSample]) -> None:
     """Streams are separate: another lens moves the camera, not the person, the clothes or the light."""
-    a, b = Stage(spec, "still", 0), Stage(replace(spec, focal_px=(400.0, 500.0)), "still", 0)
+    a, b = Shot(spec, "still", 0), Shot(replace(spec, focal_px=(400.0, 500.0)), "still", 0)
     assert a.camera != b.camera
     assert np.array_equal(a.person.shape.rest, b.person.shape.rest)
     assert [garment.cut for garment in a.person.outfit] == [garment.cut for garment in b.person.outfit]

@@ -5,7 +5,8 @@ import pytest
 
 from hdnet.data.layout.samples import LabelledSample
 from hdnet.synthetic.body import body_model
-from hdnet.synthetic.canonical import canonical
+from hdnet.synthetic.canonical import canonical_body
+from hdnet.synthetic.iuv import canonical_charts
 
 X, Y, Z = np.eye(3)
 
@@ -30,7 +31,7 @@ DIRECTIONS = [
 
 
 def _faces(part: int) -> tuple[np.ndarray, np.ndarray]:
-    body, charts = canonical()
+    body, charts = canonical_body(), canonical_charts()
     chosen = charts.part == part
     return body.vertices[body_model().triangles["skin"][chosen]].reshape(-1, 3), charts.uv[chosen].reshape(-1, 2)
 
@@ -59,7 +60,7 @@ def test_directions_of_trunk_legs_and_head(part: int, u: np.ndarray, v: np.ndarr
     ],
 )
 def test_u_runs_along_the_arms(parts: tuple[int, ...], start: str, end: str, u_sign: int) -> None:
-    body, _ = canonical()
+    body = canonical_body()
     for part in parts:
         points, uv = _faces(part)
         assert u_sign * _agreement(points, uv[:, 0], body.joints[end] - body.joints[start]) > 0.8
@@ -73,13 +74,13 @@ def test_v_of_the_upper_arm_runs_from_armpit_to_top(part: int) -> None:
 
 @pytest.mark.parametrize(("part", "side"), [(3, ".R"), (4, ".L")])
 def test_v_of_the_hand_runs_from_wrist_to_tips(part: int, side: str) -> None:
-    body, _ = canonical()
+    body = canonical_body()
     points, uv = _faces(part)
     assert _agreement(points, uv[:, 1], body.joints["finger3-3" + side] - body.joints["wrist" + side]) > 0.8
 
 
 def test_thumb_and_little_finger_of_the_back_of_the_hand() -> None:
-    body, _ = canonical()
+    body = canonical_body()
     for part, side, mirrored in ((3, ".R", False), (4, ".L", True)):
         points, uv = _faces(part)
         u = 1 - uv[:, 0] if mirrored else uv[:, 0]

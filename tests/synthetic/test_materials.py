@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 
 from hdnet.synthetic.body import SKIN_VERTICES
-from hdnet.synthetic.canonical import canonical
+from hdnet.synthetic.canonical import canonical_body
 from hdnet.synthetic.materials import Plain, draw_colour, draw_noise, draw_skin, eye_centre
 
 AFRICAN, ASIAN, CAUCASIAN = (1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)
@@ -20,7 +20,7 @@ def test_skin_goes_from_dark_to_light_and_varies_within() -> None:
 
 
 def test_lips_are_redder_brows_darker_and_the_rest_of_the_face_even() -> None:
-    body, _ = canonical()
+    body = canonical_body()
     points = body.vertices[:SKIN_VERTICES]
     skin, _ = draw_skin(np.random.default_rng(1), CAUCASIAN)
     colour = skin.albedo(points)

@@ -111,9 +111,10 @@ def test_mirrored_charts_are_those_of_the_synthetic_body():
     from scipy.spatial import cKDTree
 
     from hdnet.synthetic.body import body_model
-    from hdnet.synthetic.canonical import canonical
+    from hdnet.synthetic.canonical import canonical_body
+    from hdnet.synthetic.iuv import canonical_charts
 
-    body, charts = canonical()
+    body, charts = canonical_body(), canonical_charts()
     skin = body_model().triangles["skin"]
     centres = body.vertices[skin].mean(1)
     distance, twin = cKDTree(centres).query(centres * [-1, 1, 1])

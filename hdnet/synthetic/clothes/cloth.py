@@ -1,4 +1,4 @@
-"""Colours and prints of cloth, with what is sewn on it: seams, hems, pockets, buttons."""
+"""Cloth materials: colours, prints, and marks such as seams and buttons."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Print = Callable[[FloatArray], FloatArray]
 
 @dataclass(frozen=True, eq=False)
 class Mark:
-    """Something on the cloth: where it covers (0..1) and its linear RGB (3,), or a factor on what lies below."""
+    """Mark on the cloth: its cover (0..1), and its linear RGB (3,) or a factor on what lies below."""
 
     cover: Field
     colour: FloatArray
@@ -27,7 +27,7 @@ class Mark:
 
 @dataclass(frozen=True, eq=False)
 class Cloth:
-    """Colour of a garment."""
+    """Material of a garment."""
 
     print: Print
     marks: tuple[Mark, ...]
@@ -36,7 +36,7 @@ class Cloth:
     gloss: float = 0.02
 
     def albedo(self, points: FloatArray) -> FloatArray:
-        """Linear RGB (N, 3) at positions (N, 3) on the canonical body."""
+        """Return linear RGB (N, 3) at positions (N, 3) on the canonical body."""
         colour = self.print(points)
         for mark in self.marks:
             cover = mark.cover(points)[:, None]
@@ -47,7 +47,7 @@ class Cloth:
 
 
 def draw_cloth(rng: np.random.Generator, prints: dict[str, float], marks: tuple[Mark, ...] = ()) -> Cloth:
-    """A cloth with one of some prints.
+    """Draw a cloth with one of some prints.
 
     Args:
         rng: Random stream of the clothes.
@@ -119,7 +119,7 @@ def _dots(rng: np.random.Generator) -> Print:
 
 
 def _blots(rng: np.random.Generator) -> Print:
-    """Camouflage, batik and large flowers: level sets of a random field."""
+    """Draw camouflage, batik or large flowers: level sets of a random field."""
     colours, noise = [draw_colour(rng, 0.4) for _ in range(3)], draw_noise(rng, rng.uniform(2.5, 14), 3)
 
     def print_(points: FloatArray) -> FloatArray:
@@ -131,7 +131,7 @@ def _blots(rng: np.random.Generator) -> Print:
 
 
 def _halves(rng: np.random.Generator) -> Print:
-    """Blocks of colour one above the other, or sleeves of another colour."""
+    """Draw blocks of colour one above the other, or sleeves of another colour."""
     first, second = draw_colour(rng), draw_colour(rng)
     if rng.random() < 0.5:
         level = rng.uniform(0.35, 0.6)
@@ -157,17 +157,17 @@ PRINTS: dict[str, Callable[[np.random.Generator], Print]] = {
 
 
 def line(distance_m: Field, width_m: float = 0.004) -> Field:
-    """Cover of a line where a signed distance is 0."""
+    """Return the cover of a line where a signed distance is 0."""
     return lambda points: np.clip(1.5 - np.abs(distance_m(points)) / width_m, 0, 1)
 
 
 def area(inside_m: Field) -> Field:
-    """Cover where a signed distance is positive."""
+    """Return the cover of where a signed distance is positive."""
     return lambda points: _soft(inside_m(points))
 
 
 def rectangle(centre_x: float, centre_z: float, half_x: float, half_z: float, front: bool = True) -> Field:
-    """Signed distance, positive inside, of a rectangle on the front or back."""
+    """Return the signed distance, positive inside, to a rectangle on the front or back."""
 
     def inside(points: FloatArray) -> FloatArray:
         x = half_x - np.abs(points[:, 0] - centre_x)
@@ -179,11 +179,11 @@ def rectangle(centre_x: float, centre_z: float, half_x: float, half_z: float, fr
 
 
 def _band(along: FloatArray, share: float, period_m: float) -> FloatArray:
-    """1 in the first ``share`` of each period, 0 in the rest, with soft edges."""
+    """Return 1 in the first ``share`` of each period and 0 in the rest, with soft edges."""
     from_middle = np.abs((along - share / 2 + 0.5) % 1 - 0.5)
     return _soft((share / 2 - from_middle) * period_m)
 
 
 def _soft(distance_m: FloatArray) -> FloatArray:
-    """A step that is about a pixel wide, since most pixels get one ray."""
+    """Return a step about a pixel wide, since most pixels get one ray."""
     return np.clip(distance_m / 0.008 + 0.5, 0, 1)

@@ -1,4 +1,4 @@
-"""What is sewn on garments: seams, hems, pockets, buttons, belts, prints on the chest."""
+"""Details of garments: seams, hems, pockets, buttons, belts, prints on the chest."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from hdnet.synthetic.canonical import canonical
+from hdnet.synthetic.canonical import canonical_body
 from hdnet.synthetic.clothes.cloth import Field, Mark, area, line, rectangle
 from hdnet.synthetic.clothes.garments import Garment
 from hdnet.synthetic.clothes.patterns import LEG, Cut, limb_position, pattern
@@ -18,7 +18,7 @@ _POCKET_M = 0.004
 
 
 def top_marks(rng: np.random.Generator, kind: str, cut: Cut) -> tuple[Mark, ...]:
-    """Hem, side seams, button band or zip, chest print."""
+    """Draw hem, side seams, button band or zip, and chest print."""
     hip = _hip_m()
     marks = [_seam(lambda p: p[:, 2] - (hip + cut.edge_m + 0.022)), _seam(lambda p: p[:, 1] - 0.01)]
     if kind in ("shirt", "jacket"):
@@ -35,7 +35,7 @@ def top_marks(rng: np.random.Generator, kind: str, cut: Cut) -> tuple[Mark, ...]
 
 
 def leg_marks(rng: np.random.Generator, style: str, cut: Cut) -> tuple[Mark, ...]:
-    """Waistband or belt, fly, side seams or stripes, pockets."""
+    """Draw waistband or belt, fly, side seams or stripes, and pockets."""
     hip = _hip_m()
     waist = hip + cut.edge_m
     marks = [_seam(lambda p: p[:, 1] - 0.005), _seam(lambda p: p[:, 2] - (waist - 0.038))]
@@ -56,7 +56,7 @@ def leg_marks(rng: np.random.Generator, style: str, cut: Cut) -> tuple[Mark, ...
 
 
 def skirt_marks(cut: Cut) -> tuple[Mark, ...]:
-    """Waistband and hem."""
+    """Return waistband and hem."""
     hip = _hip_m()
     return (
         _seam(lambda p: p[:, 2] - (hip + cut.edge_m - 0.035)),
@@ -65,7 +65,7 @@ def skirt_marks(cut: Cut) -> tuple[Mark, ...]:
 
 
 def with_pockets(rng: np.random.Generator, kind: str, garment: Garment) -> Garment:
-    """The garment with pockets, plackets and ribs standing off a few millimetres."""
+    """Add pockets, plackets and ribs that stand off a few millimetres."""
     hip, points = _hip_m(), pattern(garment.cut).canonical
     fields: list[Field] = []
     if kind == "hoodie":
@@ -84,7 +84,7 @@ def with_pockets(rng: np.random.Generator, kind: str, garment: Garment) -> Garme
 
 
 def _hip_m() -> float:
-    return float(canonical()[0].joints["upperleg01.L"][2])
+    return float(canonical_body().joints["upperleg01.L"][2])
 
 
 def _seam(distance_m: Field) -> Mark:
@@ -96,7 +96,7 @@ def _only_front(distance_m: Field, low_m: float, high_m: float) -> Field:
 
 
 def _slit(side: int, waist: float) -> Field:
-    """A slanting side pocket."""
+    """Return the distance to a slanting side pocket."""
 
     def distance(points: FloatArray) -> FloatArray:
         along = (points[:, 0] * side - 0.10) + 0.35 * (points[:, 2] - (waist - 0.10))
@@ -107,10 +107,10 @@ def _slit(side: int, waist: float) -> Field:
 
 
 def _cargo(side: int) -> Field:
-    """A large pocket on the outside of the thigh."""
+    """Return the area of a large pocket on the outside of the thigh."""
 
     def inside(points: FloatArray) -> FloatArray:
-        along = limb_position(canonical()[0], points, LEG)
+        along = limb_position(canonical_body(), points, LEG)
         outer = points[:, 0] * side > 0.13
         return np.where(outer, np.minimum(0.09 - np.abs(along - 0.72) * 0.45, 0.06 - np.abs(points[:, 1])), -1.0)
 
@@ -136,7 +136,7 @@ def _front(rng: np.random.Generator, kind: str, cut: Cut) -> list[Mark]:
 
 
 def _chest_print(rng: np.random.Generator) -> Mark:
-    """Lettering-like or picture-like print on the chest or back."""
+    """Draw a print like lettering or a picture on the chest or back."""
     hip, colour = _hip_m(), draw_colour(rng, 0.5)
     half_x, half_z = rng.uniform(0.04, 0.11), rng.uniform(0.02, 0.09)
     middle_x, middle_z = float(rng.choice([0.0, 0.0, 0.06])), hip + rng.uniform(0.33, 0.42)

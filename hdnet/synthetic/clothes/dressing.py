@@ -1,4 +1,4 @@
-"""Putting an outfit on a moving body."""
+"""Dressing: an outfit draped over a moving body."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ import numpy as np
 import scipy.sparse as sp
 
 from hdnet.synthetic.body import body_model
-from hdnet.synthetic.canonical import canonical
+from hdnet.synthetic.canonical import canonical_body
 from hdnet.synthetic.clothes.garments import Garment
 from hdnet.synthetic.clothes.patterns import pattern
 from hdnet.synthetic.clothes.simulation import Collider, Sheet, drape
 from hdnet.synthetic.clothes.trims import trim_surface, trim_vertices
-from hdnet.synthetic.parts import PosedBody
+from hdnet.synthetic.components import PosedBody
 from hdnet.synthetic.surface import FloatArray, IntArray, Surface
 
 _CUT_SMOOTHING = 5
 
 
 def garment_surfaces(garment: Garment) -> list[Surface]:
-    """Faces of a garment and its trims, in the order of :func:`dress`."""
+    """Return the surfaces of a garment and its trims, in the order of :func:`dress`."""
     return [pattern(garment.cut).fine, *(trim_surface(trim) for trim in garment.trims)]
 
 
 def garment_textures(garment: Garment) -> list[FloatArray]:
-    """Places of their vertices on the canonical body, for the material."""
-    body, _ = canonical()
+    """Return the canonical positions of the vertices of a garment and its trims, for the material."""
+    body = canonical_body()
     rest = PosedBody.at_rest(body.vertices, body.joints)
     points = pattern(garment.cut).canonical
     return [points, *(trim_vertices(garment.cut, trim, points, rest) for trim in garment.trims)]
@@ -81,7 +81,7 @@ def _drape(garment: Garment, bodies: Sequence[PosedBody], collider: Collider) ->
 
 
 def _finish(garment: Garment, coarse: FloatArray) -> FloatArray:
-    """Even edges, finer triangles, hems and pockets."""
+    """Smooth the edges, subdivide, and add hems and pockets."""
     piece = pattern(garment.cut)
     even = coarse.astype(np.float32)
     for _ in range(4):
@@ -92,11 +92,11 @@ def _finish(garment: Garment, coarse: FloatArray) -> FloatArray:
 
 @cache
 def _body_collider() -> tuple[IntArray, IntArray, Any]:
-    """Skin vertices (K,) and faces that clothes rest on, and a sparse (K, K) map that softens the chest.
+    """Return skin vertices (K,) and faces that clothes rest on, and a sparse (K, K) map that softens the chest.
 
     Head, hands and feet are left out: their triangles are many. The chest is softened as underwear does.
     """
-    body, _ = canonical()
+    body = canonical_body()
     skin = body_model().triangles["skin"]
     bare = np.isin(body.region_of_faces(skin), ["head", "hand.L", "hand.R", "foot.L", "foot.R"])
     used, faces = np.unique(skin[~bare], return_inverse=True)

@@ -1,4 +1,4 @@
-"""Garments of an outfit: what each is cut from, how wide it is, and what it does in the simulation."""
+"""Garments: pattern, width and cloth behaviour of each piece of an outfit."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from hdnet.synthetic.canonical import canonical
+from hdnet.synthetic.canonical import canonical_body
 from hdnet.synthetic.clothes.cloth import Cloth
 from hdnet.synthetic.clothes.patterns import ARM, LEG, Cut, limb_position, pattern
 from hdnet.synthetic.clothes.simulation import Fabric
@@ -21,7 +21,7 @@ _TUBE_REACH_M = 0.035
 
 @dataclass(frozen=True, eq=False)
 class Garment:
-    """A garment of an outfit; N are the vertices of its coarse pattern, M of its fine one.
+    """Garment of an outfit; N are the vertices of its coarse pattern, M of its fine one.
 
     Attributes:
         name: "shirt", "trousers", ...
@@ -54,7 +54,7 @@ class Garment:
 
 @dataclass(frozen=True)
 class Fit:
-    """How wide a top is, in metres, and where it is drawn together.
+    """Ease of a top in metres, and its cuffs.
 
     Attributes:
         loose_m: Ease of the body.
@@ -84,8 +84,8 @@ def top(
     material: Cloth,
     trims: tuple[Trim, ...] = (),
 ) -> Garment:
-    """A garment for torso and arms."""
-    piece, (body, _) = pattern(cut), canonical()
+    """Make a garment for torso and arms."""
+    piece, body = pattern(cut), canonical_body()
     points = piece.coarse_canonical
     hip, neck = body.joints["upperleg01.L"][2], body.joints["neck01"]
     low = np.clip((hip + 0.35 - points[:, 2]) / 0.35, 0, 1)
@@ -124,8 +124,8 @@ def trousers(
     material: Cloth,
     cuffed: bool,
 ) -> Garment:
-    """Trousers or shorts; ``wide_m`` is the ease at the ankle, where ``cuffed`` ones are held."""
-    piece, (body, _) = pattern(cut), canonical()
+    """Make trousers or shorts; ``wide_m`` is the ease at the ankle, where ``cuffed`` ones are held."""
+    piece, body = pattern(cut), canonical_body()
     points = piece.coarse_canonical
     along = np.clip(limb_position(body, points, LEG), 0, 2)
     # Where a long leg meets the foot, cloth piles up.
@@ -143,7 +143,7 @@ def trousers(
 
 
 def skirt(rng: np.random.Generator, cut: Cut, flare_m: float, slack: float, fabric: Fabric, material: Cloth) -> Garment:
-    """A skirt, or the skirt of a dress."""
+    """Make a skirt, or the skirt of a dress."""
     piece = pattern(cut)
     points = piece.coarse_canonical
     down = np.clip((points[:, 2].max() - points[:, 2]) / 0.5, 0, 1.5)
@@ -164,11 +164,11 @@ def skirt(rng: np.random.Generator, cut: Cut, flare_m: float, slack: float, fabr
 
 
 def _uneven(rng: np.random.Generator, points: FloatArray, slack: float) -> FloatArray:
-    """Slack (N,) that differs from place to place: worn cloth keeps a memory of its creases."""
+    """Draw slack (N,) that varies over the garment, as worn cloth keeps its creases."""
     noise = draw_noise(rng, rng.uniform(5, 12), 2)
     return np.asarray(1 + (slack - 1) * np.clip(1 + 1.1 * noise(points), -0.2, 2.2))
 
 
 def _hems(cut: Cut, height_m: float) -> FloatArray:
-    """Cloth is double along its edges."""
+    """Return the extra thickness of hems, where cloth is double."""
     return np.asarray(0.0015 * np.clip((height_m - pattern(cut).fine_edge_m) / 0.004, 0, 1), np.float32)

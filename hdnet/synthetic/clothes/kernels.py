@@ -18,7 +18,7 @@ import warp as wp
 
 
 def _start_quietly() -> None:
-    """Starts Warp without its greeting, and without the native library's line about a missing GPU."""
+    """Start Warp without its greeting and the native library's line about a missing GPU."""
     wp.config.log_level = wp.LOG_ERROR
     sys.stderr.flush()
     kept = os.dup(2)
@@ -57,7 +57,7 @@ def _solve_distances(
     free: wp.array(dtype=float),
     position: wp.array(dtype=wp.vec3),
 ):
-    """One sweep over all pairs, each moved towards its distance at rest."""
+    """Move all pairs towards their rest distances, in one sweep."""
     for k in range(pairs.shape[0]):
         i = pairs[k][0]
         j = pairs[k][1]
@@ -82,7 +82,7 @@ def _push_out(
     thickness_m: float,
     friction: float,
 ):
-    """A point that is too deep comes out, and its slip since the start of the step is held back."""
+    """Move a point out of the collider and hold back its slip since the start of the step."""
     height = wp.dot(point - surface, normal)
     result = point
     if height < thickness_m:
@@ -100,7 +100,7 @@ def find_nearest(
     face: wp.array(dtype=int),
     weights: wp.array(dtype=wp.vec2),
 ):
-    """The nearest face of what lies below, -1 where none is within reach, and the place on it."""
+    """Find the nearest collider face and the place on it, -1 where none is within reach."""
     i = wp.tid()
     found = wp.mesh_query_point_no_sign(mesh, position[i], reach_m)
     face[i] = -1
@@ -135,7 +135,7 @@ def simulate_frame(
     friction: float,
     fastest: float,
 ):
-    """All steps of a frame; arguments as :func:`hdnet.synthetic.clothes.simulation.drape` names them."""
+    """Run all steps of a frame; arguments as :func:`hdnet.synthetic.clothes.simulation.drape` names them."""
     for step in range(steps):
         share = float(step + 1) / float(steps)
         for i in range(position.shape[0]):
@@ -164,5 +164,5 @@ def simulate_frame(
 
 
 def array(values: Any, dtype: Any) -> Any:
-    """A Warp array on the processor."""
+    """Return a Warp array on the CPU."""
     return wp.array(values, dtype=dtype, device="cpu")

@@ -1,4 +1,4 @@
-"""Drawing outfits: what people wear together."""
+"""Outfits: random combinations of garments."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _HEAVY = (0.003, 0.012)
 
 @dataclass(frozen=True)
 class _Style:
-    """Ranges of a kind of top: ease, sleeve ease, slack, bending and sleeve lengths."""
+    """Ranges of a kind of top: ease, sleeve ease, slack, bending stiffness, sleeve lengths and hems."""
 
     loose_m: tuple[float, float]
     sleeve_m: tuple[float, float]
@@ -68,7 +68,7 @@ _STYLES = {
 
 
 def draw_outfit(rng: np.random.Generator, gender: float) -> tuple[Garment, ...]:
-    """Clothes from the skin outwards: below, above, and what is worn over it.
+    """Draw clothes from the skin outwards: below, above, and worn over it.
 
     Args:
         rng: Random stream of the clothes.

@@ -16,8 +16,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from hdnet.synthetic.body import body_model
-from hdnet.synthetic.canonical import canonical
-from hdnet.synthetic.iuv import CanonicalBody
+from hdnet.synthetic.canonical import CanonicalBody, canonical_body
 from hdnet.synthetic.surface import (
     BoolArray,
     FloatArray,
@@ -42,7 +41,7 @@ Field = Callable[[FloatArray, FloatArray], FloatArray]
 
 @dataclass(frozen=True)
 class Cut:
-    """Which piece of cloth.
+    """Parameters of a pattern.
 
     Attributes:
         kind: What it covers.
@@ -62,7 +61,7 @@ class Cut:
 
 @dataclass(frozen=True, eq=False)
 class Pattern:
-    """A cut garment.
+    """Garment pattern as maps from the body's vertices.
 
     Attributes:
         coarse: (N, V) sparse map from body vertices to the coarse garment.
@@ -97,8 +96,8 @@ class Pattern:
 
 @lru_cache(maxsize=64)
 def pattern(cut: Cut) -> Pattern:
-    """Cut a garment; results are kept for the process."""
-    body, _ = canonical()
+    """Cut a pattern; results are cached for the process."""
+    body = canonical_body()
     skin = body_model().triangles["skin"]
     field = _field(cut, body)
     matrix, faces, points, arm = _cloth("skirt" if cut.kind == "skirt" else "tights")
@@ -129,7 +128,7 @@ def pattern(cut: Cut) -> Pattern:
 
 
 def limb_position(body: CanonicalBody, points: FloatArray, joints: tuple[str, str, str]) -> FloatArray:
-    """Where points lie along a limb: 0 at its first joint, 1 at the second, 2 at the third, (N,)."""
+    """Return positions (N,) along a limb: 0 at its first joint, 1 at the second, 2 at the third."""
     result = np.zeros(len(points))
     for side, here in ((".L", points[:, 0] >= 0), (".R", points[:, 0] < 0)):
         total = np.zeros(int(here.sum()))
@@ -143,16 +142,16 @@ def limb_position(body: CanonicalBody, points: FloatArray, joints: tuple[str, st
 
 @cache
 def _arm_weight() -> FloatArray:
-    """(V,) share of the arms in the body's skin weights."""
-    body, _ = canonical()
+    """Return the share (V,) of the arms in the body's skin weights."""
+    body = canonical_body()
     parts = [f"{part}.{side}" for part in ("upperarm", "forearm", "hand") for side in "LR"]
     return np.asarray(np.sum([body.region_weights[part] for part in parts], axis=0))
 
 
 @cache
 def _cloth(helper: str) -> tuple[Any, IntArray, FloatArray, FloatArray]:
-    """An uncut helper mesh, refined once: its map, faces, canonical positions and share of the arms."""
-    body, _ = canonical()
+    """Return an uncut helper mesh, subdivided once: its map, faces, canonical positions and share of the arms."""
+    body = canonical_body()
     matrix, faces = submesh(body_model().triangles[helper], len(body.vertices))
     finer, faces = loop_subdivide(faces, matrix.shape[0])
     matrix = (finer @ matrix).tocsr()
@@ -170,7 +169,7 @@ def _rim(faces: IntArray, vertex_count: int) -> tuple[IntArray, Any]:
 
 
 def _field(cut: Cut, body: CanonicalBody) -> Field:
-    """Distance in metres, roughly, to the nearest cut, positive inside the garment."""
+    """Return the distance to the nearest cut, roughly in metres, positive inside the garment."""
     hip = float(body.joints["upperleg01.L"][2])
     if cut.kind == "top":
         return _top_field(body, cut, hip)

@@ -1,4 +1,4 @@
-"""Draping a garment over a moving body."""
+"""Cloth simulation: one garment over a moving collider."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _FASTEST_M_S = 6.0
 
 @dataclass(frozen=True, eq=False)
 class Fabric:
-    """How a cloth moves.
+    """Mechanical properties of a cloth.
 
     Attributes:
         push: Resistance to compression, 0..1; pulling is always resisted in full.
@@ -36,7 +36,7 @@ class Fabric:
 
 @dataclass(frozen=True, eq=False)
 class Sheet:
-    """A garment as the simulation sees it.
+    """Garment as the simulation takes it.
 
     Attributes:
         surface: Its faces.
@@ -57,14 +57,14 @@ class Sheet:
 
 @dataclass(frozen=True, eq=False)
 class Collider:
-    """What a garment cannot enter: vertices (T, V, 3) of every frame and their faces (F, 3)."""
+    """Surface that a garment cannot enter: vertices (T, V, 3) of every frame and faces (F, 3)."""
 
     vertices: FloatArray
     faces: IntArray
 
 
 def links(surface: Surface) -> tuple[IntArray, IntArray]:
-    """Edges (E, 2) that resist pulling, and pairs (P, 2) of vertices across an edge that resist bending."""
+    """Return edges (E, 2) that resist pulling, and pairs (P, 2) of vertices across an edge that resist bending."""
     faces = surface.faces
     edges, side_edge, _ = edges_of(faces)
     opposite = np.concatenate([faces[:, 2], faces[:, 0], faces[:, 1]])

@@ -1,4 +1,4 @@
-"""Collars and hoods: strips that are swept along the neck hole of a draped top."""
+"""Collars and hoods: strips swept along the neck hole of a draped top."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from functools import lru_cache
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
-from hdnet.synthetic.canonical import canonical
+from hdnet.synthetic.canonical import canonical_body
 from hdnet.synthetic.clothes.patterns import Cut, pattern
-from hdnet.synthetic.parts import PosedBody
+from hdnet.synthetic.components import PosedBody
 from hdnet.synthetic.surface import FloatArray, IntArray, Surface, edges_of, normalized
 
 
 @dataclass(frozen=True, eq=False)
 class Trim:
-    """A strip with the same cross-section all around, larger behind if wanted.
+    """Strip whose cross-section changes from front to back.
 
     Attributes:
         front: (K, 2) metres outwards from the neck and upwards, at the front.
@@ -64,11 +64,11 @@ _SMOOTHING_COLUMNS = 2.0
 
 @lru_cache(maxsize=64)
 def neck_line(cut: Cut) -> tuple[IntArray, FloatArray]:
-    """Fine vertices (C,) along a top's neck hole, and how far around the neck each is, (C,) in radians 0..2 pi.
+    """Return fine vertices (C,) along a top's neck hole, and their angles (C,) around the neck, 0..2 pi.
 
     They run from the front over the person's left side and the back to the front again.
     """
-    piece, (body, _) = pattern(cut), canonical()
+    piece, body = pattern(cut), canonical_body()
     edges, _, counts = edges_of(piece.fine.faces)
     rim = np.unique(edges[counts == 1])
     away = piece.canonical[rim] - body.joints["neck01"]
@@ -81,7 +81,7 @@ def neck_line(cut: Cut) -> tuple[IntArray, FloatArray]:
 
 @lru_cache(maxsize=16)
 def _strip(gap_rad: float, rows: int) -> tuple[FloatArray, Surface]:
-    """Angles (C,) of a strip's columns, 0 in front, and its faces."""
+    """Return the angles (C,) of a strip's columns, 0 in front, and its surface."""
     closed = gap_rad == 0
     angles = np.linspace(gap_rad, 2 * np.pi - gap_rad, _COLUMNS, endpoint=not closed)
     column = np.arange(_COLUMNS if closed else _COLUMNS - 1)[:, None]
@@ -92,12 +92,12 @@ def _strip(gap_rad: float, rows: int) -> tuple[FloatArray, Surface]:
 
 
 def trim_surface(trim: Trim) -> Surface:
-    """Faces of a trim."""
+    """Return the surface of a trim."""
     return _strip(trim.gap_rad, len(trim.front))[1]
 
 
 def trim_vertices(cut: Cut, trim: Trim, garment: FloatArray, body: PosedBody) -> FloatArray:
-    """Vertices (columns * rows, 3) of a trim on a draped garment.
+    """Return vertices (columns * rows, 3) of a trim on a draped garment.
 
     Args:
         cut: The garment's.
@@ -113,7 +113,7 @@ def trim_vertices(cut: Cut, trim: Trim, garment: FloatArray, body: PosedBody) ->
     base = gaussian_filter1d(base, _SMOOTHING_COLUMNS, axis=0, mode="nearest" if trim.gap_rad else "wrap")
     joints = body.shape.joints
     root, up_rest = joints["neck01"], normalized(joints["neck03"] - joints["neck01"] + [0, 0.03, 0])
-    foot, tip = body.carried("spine01", np.stack([root, root + up_rest]))
+    foot, tip = body.attached("spine01", np.stack([root, root + up_rest]))
     up = tip - foot
     away = base - foot
     out = normalized(away - (away @ up)[:, None] * up)

@@ -7,11 +7,11 @@ import pytest
 from scipy.spatial import cKDTree
 
 from hdnet.synthetic.body import SKIN_VERTICES, body_model
-from hdnet.synthetic.canonical import CANONICAL_SHAPE, canonical
+from hdnet.synthetic.canonical import CANONICAL_SHAPE, canonical_body
 from hdnet.synthetic.clothes.dressing import dress, garment_surfaces, garment_textures
 from hdnet.synthetic.clothes.outfits import draw_outfit
 from hdnet.synthetic.clothes.patterns import pattern
-from hdnet.synthetic.parts import PosedBody
+from hdnet.synthetic.components import PosedBody
 
 
 def _standing(frames: int) -> list[PosedBody]:
@@ -76,7 +76,7 @@ def test_colours_are_albedos_wherever_a_garment_is() -> None:
 
 
 def test_collars_lie_at_the_neck() -> None:
-    body, _ = canonical()
+    body = canonical_body()
     found = 0
     for seed in range(30):
         for garment in draw_outfit(np.random.default_rng(seed), 0.0):

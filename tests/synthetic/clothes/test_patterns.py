@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.sparse.csgraph import connected_components
 
-from hdnet.synthetic.canonical import canonical
+from hdnet.synthetic.canonical import canonical_body
 from hdnet.synthetic.clothes.patterns import ARM, LEG, Cut, limb_position, pattern
 from hdnet.synthetic.surface import Surface, edges_of
 
@@ -21,7 +21,7 @@ CUTS = [
 
 @pytest.mark.parametrize("cut", CUTS)
 def test_garments_end_where_they_are_cut(cut: Cut) -> None:
-    body, _ = canonical()
+    body = canonical_body()
     points = pattern(cut).canonical
     hip = body.joints["upperleg01.L"][2]
     if cut.kind == "top":
@@ -79,7 +79,7 @@ def test_hidden_skin_is_well_inside_the_garment(cut: Cut) -> None:
 
     from hdnet.synthetic.body import body_model
 
-    body, _ = canonical()
+    body = canonical_body()
     piece = pattern(cut)
     skin = body_model().triangles["skin"]
     hidden = body.vertices[skin[piece.hidden_skin]].mean(1)

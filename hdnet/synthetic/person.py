@@ -1,0 +1,229 @@
+"""Dressed person: body, components and outfit, and their meshes in the frames of a motion."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+
+import numpy as np
+
+from hdnet.synthetic.accessories import draw_head, draw_jewellery, draw_shoes, hidden_skin
+from hdnet.synthetic.accessories.hanging import Hanging
+from hdnet.synthetic.body import SKIN_VERTICES, Phenotype, body_model, draw_expression, draw_traits
+from hdnet.synthetic.canonical import canonical_body
+from hdnet.synthetic.clothes.dressing import dress, garment_surfaces, garment_textures
+from hdnet.synthetic.clothes.garments import Garment
+from hdnet.synthetic.clothes.outfits import draw_outfit
+from hdnet.synthetic.clothes.patterns import pattern
+from hdnet.synthetic.clothes.trims import HOOD, RIB_COLLAR
+from hdnet.synthetic.components import Component, Material, PosedBody, Shape
+from hdnet.synthetic.materials import draw_skin
+from hdnet.synthetic.motion import Pose, approach, place, rotations, solve
+from hdnet.synthetic.surface import FloatArray, IntArray, Surface
+
+# Frames in which the body goes from a plain pose, in which it is dressed, to the first pose, and rests there.
+_RAMP_FRAMES, _SETTLE_FRAMES = 9, 5
+_TEENAGERS = 0.15
+
+
+@dataclass(frozen=True, eq=False)
+class Person:
+    """State of a person that all frames share.
+
+    Attributes:
+        shape: The naked body.
+        components: What follows the body: skin first, then eyes, hair, shoes and the like.
+        outfit: Simulated clothes, from the skin outwards.
+        faces: (F, 3) all faces that are rendered.
+        labels: (F,) index of each face's material.
+        materials: Colours.
+        canonical: (M, 3) place of each vertex on the canonical body, for the materials.
+    """
+
+    shape: Shape
+    components: tuple[Component, ...]
+    outfit: tuple[Garment, ...]
+    faces: IntArray
+    labels: IntArray
+    materials: tuple[Material, ...]
+    canonical: FloatArray
+
+    @property
+    def surfaces(self) -> list[Surface]:
+        """Every mesh of the person, in the order of the vertices."""
+        worn = [surface for garment in self.outfit for surface in garment_surfaces(garment)]
+        return [component.surface for component in self.components] + worn
+
+
+@dataclass(frozen=True, eq=False)
+class PosedPerson:
+    """Person in one frame, in the world frame: metres, z up, floor at 0, facing -y when not turned.
+
+    Attributes:
+        vertices: (M, 3) float32, all of the naked skin first.
+        normals: (M, 3) float32 outward unit normals.
+        person: Whose faces, labels, materials and canonical positions belong to the vertices.
+        pose: The pose.
+    """
+
+    vertices: FloatArray
+    normals: FloatArray
+    person: Person
+    pose: Pose
+
+
+def draw_person(person_rng: np.random.Generator, clothes_rng: np.random.Generator) -> Person:
+    """Draw body, looks and outfit from two independent streams."""
+    model = body_model()
+    gender = float(person_rng.choice([person_rng.beta(1, 9), person_rng.beta(9, 1)]))
+    teenager = person_rng.random() < _TEENAGERS
+    age = float(person_rng.uniform(0.58, 0.67) if teenager else person_rng.uniform(0.67, 0.98))
+    phenotype = Phenotype(
+        gender=gender,
+        age=age,
+        muscle=float(person_rng.beta(3, 3)),
+        weight=float(person_rng.beta(2.5, 3)),
+        height=float(person_rng.beta(4, 4)),
+        proportions=float(person_rng.beta(4, 3)),
+        race=tuple(person_rng.dirichlet([0.6, 0.6, 0.6])),
+        traits=draw_traits(person_rng, age),
+    )
+    rest = model.shape(phenotype, draw_expression(person_rng))
+    shape = Shape(phenotype, rest, dict(zip(model.bone_names, model.joints(rest), strict=True)))
+    skin, eyes = draw_skin(person_rng, phenotype.race)
+    components = (
+        Component(
+            "skin", _skin_surface(), _BodyRows(np.arange(SKIN_VERTICES)), _texture(np.arange(SKIN_VERTICES)), skin
+        ),
+        Component("eyes", _eye_surface(), _BodyRows(_eye_vertices()), _texture(_eye_vertices()), eyes),
+        *draw_head(person_rng, shape),
+        *draw_jewellery(person_rng, shape),
+        *draw_shoes(clothes_rng, shape),
+    )
+    outfit = draw_outfit(clothes_rng, gender)
+    if any(isinstance(component.carrier, Hanging) for component in components):
+        outfit = tuple(_without_hood(garment) for garment in outfit)
+    return _assembled(shape, components, outfit)
+
+
+def _without_hood(garment: Garment) -> Garment:
+    """Replace hoods, which hanging hair would go through, by a collar that it covers."""
+    return replace(garment, trims=tuple(RIB_COLLAR if trim is HOOD else trim for trim in garment.trims))
+
+
+def pose_person(person: Person, poses: Sequence[Pose], stride: int = 1) -> list[PosedPerson]:
+    """Return the dressed meshes of every ``stride``-th pose of a motion at 30 frames a second.
+
+    Args:
+        person: Who.
+        poses: As drawn, not settled; a single one, or a motion in order.
+        stride: Every how many poses a mesh is wanted, from the first on.
+
+    Raises:
+        DataError: A package is missing or the clothes could not be simulated.
+    """
+    lead = [*approach(poses[0], _RAMP_FRAMES), *[poses[0]] * _SETTLE_FRAMES]
+    settled = solve([*lead, *poses], person.shape)
+    bodies = _bodies(person.shape, settled, len(lead), _sole_m(person))
+    keep = list(range(len(lead), len(bodies), stride))
+    worn = dress(person.outfit, bodies, keep)
+    surfaces = person.surfaces
+    result = []
+    for frame, clothes in zip(keep, worn, strict=True):
+        meshes = [component.carrier.vertices(bodies[frame]) for component in person.components] + clothes
+        normals = [surface.normals(mesh) for surface, mesh in zip(surfaces, meshes, strict=True)]
+        points = np.concatenate(meshes).astype(np.float32)
+        result.append(PosedPerson(points, np.concatenate(normals).astype(np.float32), person, settled[frame]))
+    return result
+
+
+def _bodies(shape: Shape, poses: Sequence[Pose], lead: int, sole_m: float) -> list[PosedBody]:
+    """Pose the body in all frames; the first ``lead``, only for dressing, stand where the next one does."""
+    model = body_model()
+    transforms = [model.transforms(shape.rest, rotations(pose, shape.joints)) for pose in poses]
+    vertices = [model.skinned(shape.rest, bones) for bones in transforms]
+    places = place(poses[lead:], vertices[lead:], sole_m)
+    places = np.concatenate([np.repeat(places[:1], lead, axis=0), places])
+    return [
+        PosedBody(shape, points + place_m.astype(np.float32), _shifted(bones, place_m))
+        for points, bones, place_m in zip(vertices, transforms, places, strict=True)
+    ]
+
+
+def _sole_m(person: Person) -> float:
+    """Return how far shoes reach below the naked soles."""
+    rest = PosedBody.at_rest(person.shape.rest, person.shape.joints)
+    lowest = min(float(component.carrier.vertices(rest)[:, 2].min()) for component in person.components)
+    return float(rest.vertices[:SKIN_VERTICES, 2].min()) - lowest
+
+
+def _shifted(bones: FloatArray, place_m: FloatArray) -> FloatArray:
+    result = bones.copy()
+    result[:, :, 3] += place_m
+    return result
+
+
+def _assembled(shape: Shape, components: tuple[Component, ...], outfit: tuple[Garment, ...]) -> Person:
+    covered = [pattern(garment.cut).hidden_skin for garment in outfit]
+    hidden = np.any([*covered, hidden_skin(components)], axis=0)
+    faces: list[IntArray] = []
+    labels: list[IntArray] = []
+    textures: list[FloatArray] = []
+    materials: list[Material] = []
+    start = 0
+
+    def add(surface: Surface, canonical_points: FloatArray, shown: FloatArray | None = None) -> None:
+        nonlocal start
+        here = surface.faces if shown is None else surface.faces[shown]
+        faces.append(here + start)
+        labels.append(np.full(len(here), len(materials) - 1))
+        textures.append(canonical_points)
+        start += surface.vertex_count
+
+    for component in components:
+        materials.append(component.material)
+        add(component.surface, component.canonical, ~hidden if component.name == "skin" else None)
+    for garment in outfit:
+        materials.append(garment.material)
+        for surface, texture in zip(garment_surfaces(garment), garment_textures(garment), strict=True):
+            add(surface, texture)
+    return Person(
+        shape,
+        components,
+        outfit,
+        np.concatenate(faces).astype(np.int32),
+        np.concatenate(labels).astype(np.int16),
+        tuple(materials),
+        np.concatenate(textures).astype(np.float32),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _BodyRows:
+    """Carrier of some of the body's own vertices."""
+
+    rows: IntArray
+
+    def vertices(self, body: PosedBody) -> FloatArray:
+        return body.vertices[self.rows]
+
+
+def _texture(rows: IntArray) -> FloatArray:
+    return canonical_body().vertices[rows]
+
+
+@cache
+def _skin_surface() -> Surface:
+    return Surface(body_model().triangles["skin"], SKIN_VERTICES)
+
+
+@cache
+def _eye_vertices() -> IntArray:
+    return np.unique(body_model().triangles["eyes"])
+
+
+@cache
+def _eye_surface() -> Surface:
+    used, faces = np.unique(body_model().triangles["eyes"], return_inverse=True)
+    return Surface(faces.reshape(-1, 3), len(used))

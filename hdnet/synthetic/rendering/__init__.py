@@ -1,0 +1,29 @@
+"""Rendering of posed people: camera, light, background, furniture, film and exact labels."""
+
+from hdnet.synthetic.rendering.backgrounds import Background, draw_background
+from hdnet.synthetic.rendering.film import Film, develop, draw_film
+from hdnet.synthetic.rendering.frame import TARGET_MEDIAN_M, Frame, render_frame
+from hdnet.synthetic.rendering.furniture import draw_furniture
+from hdnet.synthetic.rendering.imperfect import imperfect_frame
+from hdnet.synthetic.rendering.light import Light, draw_light
+from hdnet.synthetic.rendering.view import MIN_MASK_SHARE, PICTURE_SIZE, Framing, View, draw_view
+
+__all__ = [
+    "MIN_MASK_SHARE",
+    "PICTURE_SIZE",
+    "TARGET_MEDIAN_M",
+    "Background",
+    "Film",
+    "Frame",
+    "Framing",
+    "Light",
+    "View",
+    "develop",
+    "draw_background",
+    "draw_film",
+    "draw_furniture",
+    "draw_light",
+    "draw_view",
+    "imperfect_frame",
+    "render_frame",
+]

@@ -22,7 +22,7 @@ from PIL import Image
 
 from hdnet.geometry import Camera
 from hdnet.models.identity import ModelIdentity
-from hdnet.predict.inference import Prediction
+from hdnet.predict.prediction import Prediction
 from serving.app import create_app
 from serving.cameras import CameraFields
 from serving.decoding import Parts, decode_parts

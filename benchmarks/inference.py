@@ -28,8 +28,10 @@ from hdnet.data.store.packed import PackedLabelled
 from hdnet.errors import ModelError, run_command
 from hdnet.geometry import Camera
 from hdnet.models import DepthEstimator, HDNet, NormalEstimator
-from hdnet.pictures.reading import decode_image, decode_iuv, decode_mask, encode_png
-from hdnet.predict.inference import Predictor, Prepared, depth_millimetres, load_source
+from hdnet.pictures.checks import Pictures, check_pictures, decode_pictures
+from hdnet.pictures.reading import encode_png
+from hdnet.predict.inference import Predictor, Prepared, load_source
+from hdnet.predict.prediction import depth_millimetres
 from hdnet.predict.runtimes import CPU_RUNTIMES, Difference, difference, make_runtime
 from hdnet.predict.runtimes.probes import probe_inputs
 from hdnet.visualize import normal_picture
@@ -145,7 +147,7 @@ def request_parts(predictor: Predictor, size: Sequence[int], repeats: int) -> tu
     """What a request needs beside the networks, by part, and the prepared picture."""
     request = photograph(*size)
     pictures = decoded(request)
-    prepared = predictor.prepare(*pictures)
+    prepared = predictor.prepare(pictures)
     outputs = predictor.run([prepared])[0]
     prediction = predictor.finish(prepared, outputs)
 
@@ -155,16 +157,16 @@ def request_parts(predictor: Predictor, size: Sequence[int], repeats: int) -> tu
 
     calls: dict[str, Callable[[], object]] = {
         "decode (JPEG, two PNG)": lambda: decoded(request),
-        "prepare": lambda: predictor.prepare(*pictures),
+        "prepare": lambda: predictor.prepare(pictures),
         "finish": lambda: predictor.finish(prepared, outputs),
         "encode (PNG of depth and normals)": encode,
     }
     return in_turns(calls, repeats), prepared
 
 
-def decoded(request: Request) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Picture, mask, IUV."""
-    return decode_image(request.image, "image"), decode_mask(request.mask, "mask"), decode_iuv(request.iuv, "iuv")
+def decoded(request: Request) -> Pictures:
+    """The pictures, read and checked."""
+    return check_pictures(*decode_pictures(request.image, request.mask, request.iuv))
 
 
 def in_turns(calls: dict[str, Callable[[], object]], repeats: int) -> dict[str, Milliseconds]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 
 class HDNetError(Exception):
@@ -28,11 +28,16 @@ class ModelError(HDNetError):
 
 
 class InputError(HDNetError):
-    """A picture, mask or IUV map given for inference cannot be used."""
+    """A picture, mask, DensePose map or camera given for inference cannot be used.
 
+    Attributes:
+        code: Stable name of the fault for programs, one of :mod:`hdnet.pictures.faults` or ``unusable_input``.
+        parts: The inputs at fault: ``image``, ``mask``, ``densepose``, or names of camera values.
+    """
 
-class TooManyPixelsError(InputError):
-    """A picture is larger than it may be."""
+    def __init__(self, text: str, code: str = "unusable_input", parts: Sequence[str] = ()) -> None:
+        super().__init__(text)
+        self.code, self.parts = code, tuple(parts)
 
 
 class TrackingError(HDNetError):

@@ -18,7 +18,7 @@ from hdnet.cli.evaluate import add_evaluation_verbs
 from hdnet.cli.registry import add_registry_verbs
 from hdnet.cli.serving import add_serving_verbs
 from hdnet.cli.tune import add_tuning_verbs
-from hdnet.errors import InputError, run_command
+from hdnet.errors import run_command
 
 # Imports of the rooms stand inside the commands: `hdnet --help` should not wait for torch.
 
@@ -164,15 +164,13 @@ def _plot_convergence(arguments: Arguments) -> None:
 
 
 def _predict(arguments: Arguments) -> None:
-    from hdnet.pictures.reading import read_alpha, read_image, read_iuv, read_mask
-    from hdnet.predict.inference import Predictor, save_prediction
+    from hdnet.pictures.checks import read_pictures
+    from hdnet.predict.inference import Predictor
     from hdnet.predict.original_outputs import save_original
+    from hdnet.predict.prediction import save_prediction
 
-    image = read_image(arguments.image)
-    mask = read_mask(arguments.mask) if arguments.mask else read_alpha(arguments.image)
-    if mask is None:
-        raise InputError(f"{arguments.image}: has no alpha channel to tell the person apart; pass --mask")
-    iuv, predictor = read_iuv(arguments.densepose), Predictor.load(arguments.model)
+    image, mask, iuv = read_pictures(arguments.image, arguments.mask, arguments.densepose)
+    predictor = Predictor.load(arguments.model)
     if arguments.format == "original":
         # The original takes NAME_img.png and calls its results NAME.
         maps, name = predictor.original_maps(image, mask, iuv), arguments.image.stem.removesuffix("_img")

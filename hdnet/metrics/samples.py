@@ -12,7 +12,7 @@ from torch import Tensor
 from hdnet.errors import DataError, ModelError
 from hdnet.geometry import Camera
 from hdnet.models import HDNet
-from hdnet.pictures.caller_camera import carry, rotation_between
+from hdnet.pictures.rotation import rotate_maps, rotation_between
 
 ArrayLike = np.ndarray | Tensor
 
@@ -62,7 +62,7 @@ def into_camera(
     """Depth (H, W) and normals (H, W, 3) of a network's camera in the camera of a sample."""
     height, width = depth_m.shape
     rotation = rotation_between(model_camera, camera_of(camera_7), height)
-    return carry(depth_m, normals, np.arange(width), np.arange(height), model_camera, rotation)
+    return rotate_maps(depth_m, normals, np.arange(width), np.arange(height), model_camera, rotation)
 
 
 def camera_of(camera_7: Tensor) -> Camera:

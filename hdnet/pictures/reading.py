@@ -1,7 +1,7 @@
-"""Pictures that users hand in: photographs, masks, DensePose maps, from files or bytes.
+"""Readers of callers' photographs, masks and DensePose maps, from files or bytes.
 
 Every reader raises one :class:`~hdnet.errors.InputError` line that names the picture, whatever is wrong with
-it. The training folders have their own, stricter reader in :mod:`hdnet.data.layout.folders`.
+it. Training folders have a stricter reader, :mod:`hdnet.data.layout.png`.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ from typing import Literal
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from hdnet.errors import InputError, TooManyPixelsError
+from hdnet.errors import InputError
+from hdnet.pictures import faults
 
 MAX_PIXELS = 40_000_000
-MASK_THRESHOLD = 100  # a mask pixel counts above this value, as in the training data (quirk 36)
+MASK_THRESHOLD = 100  # a mask pixel counts above this value, as in the training data (docs/parity.md, 36)
 LAST_PART = 24  # DensePose numbers body parts 1..24, 0 is background
 
 # The order of an IUV picture's red, green and blue. DensePose maps of the TikTok data set are "vui".
@@ -46,24 +47,36 @@ _DECODE_ERRORS = (
 )
 
 
+def read_bytes(path: str | Path) -> bytes:
+    """The bytes of a caller's file.
+
+    Raises:
+        InputError: If it cannot be read.
+    """
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
+
+
 def read_image(path: str | Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """Reads a photograph: see :func:`decode_image`."""
-    return decode_image(_read_bytes(path), str(path), max_pixels)
+    return decode_image(read_bytes(path), str(path), max_pixels)
 
 
 def read_alpha(path: str | Path, max_pixels: int = MAX_PIXELS) -> np.ndarray | None:
     """Reads a photograph's transparency as a mask: see :func:`decode_alpha`."""
-    return decode_alpha(_read_bytes(path), str(path), max_pixels)
+    return decode_alpha(read_bytes(path), str(path), max_pixels)
 
 
 def read_mask(path: str | Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """Reads a mask: see :func:`decode_mask`."""
-    return decode_mask(_read_bytes(path), str(path), max_pixels)
+    return decode_mask(read_bytes(path), str(path), max_pixels)
 
 
 def read_iuv(path: str | Path, order: IuvOrder = "vui", max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """Reads a DensePose map: see :func:`decode_iuv`."""
-    return decode_iuv(_read_bytes(path), str(path), order, max_pixels)
+    return decode_iuv(read_bytes(path), str(path), order, max_pixels)
 
 
 def decode_image(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> np.ndarray:
@@ -80,7 +93,7 @@ def decode_image(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> np.nda
     Raises:
         InputError: If it is not a picture, truncated or too large.
     """
-    image = _open(data, name, max_pixels)
+    image = _open(data, name, "image", max_pixels)
     if image.mode.startswith("I;16"):
         grey = (np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8)
         return np.repeat(grey[..., None], 3, axis=2)
@@ -100,7 +113,7 @@ def decode_alpha(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> np.nda
     Raises:
         InputError: As :func:`decode_image`.
     """
-    image = _open(data, name, max_pixels)
+    image = _open(data, name, "image", max_pixels)
     if not image.has_transparency_data:
         return None
     alpha = np.asarray(image.convert("RGBA").getchannel("A"))
@@ -117,24 +130,24 @@ def decode_mask(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> np.ndar
         InputError: If it is not a picture, truncated, too large, has colours, or holds values but none above
             100.
     """
-    image = _open(data, name, max_pixels)
+    image = _open(data, name, "mask", max_pixels)
     if image.mode.startswith("I;16"):
         return mask_from_grey((np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8), name)
     if image.mode == "L" and not image.has_transparency_data:
         return mask_from_grey(np.asarray(image), name)
     if image.mode == "CMYK":
-        raise InputError(f"{name}: a mask of mode {image.mode!r}, expected black and white, grey or RGB")
+        raise _unusable("mask", name, f"a mask of mode {image.mode!r}, expected black and white, grey or RGB")
     if image.has_transparency_data:
         rgba = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", rgba.size, "black"), rgba)
     shown = np.asarray(image.convert("RGB"))
     if (shown != shown[..., :1]).any():
-        raise InputError(f"{name}: a mask with colours, expected black outside the person and white inside")
+        raise _unusable("mask", name, "a mask with colours, expected black outside the person and white inside")
     return mask_from_grey(shown[..., 0], name)
 
 
 def mask_from_grey(grey: np.ndarray, name: str) -> np.ndarray:
-    """The pixels above 100; a mask of 0 and 1 would be silently empty that way (quirk 36) and is refused.
+    """The pixels above 100; a mask of 0 and 1, which would be empty, is refused (docs/parity.md, 36).
 
     Args:
         grey: (H, W) uint8.
@@ -142,20 +155,9 @@ def mask_from_grey(grey: np.ndarray, name: str) -> np.ndarray:
     """
     largest = int(grey.max(initial=0))
     if 0 < largest <= MASK_THRESHOLD:
-        raise InputError(f"{name}: largest value is {largest}, expected 255 on the person (above {MASK_THRESHOLD})")
+        expected = f"expected 255 on the person (above {MASK_THRESHOLD})"
+        raise _unusable("mask", name, f"largest value is {largest}, {expected}")
     return grey > MASK_THRESHOLD
-
-
-def covers_nothing(image: np.ndarray, mask: np.ndarray) -> bool:
-    """Whether all pixels under a mask are white background.
-
-    Channel by channel: the first one with a person in it settles the matter, and gathering pixels would be slow.
-
-    Args:
-        image: (H, W, 3) uint8.
-        mask: (H, W) bool.
-    """
-    return not any(((image[..., channel] != 255) & mask).any() for channel in range(3))
 
 
 def decode_iuv(data: bytes, name: str, order: IuvOrder = "vui", max_pixels: int = MAX_PIXELS) -> np.ndarray:
@@ -174,16 +176,17 @@ def decode_iuv(data: bytes, name: str, order: IuvOrder = "vui", max_pixels: int 
         InputError: If it is not a picture, truncated, too large, JPEG, not RGB, or its I goes above 24; the
             line then says which channel looks like I.
     """
-    image = _open(data, name, max_pixels)
+    image = _open(data, name, "densepose", max_pixels)
     if image.format in ("JPEG", "MPO"):
-        raise InputError(f"{name}: a DensePose map as JPEG has blurred part numbers, expected a PNG")
+        raise _unusable("densepose", name, "a DensePose map as JPEG has blurred part numbers, expected a PNG")
     if image.mode not in ("RGB", "RGBA", "P"):
-        raise InputError(f"{name}: a DensePose map of mode {image.mode!r}, expected RGB with channels V, U, I")
+        found = f"a DensePose map of mode {image.mode!r}"
+        raise _unusable("densepose", name, f"{found}, expected RGB with channels V, U, I")
     rgb = np.asarray(image.convert("RGB"))
     if order not in ("vui", "iuv"):
         raise InputError(f"channel order {order!r} is not known, expected 'vui' or 'iuv'")
     if rgb[..., order.index("i")].max() > LAST_PART:
-        raise InputError(f"{name}: {_wrong_order(rgb, order)}")
+        raise _unusable("densepose", name, _wrong_order(rgb, order))
     return iuv_from_png_rgb(rgb) if order == "vui" else rgb
 
 
@@ -198,7 +201,7 @@ def iuv_to_png_rgb(iuv: np.ndarray) -> np.ndarray:
 
 
 def _wrong_order(rgb: np.ndarray, order: IuvOrder) -> str:
-    """What to say about a DensePose map whose part channel is not one."""
+    """Describe a DensePose map whose part channel holds other values."""
     largest = rgb.reshape(-1, 3).max(axis=0)
     place = order.index("i")
     channels = ("red", "green", "blue")
@@ -219,33 +222,31 @@ def encode_png(pixels: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def _read_bytes(path: str | Path) -> bytes:
-    try:
-        return Path(path).read_bytes()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
+def _unusable(part: str, name: str, reason: str) -> InputError:
+    """The error of a picture that can be opened but is of a kind that this part cannot be."""
+    return faults.UNUSABLE_PICTURE.error(part, name=name, reason=reason)
 
 
-def _open(data: bytes, name: str, max_pixels: int) -> Image.Image:
+def _open(data: bytes, name: str, part: str, max_pixels: int) -> Image.Image:
     """The decoded picture, turned as EXIF says; its ``format`` is kept."""
+    if not data:
+        raise faults.EMPTY_FILE.error(part, name=name)
     try:
         image: Image.Image = Image.open(io.BytesIO(data), formats=_FORMATS)
         width, height = image.size
         if width * height <= max_pixels:
             image.load()
-            if image.mode in ("P", "PA") and image.palette is None:  # Pillow lets it pass until it is converted
+            if image.mode in ("P", "PA") and image.palette is None:  # Pillow fails only when it is converted
                 raise ValueError("its palette is missing")
             ImageOps.exif_transpose(image, in_place=True)
             return image
     except UnidentifiedImageError as error:
-        found = f"{len(data)} bytes that are not a picture" if data else "is empty"
-        raise InputError(f"{name}: {found}, expected PNG, JPEG, WebP, BMP or GIF") from error
+        raise faults.NOT_A_PICTURE.error(part, name=name, size=len(data)) from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise TooManyPixelsError(f"{name}: too many pixels for a picture ({error})") from error
+        found = f"too many pixels for a picture ({error})"
+        raise faults.TOO_MANY_PIXELS.error(part, name=name, found=found, limit=max_pixels / 1e6) from error
     except _DECODE_ERRORS as error:
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(f"{name}: a truncated or damaged picture ({reason})") from error
-    raise TooManyPixelsError(
-        f"{name}: {width} x {height} = {width * height / 1e6:.1f} megapixels, "
-        f"the limit is {max_pixels / 1e6:.1f}: make it smaller"
-    )
+        raise faults.DAMAGED_PICTURE.error(part, name=name, reason=reason) from error
+    found = f"{width} x {height} = {width * height / 1e6:.1f} megapixels"
+    raise faults.TOO_MANY_PIXELS.error(part, name=name, found=found, limit=max_pixels / 1e6)

@@ -24,7 +24,7 @@ from hdnet.evaluation import (
 )
 from hdnet.geometry import Camera
 from hdnet.models import DepthEstimator, HDNet, NormalEstimator
-from hdnet.predict.inference import rotation_between
+from hdnet.pictures.rotation import rotation_between
 
 
 class Oracle(nn.Module):

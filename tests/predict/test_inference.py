@@ -19,7 +19,10 @@ from hdnet.errors import InputError, ModelError
 from hdnet.geometry import Camera, project, unproject
 from hdnet.models import DepthEstimator, HDNet, ModelIdentity, NormalEstimator
 from hdnet.models.weights import save_hdnet
-from hdnet.predict.inference import Predictor, carry, depth_millimetres, rotation_between, save_prediction
+from hdnet.pictures.checks import check_pictures
+from hdnet.pictures.rotation import rotate_maps, rotation_between
+from hdnet.predict.inference import Predictor
+from hdnet.predict.prediction import depth_millimetres, save_prediction
 
 
 class Scene(nn.Module):
@@ -84,7 +87,7 @@ def test_the_three_steps_are_the_whole_and_take_several_pictures_at_once(tiny_mo
     tall, wide = photograph(), photograph(200, 500, 100, 250)
     camera = Camera(500, 500, 249.5, 99.5)
 
-    prepared = [predictor.prepare(**tall), predictor.prepare(**wide, camera=camera)]
+    prepared = [predictor.prepare(check_pictures(**tall)), predictor.prepare(check_pictures(**wide), camera)]
     outputs = predictor.run(prepared)
     found = [predictor.finish(one, maps) for one, maps in zip(prepared, outputs, strict=True)]
 
@@ -202,14 +205,14 @@ def test_crop_camera_sees_the_same_points_as_the_whole_camera() -> None:
     assert torch.allclose(project(points, part) * 1.75 + origin, project(points, whole))
 
 
-def test_carry_agrees_with_points_turned_one_by_one() -> None:
+def test_rotated_maps_agree_with_points_turned_one_by_one() -> None:
     model_camera, camera = Camera.reference(), Camera.centred(400)
     chance = np.random.default_rng(3)
     depth, normals = chance.uniform(3, 5, (8, 6)), chance.normal(size=(8, 6, 3))
     x, y = np.linspace(3, 250, 6), np.linspace(-4, 200, 8)
     rotation = rotation_between(model_camera, camera)
 
-    depth_there, normals_there = carry(depth, normals, x, y, model_camera, rotation)
+    depth_there, normals_there = rotate_maps(depth, normals, x, y, model_camera, rotation)
 
     assert np.abs(rotation @ rotation.T - np.eye(3)).max() < 1e-12
     assert np.linalg.det(rotation) == pytest.approx(1)
@@ -276,6 +279,14 @@ def changed(**changes: Any) -> dict[str, Any]:
     return {**photograph(), **changes}
 
 
+def two_torsos() -> np.ndarray:
+    iuv = photograph()["iuv"]
+    parts = iuv[..., 0]
+    parts[parts > 0] = 15
+    parts[85:115, 115:145] = parts[305:335, 115:145] = 2
+    return iuv
+
+
 BAD_INPUTS: dict[str, tuple[dict[str, Any], str]] = {
     "no mask": (changed(mask=None), "no mask given"),
     "list": (changed(mask=[[1]]), "mask is of type list"),
@@ -285,13 +296,18 @@ BAD_INPUTS: dict[str, tuple[dict[str, Any], str]] = {
     "int iuv": (changed(iuv=np.zeros((400, 300, 3), int)), "iuv is int64"),
     "sizes": (
         changed(mask=np.ones((300, 400), bool)),
-        "sizes differ: image 300 x 400, mask 400 x 300, iuv 300 x 400",
+        "differ in size: image 300 x 400, mask 400 x 300, densepose 300 x 400",
     ),
     "empty": (changed(mask=np.zeros((400, 300), bool)), "mask is empty"),
     "0/1 mask": (changed(mask=photograph()["mask"].astype(np.uint8)), "mask: largest value is 1"),
-    "speck": (changed(mask=np.pad(np.ones((7, 9), bool), ((0, 393), (0, 291)))), "mask covers 63 pixels"),
+    "speck": (changed(mask=np.pad(np.ones((7, 9), bool), ((207, 186), (126, 165)))), "mask covers 63 pixels"),
     "white": (changed(image=np.full((400, 300, 3), 255, np.uint8)), "mask covers nothing of the picture"),
-    "no part": (changed(iuv=np.zeros((400, 300, 3), np.uint8)), "no body part inside the mask"),
+    "no part": (changed(iuv=np.zeros((400, 300, 3), np.uint8)), r"DensePose map has no body part .I is 0 everywhere"),
+    "elsewhere": (
+        changed(mask=np.pad(np.ones((7, 10), bool), ((0, 393), (0, 290)))),
+        "no body part of the DensePose map lies inside the mask",
+    ),
+    "two people": (changed(iuv=two_torsos()), "shows 2 people inside the mask"),
     "v first": (changed(iuv=photograph()["iuv"][..., ::-1]), r"body part 160, expected 0\.\.24"),
 }
 

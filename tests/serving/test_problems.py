@@ -15,7 +15,7 @@ from PIL import Image
 from serving_fakes import FakeRegistry, Parts, good_upload, person, png, upload, wait_until
 
 from hdnet.errors import InputError, ModelError
-from hdnet.predict.people import TORSO_PARTS
+from hdnet.pictures.people import TORSO_PARTS
 
 ClientMaker = Callable[..., TestClient]
 

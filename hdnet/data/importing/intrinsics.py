@@ -10,7 +10,7 @@ from typing import Any
 from hdnet.errors import DataError
 from hdnet.files import read_json_object
 from hdnet.geometry import Camera
-from hdnet.pictures.photo_camera import camera_of_fov
+from hdnet.pictures.cameras import camera_of_fov
 
 # The original's camera: 1111.6 pixels for a height of 1080 (quirk 21).
 DEFAULT_FOV_DEG = math.degrees(2 * math.atan(540 / 1111.6))

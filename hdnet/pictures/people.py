@@ -1,4 +1,4 @@
-"""How many people a DensePose map shows."""
+"""The number of people in a DensePose map."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ HEAD_PARTS = (23, 24)
 _WORKING_SIZE = 384  # pixels along a side: people are counted, not measured
 _SMALLEST_PIECE = 0.005  # of all pixels with a body part, and
 _SMALLEST_SHARE = 0.25  # of the largest torso or head; what is smaller is a speck
-_APART = 2.0  # distance of the middles over the square root of the larger area
+_APART = 2.0  # distance of the centres over the square root of the larger area
 
 
 def count_people(parts: np.ndarray, mask: np.ndarray) -> int:
-    """Counts the people inside a mask by their torsos and heads.
+    """Count the people inside a mask by their torsos and heads.
 
-    Two pieces of torso, or of head, are two people's if they are of like size and clearly apart: their middles
-    further from each other than twice the square root of the larger one's area. So an arm in front of the body,
-    which cuts a torso in two, makes no second person; two people cheek to cheek count as one.
+    Two pieces of torso, or of head, belong to two people if they are of similar size and clearly apart: their centres
+    further from each other than twice the square root of the larger one's area. An arm in front of the body, which
+    cuts a torso in two, therefore makes no second person; two people cheek to cheek count as one.
 
     Args:
         parts: (H, W) DensePose body part, 0..24.

@@ -262,12 +262,3 @@ def test_png_round_trip(rgb: np.ndarray) -> None:
 
     assert np.array_equal(pictures.decode_image(pictures.encode_png(rgb), "p"), rgb)
     assert np.array_equal(np.asarray(Image.open(io.BytesIO(pictures.encode_png(deep)))), deep)
-
-
-def test_a_mask_over_white_covers_nothing() -> None:
-    image = np.full((4, 5, 3), 255, dtype=np.uint8)
-    image[1, 2, 2] = 254  # only in blue, and only at one pixel
-    mask = np.ones((4, 5), dtype=bool)
-    assert not pictures.covers_nothing(image, mask)
-    mask[1, 2] = False
-    assert pictures.covers_nothing(image, mask)

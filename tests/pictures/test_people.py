@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hdnet.predict.people import count_people
+from hdnet.pictures.people import count_people
 
 TORSO, ARM, HEAD = 2, 15, 23
 SIZE = (200, 300)

@@ -1,4 +1,4 @@
-"""From the camera that a network was trained in to the caller's: which rotation, and what it does to the maps."""
+"""Rotation of depth and normals from the camera that a network was trained in to the caller's camera."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from hdnet.pictures.crop import NETWORK_SIZE, Crop
 
 
 def default_camera(model_camera: Camera, square: Crop) -> Camera:
-    """Camera of the whole picture that looks at the square's middle, with the model's focal length there."""
+    """Camera of the whole picture that looks at the square's centre, with the model's focal length there."""
     fx, fy, _, _ = model_camera.pixel_intrinsics()
     middle = square.zoom * (NETWORK_SIZE - 1) / 2
     return Camera(fx * square.zoom, fy * square.zoom, square.left + middle, square.top + middle)
 
 
 def rotation_between(model_camera: Camera, camera: Camera, size: int = NETWORK_SIZE) -> np.ndarray:
-    """The smallest rotation that takes the model camera's ray through a square's middle onto the camera's.
+    """The smallest rotation that takes the model camera's ray through a square's centre onto the caller's.
 
     Args:
-        model_camera: Camera that the network believes to look through.
+        model_camera: Camera that the network was trained in.
         camera: The caller's camera of the same square.
         size: Pixels of the square along a side.
 
@@ -36,7 +36,7 @@ def rotation_between(model_camera: Camera, camera: Camera, size: int = NETWORK_S
     return rotation
 
 
-def carry(
+def rotate_maps(
     depth_m: np.ndarray,
     normals: np.ndarray,
     x: np.ndarray,
@@ -44,7 +44,7 @@ def carry(
     model_camera: Camera,
     rotation: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Expresses what the network saw through its own camera in the caller's: P = R (z ray), depth = P.z, R n.
+    """Express depth and normals of the model's camera in the caller's: P = R (z ray), depth = P.z, normals = R n.
 
     Args:
         depth_m: (H, W) z in the model's camera.
@@ -59,7 +59,7 @@ def carry(
     """
     ray_x, ray_y = _rays(model_camera, x, y)
     along = rotation[2, 0] * ray_x[None, :] + rotation[2, 1] * ray_y[:, None] + rotation[2, 2]
-    # Equal cameras are the common case, and a product with float64 takes three times the time of one in float32.
+    # Equal cameras are the common case, and a product in float64 takes three times as long as one in float32.
     is_turned = not np.array_equal(rotation, np.eye(3))
     turned = normals @ rotation.T.astype(normals.dtype) if is_turned else normals
     return (depth_m * along).astype(np.float32), turned.astype(np.float32, copy=False)

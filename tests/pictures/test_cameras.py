@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
-from hdnet.pictures.photo_camera import camera_of_focal_35mm, camera_of_fov, exif_camera
+from hdnet.pictures.cameras import camera_of_focal_35mm, camera_of_fov, exif_camera
 
 WIDTH, HEIGHT = 64, 48
 

@@ -1,19 +1,93 @@
-"""The camera of a photograph: from a field of view that is known, or from what its EXIF data says."""
+"""The camera of a caller's photograph: from intrinsics, a field of view, or the focal length of its EXIF data."""
 
 from __future__ import annotations
 
 import io
 import math
 import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
 
 from PIL import ExifTags, Image
 
 from hdnet.geometry import Camera
+from hdnet.pictures import faults
 
 _FULL_FRAME_DIAGONAL_MM = math.hypot(36.0, 24.0)
 _SHORTEST_MM, _LONGEST_MM = 3.0, 3000.0  # 0 stands for "not known"
 _ASPECT_TOLERANCE = 0.02
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+# Limits of a caller's camera. No lens exceeds them, and beyond them the relief would be turned out of the picture.
+_FOCAL_RANGE = (0.2, 100.0)  # in longer sides of the picture: 136 to 0.6 degrees
+_CENTRE_REACH = 1.0  # distance of the principal point from the picture's edge, in sides of the picture
+
+# Origin of a camera: given (intrinsics), fov (field of view), exif (focal length of the photograph), assumed (none).
+CameraSource = Literal["given", "fov", "exif", "assumed"]
+
+
+@dataclass(frozen=True)
+class CallerCamera:
+    """A photograph's camera, None where the model's default has to do, and its source."""
+
+    camera: Camera | None
+    source: CameraSource
+
+
+def caller_camera(
+    data: bytes,
+    width: int,
+    height: int,
+    *,
+    fx: float | None = None,
+    fy: float | None = None,
+    cx: float | None = None,
+    cy: float | None = None,
+    fov_deg: float | None = None,
+) -> CallerCamera:
+    """The camera of a photograph: the caller's intrinsics or field of view, else that of EXIF, else none.
+
+    Args:
+        data: The photograph's file.
+        width: Of the upright picture in pixels.
+        height: Of the upright picture in pixels.
+        fx: Focal length in pixels of the upright picture.
+        fy: Focal length along y; that of fx if not given.
+        cx: x of the principal point, 0 at the centre of the first pixel; the picture's centre if not given.
+        cy: y of the principal point, likewise.
+        fov_deg: Vertical field of view in degrees, instead of fx.
+
+    Raises:
+        InputError: If the values contradict each other, are incomplete or out of range.
+    """
+    values = {"fx": fx, "fy": fy, "cx": cx, "cy": cy, "fov_deg": fov_deg}
+    given = {name: value for name, value in values.items() if value is not None}
+    listed = ", ".join(f"{name} {value:g}" for name, value in given.items())
+    if fov_deg is not None:
+        if len(given) > 1:
+            raise faults.CAMERA_CONFLICT.error(*given, given=listed)
+        return CallerCamera(_checked(camera_of_fov(fov_deg, width, height), width, height, given), "fov")
+    if fx is not None:
+        centre = _centred(fx, width, height)
+        camera = Camera(fx, fy or fx, centre.cx if cx is None else cx, centre.cy if cy is None else cy)
+        return CallerCamera(_checked(camera, width, height, given), "given")
+    if given:
+        raise faults.INCOMPLETE_CAMERA.error(*given, given=listed)
+    found = exif_camera(data, width, height)
+    return CallerCamera(found, "exif" if found else "assumed")
+
+
+def _checked(camera: Camera, width: int, height: int, given: Mapping[str, float]) -> Camera:
+    """The camera, if its values lie within the limits."""
+    focal = [factor * max(width, height) for factor in _FOCAL_RANGE]
+    limits = {"focal length fx": (camera.fx, *focal), "focal length fy": (camera.fy, *focal)}
+    for name, value, side in (("cx", camera.cx, width), ("cy", camera.cy, height)):
+        limits[f"principal point {name}"] = (value, -_CENTRE_REACH * side, (1 + _CENTRE_REACH) * side)
+    for name, (value, low, high) in limits.items():
+        if not low <= value <= high:
+            size = {"width": width, "height": height}
+            raise faults.CAMERA_OUT_OF_RANGE.error(*given, name=name, value=value, low=low, high=high, **size)
+    return camera
 
 
 def camera_of_fov(fov_deg: float, width: int, height: int) -> Camera:

@@ -1,0 +1,127 @@
+"""Faults of a caller's pictures and camera: one code, one text and one example each.
+
+The command line and Python show the text; the HTTP service maps the code to a problem and documents the example.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from hdnet.errors import InputError
+
+FORMATS = "PNG, JPEG, WebP, BMP or GIF"
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One kind of error.
+
+    Attributes:
+        code: Stable name for programs.
+        text: Template of the error's line, for :meth:`str.format`.
+        example: Values of the template for documentation.
+        parts: The inputs at fault, those of the example where it varies.
+    """
+
+    code: str
+    text: str
+    example: Mapping[str, Any] = field(default_factory=dict)
+    parts: tuple[str, ...] = ()
+
+    def error(self, *parts: str, **values: Any) -> InputError:
+        """The error with these values; ``parts`` replaces the declared ones."""
+        return InputError(self.text.format(**values), self.code, parts or self.parts)
+
+
+MISSING_MASK = Fault(
+    "missing_part",
+    "no mask given: expected the part 'mask' (--mask), a white person on black, or an image that is transparent around "
+    "the person",
+    parts=("mask",),
+)
+EMPTY_FILE = Fault("empty_part", f"{{name}}: is empty, expected {FORMATS}", {"name": "mask"}, ("mask",))
+NOT_A_PICTURE = Fault(
+    "not_a_picture",
+    f"{{name}}: {{size}} bytes that are not a picture, expected {FORMATS}",
+    {"name": "image", "size": 1834},
+    ("image",),
+)
+DAMAGED_PICTURE = Fault(
+    "damaged_picture",
+    "{name}: a truncated or damaged picture ({reason})",
+    {"name": "image", "reason": "image file is truncated (12 bytes not processed)"},
+    ("image",),
+)
+TOO_MANY_PIXELS = Fault(
+    "too_many_pixels",
+    "{name}: {found}, the limit is {limit:.1f} megapixels: make it smaller",
+    {"name": "image", "found": "9000 x 6000 = 54.0 megapixels", "limit": 25.0},
+    ("image",),
+)
+UNUSABLE_PICTURE = Fault(
+    "unusable_picture",
+    "{name}: {reason}",
+    {
+        "name": "densepose",
+        "reason": "blue goes up to 255, expected the body part I = 0..24 there (channel order 'vui'); red looks like "
+        "I: state the channel order 'iuv'",
+    },
+    ("densepose",),
+)
+SIZE_MISMATCH = Fault(
+    "size_mismatch",
+    "the pictures differ in size: {sizes}; expected one size (after EXIF rotation)",
+    {"sizes": "image 1080 x 1920, mask 540 x 960, densepose 1080 x 1920"},
+    ("mask",),
+)
+EMPTY_MASK = Fault(
+    "empty_mask",
+    "the mask is empty: no pixel is above 100; expected the person in white (255) on black",
+    parts=("mask",),
+)
+MASK_COVERS_NOTHING = Fault(
+    "mask_covers_nothing",
+    "the mask covers nothing of the picture: all pixels under it are white background",
+    parts=("image", "mask"),
+)
+NO_DENSEPOSE_PARTS = Fault(
+    "no_densepose_parts",
+    "the DensePose map has no body part (I is 0 everywhere); expected parts 1..24 on the person",
+    parts=("densepose",),
+)
+MASK_MISSES_PERSON = Fault(
+    "mask_misses_person",
+    "no body part of the DensePose map lies inside the mask; expected both to show the same person",
+    parts=("mask", "densepose"),
+)
+SEVERAL_PEOPLE = Fault(
+    "several_people",
+    "the DensePose map shows {people} people inside the mask; expected one: give a mask of one person at a time, with "
+    "the same image and map",
+    {"people": 2},
+    ("mask", "densepose"),
+)
+UNUSABLE_INPUT = Fault(
+    "unusable_input",
+    "the mask covers {count} pixels, expected the silhouette of a person, at least {least} pixels",
+    {"count": 40, "least": 64},
+)
+CAMERA_CONFLICT = Fault(
+    "camera_conflict",
+    "found {given}: expected either fov_deg or fx, fy, cx, cy",
+    {"given": "fx 1480, fov_deg 55"},
+    ("fx", "fov_deg"),
+)
+INCOMPLETE_CAMERA = Fault(
+    "incomplete_camera", "found {given} without fx: expected the focal length fx too", {"given": "cx 540"}, ("cx",)
+)
+CAMERA_OUT_OF_RANGE = Fault(
+    "camera_out_of_range",
+    "{name} is {value:.6g} pixels in a {width} x {height} picture, expected {low:.6g} to {high:.6g}",
+    {"name": "focal length fx", "value": 1.5, "width": 1080, "height": 1920, "low": 384, "high": 192000},
+    ("fx",),
+)
+
+FAULTS = tuple(value for value in globals().values() if isinstance(value, Fault))

@@ -1,12 +1,10 @@
-"""A triangle mesh from a depth map, and the two files it is written to."""
+"""Triangle meshes from depth maps; trimesh writes their files."""
 
 from __future__ import annotations
 
-import json
-import struct
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -14,12 +12,13 @@ import torch
 from hdnet.errors import InputError
 from hdnet.geometry import Camera, pixel_rays
 
-# glTF 2.0 constants: component types, buffer targets, chunk types.
-_FLOAT, _UINT16, _UINT32 = 5126, 5123, 5125
-_VERTEX_BUFFER, _INDEX_BUFFER = 34962, 34963
+if TYPE_CHECKING:
+    from trimesh import Trimesh
+
+_OBJ_HEADER = "metres, camera frame: x right, y down, z forward"
+_OBJ_DIGITS = 5
 # A surface seen by one camera is open at the back: both sides are drawn.
 _MATERIAL = {"pbrMetallicRoughness": {"metallicFactor": 0, "roughnessFactor": 1}, "doubleSided": True}
-_MAGIC, _JSON_CHUNK, _BIN_CHUNK = b"glTF", b"JSON", b"BIN\0"
 # Camera frame (x right, y down, z forward) to glTF's (x right, y up, z backward): half a turn about x.
 _TO_GLTF = np.array([1, -1, -1], dtype=np.float32)
 
@@ -55,24 +54,21 @@ class Mesh:
         towards_camera = np.array([0.0, 0.0, -1.0])
         return np.where(length > 0, summed / np.where(length > 0, length, 1), towards_camera).astype(np.float32)
 
+    def to_trimesh(self) -> Trimesh:
+        """The same mesh as trimesh's, in the camera frame; ``export`` writes OBJ, PLY, STL and others."""
+        import trimesh  # slow to import, and only files need it
+
+        return trimesh.Trimesh(
+            self.vertices, self.faces, vertex_normals=self.normals, vertex_colors=self.colors, process=False
+        )
+
     def write_obj(self, path: str | Path) -> None:
         """Writes a Wavefront OBJ in the camera frame, colours as ``v x y z r g b`` with 0..1."""
-        lines = "\n".join(self._obj_lines())
-        Path(path).write_text(f"{lines}\n", encoding="ascii")
-
-    def _obj_lines(self) -> Iterator[str]:
-        yield "# metres, camera frame: x right, y down, z forward"
-        if self.colors is None:
-            yield from map("v %.5f %.5f %.5f".__mod__, map(tuple, self.vertices.tolist()))
-        else:
-            coloured = np.concatenate([self.vertices, self.colors / 255.0], axis=1)
-            yield from map("v %.5f %.5f %.5f %.4f %.4f %.4f".__mod__, map(tuple, coloured.tolist()))
-        one_based = self.faces.astype(np.int64) + 1
-        if self.normals is None:
-            yield from map("f %d %d %d".__mod__, map(tuple, one_based.tolist()))
-            return
-        yield from map("vn %.4f %.4f %.4f".__mod__, map(tuple, self.normals.tolist()))
-        yield from map("f %d//%d %d//%d %d//%d".__mod__, map(tuple, np.repeat(one_based, 2, axis=1).tolist()))
+        has_normals = self.normals is not None
+        text = self.to_trimesh().export(
+            file_type="obj", header=_OBJ_HEADER, digits=_OBJ_DIGITS, include_normals=has_normals
+        )
+        Path(path).write_text(f"{text.rstrip()}\n", encoding="ascii")
 
     def to_glb(self) -> bytes:
         """The mesh as one binary glTF 2.0 file (``model/gltf-binary``).
@@ -81,14 +77,28 @@ class Mesh:
         viewer and is seen from the camera's side. Units are metres, the camera is at the origin. Colours are
         stored linear, as the format demands, in 16 bits, so that dark clothes keep their steps.
         """
-        parts: list[tuple[str, np.ndarray, int, str]] = [
-            ("POSITION", (self.vertices * _TO_GLTF).astype("<f4"), _FLOAT, "VEC3"),
-            ("NORMAL", (self.vertex_normals() * _TO_GLTF).astype("<f4"), _FLOAT, "VEC3"),
-        ]
+        import trimesh  # slow to import, and only files need it
+
+        turned = trimesh.Trimesh(
+            self.vertices * _TO_GLTF, self.faces, vertex_normals=self.vertex_normals() * _TO_GLTF, process=False
+        )
         if self.colors is not None:
-            parts.append(("COLOR_0", _linear_rgba16(self.colors), _UINT16, "VEC4"))
-        parts.append(("indices", self.faces.astype("<u4").reshape(-1), _UINT32, "SCALAR"))
-        return _glb(parts)
+            # trimesh's own vertex colours have 8 bits.
+            turned.vertex_attributes["COLOR_0"] = _linear_rgba16(self.colors)
+        scene = trimesh.Scene({"person": turned})
+        data: bytes = scene.export(file_type="glb", include_normals=True, tree_postprocessor=_set_appearance)
+        return data
+
+
+def _set_appearance(document: dict[str, Any]) -> None:
+    """Adds the material to a glTF document of one mesh, and makes its attribute ``_COLOR_0`` the vertex colours."""
+    (primitive,) = document["meshes"][0]["primitives"]
+    attributes = primitive["attributes"]
+    if "_COLOR_0" in attributes:
+        attributes["COLOR_0"] = attributes.pop("_COLOR_0")
+        document["accessors"][attributes["COLOR_0"]]["normalized"] = True
+    document["materials"], primitive["material"] = [_MATERIAL], 0
+    document["asset"]["generator"] = "hdnet"
 
 
 def depth_to_mesh(
@@ -99,11 +109,11 @@ def depth_to_mesh(
     max_jump_m: float = 0.07,
     normals: np.ndarray | None = None,
 ) -> Mesh:
-    """Joins neighbouring pixels of a depth map to triangles.
+    """Join neighbouring pixels of a depth map to triangles.
 
     Two triangles for every square of four neighbouring pixels that are all in the mask and whose depths
-    differ by less than ``max_jump_m``, so that an arm in front of the body is not glued to it. The limit is
-    the original's; its vertices were not metric and left out pixels by other rules (quirk 55).
+    differ by less than ``max_jump_m``, so that an arm in front of the body is not joined to it. The limit is
+    the original's; its vertices were not metric and left out pixels by other rules (docs/parity.md, 55).
 
     Args:
         depth_m: (H, W) z in metres.
@@ -166,47 +176,3 @@ def _linear_rgba16(colors: np.ndarray) -> np.ndarray:
     rgba = np.full((len(colors), 4), 65535, dtype="<u2")
     rgba[:, :3] = np.round(linear * 65535)[colors]
     return rgba
-
-
-def _glb(parts: list[tuple[str, np.ndarray, int, str]]) -> bytes:
-    """One mesh as a file; the size of every array must be a multiple of 4 bytes, as glTF demands."""
-    views: list[dict[str, object]] = []
-    accessors: list[dict[str, object]] = []
-    offset = 0
-    for name, array, component, shape in parts:
-        target = _INDEX_BUFFER if name == "indices" else _VERTEX_BUFFER
-        views.append({"buffer": 0, "byteOffset": offset, "byteLength": array.nbytes, "target": target})
-        accessor: dict[str, object] = {"bufferView": len(accessors), "type": shape}
-        accessor |= {"componentType": component, "count": len(array)}
-        if component == _UINT16:
-            accessor["normalized"] = True
-        if name == "POSITION":
-            accessor |= {"min": array.min(axis=0).tolist(), "max": array.max(axis=0).tolist()}
-        accessors.append(accessor)
-        offset += array.nbytes
-    names = [name for name, *_ in parts]
-    primitive = {
-        "attributes": {name: i for i, name in enumerate(names) if name != "indices"},
-        "indices": names.index("indices"),
-        "material": 0,
-        "mode": 4,
-    }
-    document = {
-        "asset": {"version": "2.0", "generator": "hdnet"},
-        "scene": 0,
-        "scenes": [{"nodes": [0]}],
-        "nodes": [{"mesh": 0, "name": "person"}],
-        "meshes": [{"primitives": [primitive], "name": "person"}],
-        "materials": [_MATERIAL],
-        "accessors": accessors,
-        "bufferViews": views,
-        "buffers": [{"byteLength": offset}],
-    }
-    text = json.dumps(document, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 4)
-    chunks = struct.pack("<I4s", len(text), _JSON_CHUNK) + text + struct.pack("<I4s", offset, _BIN_CHUNK)
-    return (
-        struct.pack("<4sII", _MAGIC, 2, 12 + len(chunks) + offset)
-        + chunks
-        + b"".join(array.tobytes() for _, array, *_ in parts)
-    )

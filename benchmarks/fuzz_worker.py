@@ -20,13 +20,13 @@ from fuzz_mutations import mutate
 from fuzz_seeds import demanding_seeds, densepose_seeds, image_seeds, mask_seeds, sample_seeds
 from PIL import Image
 
+from hdnet.errors import InputError
 from hdnet.geometry import Camera
 from hdnet.models.identity import ModelIdentity
+from hdnet.pictures.checks import Pictures
 from hdnet.predict.prediction import Prediction
 from serving.app import create_app
-from serving.cameras import CameraFields
-from serving.decoding import Parts, decode_parts
-from serving.problems import Problem
+from serving.forms import CameraFields, Parts, decode_parts
 from serving.responses import ENCODERS
 from serving.settings import Settings
 
@@ -41,7 +41,7 @@ class Answer:
 
     Attributes:
         entry: "decode_parts" or "POST /depth".
-        status: HTTP status; 200 where decode_parts returns, 500 where it raises what is no problem.
+        status: HTTP status; for decode_parts 200 where it returns, 422 for an InputError, 500 for other errors.
         code: The problem's; "ok" where there is none.
         detail: What was raised, where nobody expected it.
     """
@@ -102,11 +102,9 @@ class Plane:
 
     runtime = SimpleNamespace(name="plane")
 
-    def prepare(
-        self, image: np.ndarray, mask: np.ndarray, iuv: np.ndarray, camera: Camera | None = None
-    ) -> SimpleNamespace:
+    def prepare(self, pictures: Pictures, camera: Camera | None = None) -> SimpleNamespace:
         """The pictures themselves."""
-        return SimpleNamespace(image=image, mask=mask, iuv=iuv, camera=camera or Camera.centred(314.0, len(image)))
+        return SimpleNamespace(**vars(pictures), camera=camera or Camera.centred(314.0, len(pictures.image)))
 
     def run(self, prepared: list[SimpleNamespace]) -> list[np.ndarray]:
         """(H, W) depths."""
@@ -169,8 +167,8 @@ def decode(case: Case, max_pixels: int) -> Answer:
     parts = Parts(streams["image"], streams.get("mask"), streams["densepose"], "vui", CameraFields())
     try:
         decode_parts(parts, max_pixels)
-    except Problem as problem:
-        return Answer("decode_parts", problem.status, problem.code)
+    except InputError as error:
+        return Answer("decode_parts", 422, error.code)
     except Exception as error:  # noqa: BLE001 - finding it is what this is for
         return Answer("decode_parts", 500, "uncaught", f"{type(error).__name__}: {error}")
     return Answer("decode_parts", 200, "ok")

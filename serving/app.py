@@ -10,9 +10,9 @@ from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
 from hdnet import __version__
-from serving import admin, documentation, logs, problems
+from serving import documentation, error_handlers, logs
+from serving.admission import AdmissionControl
 from serving.drift import Drift
-from serving.lane import Lane
 from serving.metrics import Metrics
 from serving.middleware import GuardMiddleware, RequestMiddleware
 from serving.model_source import ModelSource, model_source
@@ -26,15 +26,15 @@ from serving.site import add_page
 
 
 def create_app(settings: Settings | None = None, source: ModelSource | None = None) -> FastAPI:
-    """The service. It is live as soon as it runs and ready when its model is loaded, in the background.
+    """The service. It is live at once, and ready when its model has been loaded in the background.
 
     Args:
-        settings: What an operator may set; from the environment if not given.
-        source: Where models come from; what ``settings.model_uri`` names if not given.
+        settings: Operator's settings; from the environment if not given.
+        source: Source of models; that of ``settings.model_uri`` if not given.
     """
     settings = settings or Settings()
     metrics = Metrics()
-    # FastAPI's own documentation page takes its scripts from a CDN; this one brings them along.
+    # FastAPI's own documentation page loads its scripts from a CDN; this one contains them.
     app: FastAPI = FastAPIOffline(
         title="hdnet",
         version=__version__,
@@ -46,22 +46,22 @@ def create_app(settings: Settings | None = None, source: ModelSource | None = No
     app.state.service = Service(
         settings=settings,
         store=ModelStore(source or model_source(settings), settings.reload_interval_s, metrics),
-        lane=Lane(settings.queue_size, settings.deadline_s, metrics, settings.max_batch, settings.max_wait_ms),
+        admission=AdmissionControl(
+            settings.queue_size, settings.deadline_s, metrics, settings.max_batch, settings.max_wait_ms
+        ),
         metrics=metrics,
         drift=Drift(metrics.registry),
     )
     _add_layers(app, settings, metrics)
-    problems.install(app)
+    error_handlers.install(app)
     app.include_router(make_router(settings))
-    if settings.admin_token is not None:
-        app.include_router(admin.make_router(settings.admin_token))
     add_page(app)
-    documentation.as_forms_send(app.openapi())  # which the application keeps and gives out
+    documentation.without_null_in_forms(app.openapi())  # the application keeps the document and serves it
     return app
 
 
 def _add_layers(app: FastAPI, settings: Settings, metrics: Metrics) -> None:
-    """From the innermost to the outermost: what is refused inside still gets its headers outside."""
+    """Add middleware from the innermost to the outermost, so that refusals of inner layers get the outer headers."""
     app.add_middleware(GuardMiddleware, max_body_bytes=settings.max_body_bytes)
     if settings.api_keys:
         app.add_middleware(ApiKeys, keys=settings.api_keys)
@@ -80,12 +80,12 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         watcher.cancel()
         with suppress(asyncio.CancelledError):
             await watcher
-        await asyncio.to_thread(service.lane.close)
+        await asyncio.to_thread(service.admission.close)
         await asyncio.to_thread(service.store.close)
 
 
 def run(settings: Settings | None = None) -> None:
-    """Serves until interrupted; requests that are being worked on are finished first."""
+    """Serve until interrupted; running requests are finished first."""
     settings = settings or Settings()
     logs.configure(settings.log_format)
     Server(create_app(settings), settings).run()

@@ -1,4 +1,4 @@
-"""One picture's way through the service: decode, prepare, infer, finish, encode."""
+"""The steps of one picture through the service: decode, prepare, infer, finish, encode."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from serving.decoding import Parts, decode_parts
-from serving.lane import Admission
+from hdnet.pictures.cameras import CameraSource
+from serving.admission import RequestThreads
+from serving.forms import Parts, decode_parts
 from serving.model_store import ServedModel
 from serving.responses import Answer
-from serving.schemas import CameraSource
 from serving.service import Service
 
 if TYPE_CHECKING:
@@ -22,19 +22,19 @@ EncodedT = TypeVar("EncodedT")
 
 
 @dataclass(frozen=True, eq=False)
-class Work:
-    """What the pictures of one request share.
+class DepthRequest:
+    """An admitted request for depth, of one picture or several.
 
     Attributes:
         service: The service.
         model: The model that the request began with.
-        admission: The request's right to use the threads.
-        request_id: The request's.
+        threads: The threads that the request may use.
+        request_id: The request's id.
     """
 
     service: Service
     model: ServedModel
-    admission: Admission
+    threads: RequestThreads
     request_id: str
 
     async def predict(self, parts: Parts, encode: Callable[[Answer], EncodedT]) -> EncodedT:
@@ -45,23 +45,20 @@ class Work:
             encode: Makes an answer of them, off the event loop.
 
         Raises:
-            Problem: 422 for parts that cannot be used.
-            InputError: If the model cannot take the person, for example because the mask is too thin.
+            InputError: If the pictures cannot be used.
             ModelError: If the model gives nothing usable.
         """
-        prepared, source = await self.admission.picture_work(lambda: self._prepare(parts))
-        outputs_4hw = await self.admission.inference(self.model.predictor, prepared)
-        return await self.admission.picture_work(lambda: self._finish(prepared, outputs_4hw, source, encode))
+        prepared, source = await self.threads.picture_work(lambda: self._prepare(parts))
+        outputs_4hw = await self.threads.inference(self.model.predictor, prepared)
+        return await self.threads.picture_work(lambda: self._finish(prepared, outputs_4hw, source, encode))
 
     def _prepare(self, parts: Parts) -> tuple[Prepared, CameraSource]:
         stage = self.service.metrics.stage
         with stage("decode"):
-            pictures = decode_parts(parts, self.service.settings.max_pixels)
+            pictures, camera = decode_parts(parts, self.service.settings.max_pixels)
         self.service.drift.observe(pictures.image, pictures.mask, pictures.iuv)
         with stage("prepare"):
-            camera = pictures.camera
-            prepared = self.model.predictor.prepare(pictures.image, pictures.mask, pictures.iuv, camera.camera)
-        return prepared, camera.source
+            return self.model.predictor.prepare(pictures, camera.camera), camera.source
 
     def _finish(
         self,

@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Annotated, BinaryIO
+from typing import Annotated
 
-from fastapi import APIRouter, Depends, File, Form, Request, Response, UploadFile
+from fastapi import APIRouter, Depends, Request, Response
+from werkzeug.datastructures import MIMEAccept
+from werkzeug.http import parse_accept_header
 
-from hdnet.pictures.reading import IuvOrder
-from serving.batch import MAX_PICTURES, ZIP, encode_all, predict_all
-from serving.cameras import CameraFields, CamerasField, camera_form, parse_cameras
-from serving.decoding import Parts
-from serving.depth import Work
+from serving import problems
+from serving.admission import cancel_when_gone
+from serving.depth import DepthRequest
+from serving.depth_batch import ZIP, encode_all, predict_all
 from serving.documentation import batch_responses, depth_responses
-from serving.lane import unless_gone
-from serving.negotiation import choose
-from serving.problems import Problem
+from serving.forms import (
+    MAX_PICTURES,
+    CameraFields,
+    CamerasField,
+    DensePoseField,
+    DensePosesField,
+    ImageField,
+    ImagesField,
+    MaskField,
+    MasksField,
+    OrderField,
+    camera_form,
+    one_picture,
+    several_pictures,
+)
 from serving.responses import ENCODERS, JSON, Answer
 from serving.security import document_key
 from serving.service import ModelParameter, ServiceParameter
@@ -32,8 +45,27 @@ def require_multipart(request: Request) -> None:
     """
     found = request.headers.get("content-type", "").split(";")[0].strip().lower()
     if found != "multipart/form-data":
-        detail = f"the body is {found or 'of no stated type'}, expected multipart/form-data with files"
-        raise Problem(415, "unsupported_media_type", detail, {"Accept": "multipart/form-data"})
+        raise problems.UNSUPPORTED_MEDIA_TYPE.problem(
+            found=found or "of no stated type", headers={"Accept": "multipart/form-data"}
+        )
+
+
+def choose_media_type(accept: str, offered: Sequence[str]) -> str | None:
+    """The offered media type that an ``Accept`` header prefers (RFC 9110, section 12.5.1); of equals the first.
+
+    Args:
+        accept: Value of the header, several joined by commas; empty means that any type will do.
+        offered: Types without parameters, the preferred one first.
+
+    Returns:
+        One of ``offered``, or None if the header admits none.
+    """
+    if not accept.strip():
+        return offered[0]
+    # Our types have no parameters: `application/json; charset=utf-8` asks for JSON.
+    ranges = MIMEAccept([(value.split(";")[0].strip(), quality) for value, quality in parse_accept_header(accept)])
+    best = max(offered, key=ranges.quality)
+    return best if ranges.quality(best) > 0 else None
 
 
 def negotiate(offered: Sequence[str]) -> Callable[[Request], str]:
@@ -41,9 +73,9 @@ def negotiate(offered: Sequence[str]) -> Callable[[Request], str]:
 
     def chosen(request: Request) -> str:
         accept = ", ".join(request.headers.getlist("accept"))
-        media_type = choose(accept, offered)
+        media_type = choose_media_type(accept, offered)
         if media_type is None:
-            raise Problem(406, "not_acceptable", f"Accept is '{accept}', this address answers as {', '.join(offered)}")
+            raise problems.NOT_ACCEPTABLE.problem(accept=accept, offered=", ".join(offered))
         return media_type
 
     return chosen
@@ -75,22 +107,15 @@ def make_depth_router(settings: Settings) -> APIRouter:
     return router
 
 
-_IMAGE = "Photograph of one person: PNG, JPEG, WebP, BMP or GIF; any size, upright as EXIF says."
-_DENSEPOSE = "DensePose map of the image as PNG, of the same size. The network needs it."
-_MASK = "White person on black. Not needed if the image is transparent around the person."
-_ORDER = "What R, G, B of the DensePose map hold: V, U, I (the default) or I, U, V."
-OrderField = Annotated[IuvOrder, Form(description=_ORDER)]
-
-
 async def post_depth(
     request: Request,
     service: ServiceParameter,
     media_type: Annotated[str, Depends(negotiate(list(ENCODERS)))],
     model: ModelParameter,
     camera: Annotated[CameraFields, Depends(camera_form)],
-    image: Annotated[UploadFile, File(description=_IMAGE)],
-    densepose: Annotated[UploadFile, File(description=_DENSEPOSE)],
-    mask: Annotated[UploadFile | None, File(description=_MASK)] = None,
+    image: ImageField,
+    densepose: DensePoseField,
+    mask: MaskField = None,
     densepose_order: OrderField = "vui",
 ) -> Response:
     """All three pictures have one size; depth and normals come back at that size, in the picture's camera.
@@ -100,17 +125,17 @@ async def post_depth(
     photograph's EXIF focal length, else assumed; the answer says which. Errors are `application/problem+json`
     with a `code`.
     """
-    parts = Parts(image.file, _given(mask), densepose.file, densepose_order, camera)
+    parts = one_picture(image, densepose, mask, densepose_order, camera)
 
     def encode(answer: Answer) -> Response:
         headers = {**answer.headers(), "Vary": "Accept"}
         return Response(ENCODERS[media_type](answer), media_type=media_type, headers=headers)
 
     async def work() -> Response:
-        async with service.lane.admit() as admission:
-            return await Work(service, model, admission, request.state.request_id).predict(parts, encode)
+        async with service.admission.admit() as threads:
+            return await DepthRequest(service, model, threads, request.state.request_id).predict(parts, encode)
 
-    return await unless_gone(request, work())
+    return await cancel_when_gone(request, work())
 
 
 async def post_depth_batch(
@@ -118,9 +143,9 @@ async def post_depth_batch(
     service: ServiceParameter,
     media_type: Annotated[str, Depends(negotiate([JSON, ZIP]))],
     model: ModelParameter,
-    image: Annotated[list[UploadFile], File(description=f"1 to {MAX_PICTURES} photographs. {_IMAGE}")],
-    densepose: Annotated[list[UploadFile], File(description=f"As many, in the same order. {_DENSEPOSE}")],
-    mask: Annotated[list[UploadFile] | None, File(description=f"As many, in the same order, or none. {_MASK}")] = None,
+    image: ImagesField,
+    densepose: DensePosesField,
+    mask: MasksField = None,
     densepose_order: OrderField = "vui",
     cameras: CamerasField = "",
 ) -> Response:
@@ -130,39 +155,13 @@ async def post_depth_batch(
     alone. As JSON, or as a ZIP with `results.json` and one NPZ (`depth_m`, `normals`, `mask`) a picture. The
     deadline holds for the whole request.
     """
-    pictures = _pictures(image, densepose, mask, densepose_order, parse_cameras(cameras, len(image)))
+    pictures = several_pictures(image, densepose, mask, densepose_order, cameras)
 
     async def work() -> bytes:
-        async with service.lane.admit(whole=False) as admission:
-            batch = Work(service, model, admission, request.state.request_id)
-            items = await predict_all(batch, pictures, media_type, request.url.path)
-            return await admission.picture_work(lambda: encode_all(batch, items, media_type))
+        async with service.admission.admit(has_deadline=False) as threads:
+            depth = DepthRequest(service, model, threads, request.state.request_id)
+            items = await predict_all(depth, pictures, media_type, request.url.path)
+            return await threads.picture_work(lambda: encode_all(depth, items, media_type))
 
-    content = await unless_gone(request, work())
+    content = await cancel_when_gone(request, work())
     return Response(content, media_type=media_type, headers={**model.headers(), "Vary": "Accept"})
-
-
-def _pictures(
-    images: list[UploadFile],
-    maps: list[UploadFile],
-    masks: list[UploadFile] | None,
-    order: IuvOrder,
-    cameras: list[CameraFields],
-) -> list[Parts]:
-    given = [_given(mask) for mask in masks or []]
-    if not any(given):  # a browser's form sends one for the field that nobody filled in
-        given = [None] * len(images)
-    if len(images) > MAX_PICTURES:
-        detail = f"the form has {len(images)} pictures, expected at most {MAX_PICTURES}; send several requests"
-        raise Problem(422, "too_many_pictures", detail, fields=["image"])
-    for name, count in (("densepose", len(maps)), ("mask", len(given))):
-        if count != len(images):
-            detail = f"the form has the part 'image' {len(images)} times and '{name}' {count} times, expected as many"
-            raise Problem(422, "count_mismatch", detail, fields=["image", name])
-    together = zip(images, given, maps, cameras, strict=True)
-    return [Parts(image.file, mask, iuv.file, order, camera) for image, mask, iuv, camera in together]
-
-
-def _given(part: UploadFile | None) -> BinaryIO | None:
-    """The part's file; None for what a browser's form sends for a file field that nobody filled in."""
-    return None if part is None or (not part.filename and not part.size) else part.file

@@ -1,8 +1,4 @@
-"""What the pictures that arrive look like, as metrics: a model that gets other pictures than it used to shows there.
-
-Distributions, not judgements: whoever runs the service compares this week's with last week's, see
-``docs/operations.md``.
-"""
+"""Distributions of the requests' pictures as metrics, to detect drift of the inputs; see ``docs/operations.md``."""
 
 from __future__ import annotations
 
@@ -58,7 +54,7 @@ class Drift:
             self._parts.labels(str(part))
 
     def observe(self, image: np.ndarray, mask: np.ndarray, iuv: np.ndarray) -> None:
-        """Counts one decoded request; large pictures are sampled. May be called from any thread.
+        """Count one decoded picture; large ones are sampled. May be called from any thread.
 
         Args:
             image: (H, W, 3) uint8 RGB.

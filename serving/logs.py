@@ -1,4 +1,4 @@
-"""Log lines: for people as text, for programs as one JSON object a line; both know their request."""
+"""Log lines as text or as one JSON object a line, each with its request."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-# The request that the running task answers; threads of the lane do not see it.
+# The request of the running task; the threads of admission control do not see it.
 current_request: ContextVar[str] = ContextVar("hdnet_request", default="")
 
 _TEXT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
@@ -34,9 +34,9 @@ class JsonFormatter(logging.Formatter):
 
 
 def configure(log_format: Literal["text", "json"]) -> None:
-    """Sends all logs of the process to standard error in one form, those of uvicorn and MLflow, too."""
+    """Send all logs of the process, uvicorn's and MLflow's included, to standard error in one form."""
     handler = logging.StreamHandler()
     handler.setFormatter(JsonFormatter() if log_format == "json" else logging.Formatter(_TEXT))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
-    # The model store says once that the registry is away; every attempt of the HTTP client need not.
+    # The model store logs once that the registry is unreachable; the HTTP client would log every attempt.
     logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)

@@ -28,7 +28,7 @@ class Metrics:
     content_type = CONTENT_TYPE_LATEST
 
     def __init__(self) -> None:
-        # A second series for each, which says nothing but when the process began.
+        # A second series for each metric, with the start time of the process only.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
@@ -37,22 +37,20 @@ class Metrics:
         )
         self.stage_seconds = Histogram(
             "hdnet_stage_seconds",
-            "Time of POST /depth by stage: decode, prepare, wait (for the lane), infer, finish, encode, total.",
+            "Time of POST /depth by stage: decode, prepare, wait (for the networks), infer, finish, encode, total.",
             ["stage"],
             buckets=_SECONDS,
             registry=self.registry,
         )
         self.batch_size = Histogram(
             "hdnet_batch_size",
-            "Pictures that shared a pass of the networks.",
+            "Pictures that shared a forward pass.",
             buckets=(1, 2, 4, 8, 16, 32),
             registry=self.registry,
         )
         self.in_flight = Gauge("hdnet_requests_in_flight", "Requests being answered.", registry=self.registry)
-        self.admitted = Gauge(
-            "hdnet_admitted", "POST /depth requests that are worked on or wait.", registry=self.registry
-        )
-        self.queued = Gauge("hdnet_queue_length", "Requests that wait for the lane.", registry=self.registry)
+        self.admitted = Gauge("hdnet_admitted", "POST /depth requests that run or wait.", registry=self.registry)
+        self.queued = Gauge("hdnet_queue_length", "Pictures that wait for the networks.", registry=self.registry)
         self.rejected = Counter(
             "hdnet_rejected",
             "Requests answered with a problem, by its code.",
@@ -66,7 +64,7 @@ class Metrics:
             registry=self.registry,
         )
         self.model_origin = Gauge(
-            "hdnet_model_origin", "1 for where the model in service is from.", ["origin"], registry=self.registry
+            "hdnet_model_origin", "1 for the origin of the model in service.", ["origin"], registry=self.registry
         )
         self.model_loads = Counter(
             "hdnet_model_loads",
@@ -76,7 +74,7 @@ class Metrics:
         )
         self.source_answered = Gauge(
             "hdnet_model_source_answered_seconds",
-            "Unix time at which the registry last said which version is wanted.",
+            "Unix time of the registry's last answer.",
             registry=self.registry,
         )
 

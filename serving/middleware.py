@@ -1,4 +1,4 @@
-"""What happens to every request: an id, a log line, metrics, the body limit, no traceback to the outside."""
+"""Middleware of every request: an id, a log line, metrics, the body limit, no traceback in an answer."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.logs import current_request
 from serving.metrics import Metrics
-from serving.problems import Problem
+from serving.problems import BODY_TOO_LARGE, INTERNAL, Problem
 from serving.security import add_security_headers
 
 logger = logging.getLogger("hdnet.serving")
@@ -24,11 +24,11 @@ _GOOD_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 
 class RequestMiddleware:
-    """The outermost layer: gives a request its id and accounts for its answer.
+    """The outermost layer: gives a request its id, logs and counts its answer.
 
     Args:
         app: The layers below.
-        metrics: Where requests are counted.
+        metrics: Metrics of requests.
     """
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
@@ -53,7 +53,7 @@ class RequestMiddleware:
             current_request.reset(token)
 
     def _account(self, scope: Scope, answer: _Answer, seconds: float) -> None:
-        # The route's pattern, not the path: a scanner must not make a time series of every address it tries.
+        # The route's pattern, not the path: a scanner must not create a time series for every address it tries.
         route = getattr(scope.get("route"), "path", "other")
         method = scope["method"] if scope["method"] in _METHODS else "other"
         self.metrics.requests.labels(method, route, str(answer.status)).inc()
@@ -83,7 +83,7 @@ class RequestMiddleware:
 
 
 class GuardMiddleware:
-    """The innermost layer: refuses what announces a body above the limit, and keeps tracebacks inside.
+    """The innermost layer: refuses bodies that announce more than the limit, and answers 500 without a traceback.
 
     Args:
         app: The application.
@@ -117,19 +117,16 @@ class GuardMiddleware:
             logger.exception("request %s failed: %s %s", request_id, scope["method"], quote(scope["path"]))
             if begun:
                 raise
-            detail = f"the service failed; its log has the reason under request id {request_id}"
-            await Problem(500, "internal", detail).response(scope["path"], request_id)(scope, receive, send)
+            problem = INTERNAL.problem(request_id=request_id)
+            await problem.response(scope["path"], request_id)(scope, receive, send)
 
     def _too_large(self, announced: int) -> Problem:
-        detail = (
-            f"the request body has {announced / 1e6:.1f} MB, the limit is {self.max_body_bytes / 1e6:g} MB; "
-            "send smaller or better compressed pictures"
-        )
-        return Problem(413, "body_too_large", detail, {"Connection": "close"})
+        found = f"has {announced / 1e6:.1f} MB, the limit is {self.max_body_bytes / 1e6:g} MB"
+        return BODY_TOO_LARGE.problem(found=found, headers={"Connection": "close"})
 
 
 class _Answer:
-    """Passes the answer on, notes what is to be known of it, adds the headers that every answer has."""
+    """Passes the answer on, keeps what log and metrics need, adds the headers that every answer has."""
 
     def __init__(self, send: Send, path: str, request_id: str) -> None:
         self._send, self._path, self.request_id = send, path, request_id

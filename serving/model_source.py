@@ -1,4 +1,4 @@
-"""Where the service takes its model from: the registry, through a cache on disk, or a file."""
+"""Sources of the service's model: the registry, through a cache on disk, or a file."""
 
 from __future__ import annotations
 
@@ -14,25 +14,27 @@ from serving.settings import Settings
 
 if TYPE_CHECKING:
     from hdnet.geometry import Camera
-    from hdnet.predict.inference import Prediction, Prepared
+    from hdnet.pictures.checks import Pictures
+    from hdnet.predict.inference import Prepared
+    from hdnet.predict.prediction import Prediction
     from hdnet.predict.runtimes import Runtime
 
 REGISTRY_SCHEME = "models:/"
 # Nothing from a registry may run code here. MLflow 3.17 reads the first name, 3.18 the second.
 _REFUSALS = ("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "MLFLOW_ALLOW_MODEL_CODE_EXECUTION")
-# A silent registry holds up the loader, and with it the end of the process; a training may wait longer.
+# A registry that does not answer delays the loader, and with it the end of the process.
 _TIMEOUT, _TIMEOUT_S = "MLFLOW_HTTP_REQUEST_TIMEOUT", "10"
 
 
 class PredictorLike(Protocol):
-    """What the service needs of :class:`hdnet.predict.inference.Predictor`."""
+    """The part of :class:`hdnet.predict.inference.Predictor` that the service uses."""
 
     @property
     def runtime(self) -> Runtime:
-        """What runs the networks."""
+        """The runtime of the networks."""
 
-    def prepare(self, image: np.ndarray, mask: np.ndarray, iuv: np.ndarray, camera: Camera | None = None) -> Prepared:
-        """Cuts out what the networks read."""
+    def prepare(self, pictures: Pictures, camera: Camera | None = None) -> Prepared:
+        """Cuts out the network's input."""
 
     def run(self, prepared: Sequence[Prepared]) -> list[np.ndarray]:
         """The networks' outputs of one or more pictures."""
@@ -46,7 +48,7 @@ class ModelSource(Protocol):
 
     @property
     def uri(self) -> str:
-        """What it was asked for by."""
+        """The address of the model in the settings."""
 
     @property
     def name(self) -> str:
@@ -56,7 +58,7 @@ class ModelSource(Protocol):
         """The version that is wanted now; None of a file, which has none.
 
         Raises:
-            ModelError: If there is none, or the registry is away.
+            ModelError: If there is none, or the registry is unreachable.
         """
 
     def load(self) -> tuple[PredictorLike, ModelIdentity | None]:
@@ -70,11 +72,11 @@ class ModelSource(Protocol):
         """Notes that a version serves well.
 
         Raises:
-            ModelError: If that cannot be written down.
+            ModelError: If that cannot be written.
         """
 
     def load_last_good(self) -> tuple[PredictorLike, ModelIdentity] | None:
-        """The version that :meth:`keep` was told last, without asking the registry; None if there is none.
+        """The last version given to :meth:`keep`, without asking the registry; None if there is none.
 
         Raises:
             ModelError: If it cannot be read.
@@ -91,7 +93,7 @@ class _File:
 
     def __init__(self, settings: Settings) -> None:
         self.uri, self.name = settings.model_uri, PurePath(settings.model_uri).name
-        self._load = _Loading(settings)
+        self._load = _Loader(settings)
 
     def resolve(self) -> None:
         return None
@@ -107,11 +109,11 @@ class _File:
 
 
 class _Registry:
-    """A registered model; fetched files are kept in the cache, and the last good one serves from there."""
+    """A registered model; downloaded files are kept in the cache, and the last good one is loaded from there."""
 
     def __init__(self, settings: Settings) -> None:
         self.uri, self.name = settings.model_uri, settings.model_uri.removeprefix(REGISTRY_SCHEME)
-        self._load = _Loading(settings)
+        self._load = _Loader(settings)
         self._cache_dir = settings.cache_dir
 
     def resolve(self) -> ModelIdentity:
@@ -140,8 +142,8 @@ class _Registry:
         return (self._load(kept.folder), kept.identity) if kept else None
 
 
-class _Loading:
-    """Makes a predictor of a model file. Which runtime is the fastest, it measures once."""
+class _Loader:
+    """Loads predictors from model files; the fastest runtime is measured once."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -154,8 +156,8 @@ class _Loading:
             settings = self._settings
             return Predictor.load(path, settings.device, settings.runtime, settings.threads, candidates)
 
-        # Measuring all of them again at every exchange would hold up the requests that are being answered. How far the
-        # one is from float32 depends on the weights and is looked at again.
+        # Measuring all of them again at every replacement would delay running requests. The accuracy of the fastest one
+        # depends on the weights and is checked again.
         predictor = load(None if self._fastest is None else (self._fastest,))
         if predictor.choice is not None and self._fastest in predictor.choice.refused:
             predictor = load(None)
@@ -165,7 +167,7 @@ class _Loading:
 
 
 def prepare_mlflow() -> None:
-    """Sets MLflow's environment before its first import: no pickle, no code from models, a short timeout."""
+    """Set MLflow's environment before its first import: no pickle, no code from models, a short timeout."""
     for name in _REFUSALS:
         os.environ[name] = "false"
     os.environ.setdefault(_TIMEOUT, _TIMEOUT_S)

@@ -1,4 +1,4 @@
-"""The model in service: loaded in the background, checked, and exchanged when its alias moves."""
+"""The model in service: loaded in the background, self-checked, and replaced when its alias moves."""
 
 from __future__ import annotations
 
@@ -16,17 +16,18 @@ import numpy as np
 
 from hdnet.errors import HDNetError, ModelError
 from hdnet.models.identity import ModelIdentity
+from hdnet.pictures.checks import check_pictures
 from serving.metrics import Metrics
 from serving.model_source import ModelSource, PredictorLike
-from serving.problems import Problem
+from serving.problems import NO_MODEL
 
 logger = logging.getLogger("hdnet.serving")
 
 Origin = Literal["registry", "cache", "file"]
 
 _LOADING_RETRY_S = 5.0
-# So long a registry may be silent at the start before the last good model is taken. MLflow itself waits
-# almost two minutes for a database.
+# Longest wait for the registry at the start before the last good model is taken. MLflow itself waits almost two
+# minutes for a database.
 _PATIENCE_S = 10.0
 
 
@@ -36,9 +37,9 @@ class ServedModel:
 
     Attributes:
         name: Registered name, or that of the file or folder.
-        predictor: Computes with it.
+        predictor: The loaded model.
         identity: The version in the registry; None for a model from a file.
-        origin: Where it is from; ``cache`` as long as the registry has not confirmed it.
+        origin: Its origin; ``cache`` until the registry has confirmed it.
         since: When it was loaded.
     """
 
@@ -49,7 +50,7 @@ class ServedModel:
     since: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     def headers(self) -> dict[str, str]:
-        """The identity as response headers; what is unknown has none."""
+        """The identity as response headers; unknown values have none."""
         headers = {"X-Model-Name": self.name}
         if self.identity is not None:
             headers["X-Model-Version"] = self.identity.version
@@ -59,12 +60,12 @@ class ServedModel:
 
 
 @dataclass(frozen=True)
-class Look:
-    """What one look at the source came to.
+class Refresh:
+    """The outcome of one check of the source.
 
     Attributes:
         loaded: Whether a model was loaded.
-        failure: Why not the one that was wanted, in one line; empty if all is as it should be.
+        failure: One line with the reason why the wanted model is not in service; empty if it is.
     """
 
     loaded: bool
@@ -75,10 +76,10 @@ class ModelStore:
     """Holds the model in service.
 
     Args:
-        source: Where models come from.
-        interval_s: Seconds between two looks at the source, and between attempts to load.
-        metrics: Where the model and the attempts are counted.
-        patience_s: Seconds that the registry may be silent at the start before the last good model is taken.
+        source: Source of models.
+        interval_s: Seconds between two checks of the source, and between attempts to load.
+        metrics: Metrics of the model and of attempts to load.
+        patience_s: Longest wait for the registry at the start before the last good model is taken.
     """
 
     def __init__(
@@ -95,7 +96,7 @@ class ModelStore:
 
     @property
     def current(self) -> ServedModel | None:
-        """The model in service. A request takes it once and keeps it, so an exchange never mixes two."""
+        """The model in service. A request takes it once, so that a replacement never mixes two models."""
         return self._current
 
     def require(self) -> ServedModel:
@@ -111,11 +112,10 @@ class ModelStore:
         else:
             wait_s, state = self.interval_s, "it could not be loaded so far, the service's log says why"
         retry_s = max(1, math.ceil(wait_s))
-        detail = f"no model is in service yet: {state}; try again in {retry_s} s"
-        raise Problem(503, "no_model", detail, {"Retry-After": str(retry_s)})
+        raise NO_MODEL.problem(state=state, retry_s=retry_s, headers={"Retry-After": str(retry_s)})
 
     async def watch(self) -> None:
-        """Loads the model, then keeps looking for a newer one, until cancelled."""
+        """Load the model, then check for a newer one at every interval, until cancelled."""
         loop = asyncio.get_running_loop()
         first = loop.run_in_executor(self._loader, self.refresh)
         await asyncio.wait({first}, timeout=self.patience_s)
@@ -126,38 +126,38 @@ class ModelStore:
             await asyncio.sleep(self.interval_s)
             await loop.run_in_executor(self._loader, self.refresh)
 
-    async def reload(self) -> Look:
-        """A look at once, which also tries again what failed its self-check, and reads a file anew."""
+    async def reload(self) -> Refresh:
+        """Check at once; a version that failed its self-check is tried again, a file is read again."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._loader, partial(self.refresh, again=True))
 
     def close(self) -> None:
-        """Ends the loader's thread, after what it is at."""
+        """End the loader's thread after its present work."""
         self._loader.shutdown(wait=True, cancel_futures=True)
 
-    def refresh(self, again: bool = False) -> Look:
-        """One look: loads and exchanges the model if there is none, or another version is wanted.
+    def refresh(self, again: bool = False) -> Refresh:
+        """Check the source once: load the wanted version unless it is in service.
 
-        Whatever fails, the model in service stays; if there is none, the last good one of the cache is taken. A
+        On any failure the model in service stays; if there is none, the last good one of the cache is taken. A
         version that fails its self-check is not tried again until another is wanted; a registry or download that fails
-        is tried again at the next look.
+        is tried again at the next check.
 
         Args:
-            again: Try again what was refused, and read a file anew.
+            again: Also try a refused version again, and read a file again.
         """
         try:
-            look = Look(self._exchange(again))
+            outcome = Refresh(self._load_wanted(again))
             self._last_failure = ""
-        except Exception as error:  # noqa: BLE001 - the watch goes on, whatever a registry or a model does
-            look = Look(False, self._report(error))
+        except Exception as error:  # noqa: BLE001 - the watch continues after any failure of a registry or model
+            outcome = Refresh(False, self._report(error))
             if self._current is None:
                 self._take_last_good()
         finally:
             self._attempted = True
-        return look
+        return outcome
 
-    def _exchange(self, again: bool) -> bool:
-        """Whether a model was loaded."""
+    def _load_wanted(self, again: bool) -> bool:
+        """Load the wanted version unless it is in service; returns whether a model was loaded."""
         wanted, current = self.source.resolve(), self._current
         self._answered = True
         self._metrics.source_answered.set_to_current_time()
@@ -183,7 +183,7 @@ class ModelStore:
         return True
 
     def _serve(self, model: ServedModel, only_if_none: bool = False) -> bool:
-        """Whether the model is in service now."""
+        """Put a model into service; returns whether it is now."""
         with self._turn:
             if only_if_none and self._current is not None:
                 return False
@@ -197,7 +197,7 @@ class ModelStore:
         try:
             self.source.keep(identity)
         except HDNetError as error:
-            logger.warning("the model serves, but will not after a restart while the registry is away: %s", error)
+            logger.warning("the model serves, but not after a restart while the registry is unreachable: %s", error)
 
     def _take_last_good(self) -> None:
         try:
@@ -209,12 +209,12 @@ class ModelStore:
         except Exception:
             logger.exception("the last good model cannot be taken from the cache")
             return
-        # In the meantime the registry may have answered after all.
+        # The registry may have answered in the meantime.
         if self._serve(ServedModel(identity.name, predictor, identity, "cache"), only_if_none=True):
             self._metrics.model_loads.labels("cached").inc()
 
     def _report(self, error: Exception) -> str:
-        """Counts and logs a failure, an unchanged one once and not at every look."""
+        """Count and log a failure; an unchanged one is logged once, not at every check."""
         self._metrics.model_loads.labels("failed").inc()
         expected = isinstance(error, HDNetError)
         failure = str(error) if expected else f"unexpected {type(error).__name__}, see the service's log"
@@ -227,7 +227,7 @@ class ModelStore:
 
 
 def self_check(predictor: PredictorLike) -> None:
-    """One small picture through the whole predictor; it also warms the model up.
+    """Run one small picture through the whole predictor, which also warms the model up.
 
     Raises:
         ModelError: If depth or normals are missing or not finite.
@@ -237,7 +237,7 @@ def self_check(predictor: PredictorLike) -> None:
     mask = ((x - 31.5) / 20) ** 2 + ((y - 47.5) / 40) ** 2 < 1
     image = np.where(mask[..., None], np.stack([x * 3, y * 2, x + y], axis=-1), 255).astype(np.uint8)
     iuv = np.where(mask[..., None], np.stack([1 + y // 4 % 24, x * 4 % 256, y * 2 % 256], axis=-1), 0).astype(np.uint8)
-    prepared = predictor.prepare(image, mask, iuv)
+    prepared = predictor.prepare(check_pictures(image, mask, iuv))
     prediction = predictor.finish(prepared, predictor.run([prepared])[0])
     if not prediction.mask.any():
         raise ModelError("the model failed its self-check: it predicts nothing for the test picture")

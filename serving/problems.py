@@ -1,38 +1,23 @@
-"""Errors as ``application/problem+json`` (RFC 9457). No other error body leaves the service."""
+"""Problems of the service (RFC 9457): every code with its status, text and example."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
 
-from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
-from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect
 
 from hdnet.errors import InputError, ModelError
+from hdnet.pictures.faults import FAULTS, Fault
 from serving.schemas import ProblemBody
-
-logger = logging.getLogger("hdnet.serving")
 
 PROBLEM_TYPE = "application/problem+json"
 
-_CODES = {400: "malformed_request", 404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}
 # RFC 9110's names, which older Pythons do not know; 499 is what proxies write into their logs.
 _TITLES = {413: "Content Too Large", 422: "Unprocessable Content", 499: "Client Closed Request"}
-_DETAILS = {
-    404: "there is nothing at this address; POST pictures to /depth, the page to try it is at /",
-    413: "the request body is larger than this service accepts; send smaller or better compressed pictures",
-}
-_PART_HINTS = {
-    "image": "the photograph, as PNG, JPEG or WebP",
-    "mask": "a white person on black; only an image that is transparent around the person can do without",
-    "densepose": "the DensePose map of the image as PNG (R, G, B = V, U, I); the network needs it",
-}
 
 
 class Problem(Exception):  # noqa: N818 - the RFC's own word
@@ -43,15 +28,20 @@ class Problem(Exception):  # noqa: N818 - the RFC's own word
         code: Short stable name for programs, in snake_case.
         detail: One line for people: what was found, what was expected, what to do.
         headers: Additional headers of the answer.
-        members: Additional members of the JSON object.
+        fields: Parts of the form that are at fault.
     """
 
     def __init__(
-        self, status: int, code: str, detail: str, headers: Mapping[str, str] | None = None, **members: Any
+        self,
+        status: int,
+        code: str,
+        detail: str,
+        headers: Mapping[str, str] | None = None,
+        fields: tuple[str, ...] = (),
     ) -> None:
         super().__init__(detail)
         self.status, self.code, self.detail = status, code, detail
-        self.headers, self.members = dict(headers or {}), members
+        self.headers, self.fields = dict(headers or {}), fields
 
     def body(self, path: str, request_id: str) -> dict[str, Any]:
         """The JSON object of a request at ``path``."""
@@ -63,8 +53,8 @@ class Problem(Exception):  # noqa: N818 - the RFC's own word
             instance=quote(path),
             code=self.code,
             request_id=request_id,
-        )
-        return {**body.model_dump(), **self.members}
+        ).model_dump()
+        return {**body, "fields": list(self.fields)} if self.fields else body
 
     def response(self, path: str, request_id: str) -> Response:
         """The answer to a request at ``path``."""
@@ -72,87 +62,183 @@ class Problem(Exception):  # noqa: N818 - the RFC's own word
         return JSONResponse(self.body(path, request_id), self.status, headers=headers, media_type=PROBLEM_TYPE)
 
 
-def client_gone() -> Problem:
-    """Nobody receives it, but log and metrics say so."""
-    return Problem(499, "client_gone", "the client closed the connection before the answer was ready")
+@dataclass(frozen=True)
+class ProblemKind(Fault):
+    """One kind of problem; ``parts`` are the form's fields.
+
+    Attributes:
+        status: HTTP status.
+    """
+
+    status: int = 422
+
+    def problem(self, *fields: str, headers: Mapping[str, str] | None = None, **values: Any) -> Problem:
+        """The problem with these values; ``fields`` replaces the declared ones."""
+        return Problem(self.status, self.code, self.text.format(**values), headers, fields or self.parts)
 
 
-def install(app: FastAPI) -> None:
-    """Makes every exception that an endpoint may raise a problem; unexpected ones are the middleware's."""
-    for kind in (Problem, InputError, ModelError):
-        app.add_exception_handler(kind, _on_work_error)
-    app.add_exception_handler(RequestValidationError, _on_validation_error)
-    app.add_exception_handler(HTTPException, _on_http_exception)
+MALFORMED_REQUEST = ProblemKind(
+    "malformed_request",
+    "the form cannot be parsed ({reason}); send it as curl -F PART=@FILE does",
+    {"reason": "Missing boundary in multipart."},
+    status=400,
+)
+CORS_REFUSED = ProblemKind(
+    "cors_refused",
+    "this page may not call the service: {found} not allowed; expected an origin of HDNET_CORS_ORIGINS",
+    {"found": "origin"},
+    status=400,
+)
+MISSING_API_KEY = ProblemKind(
+    "missing_api_key",
+    "the request carries no key; send one of this service's keys as the header X-API-Key",
+    status=401,
+)
+MISSING_TOKEN = ProblemKind(
+    "missing_token", "the request carries no token; send the header Authorization: Bearer TOKEN", status=401
+)
+WRONG_API_KEY = ProblemKind(
+    "wrong_api_key",
+    "the key in the header X-API-Key is not one of this service's; ask the service's operator",
+    status=403,
+)
+WRONG_TOKEN = ProblemKind(
+    "wrong_token", "the token is not this service's; expected the value of its HDNET_ADMIN_TOKEN", status=403
+)
+NOT_FOUND = ProblemKind(
+    "not_found",
+    "there is nothing at this address; POST pictures to /depth, the page to try it is at /",
+    status=404,
+)
+METHOD_NOT_ALLOWED = ProblemKind(
+    "method_not_allowed",
+    "{method} is not possible at {path}; use {allowed}",
+    {"method": "GET", "path": "/depth", "allowed": "POST"},
+    status=405,
+)
+NOT_ACCEPTABLE = ProblemKind(
+    "not_acceptable",
+    "Accept is '{accept}', this address answers as {offered}",
+    {
+        "accept": "text/html",
+        "offered": "application/json, image/png, application/x-npz, model/gltf-binary",
+    },
+    status=406,
+)
+BODY_TOO_LARGE = ProblemKind(
+    "body_too_large",
+    "the request body {found}; send smaller or better compressed pictures",
+    {"found": "has 91.2 MB, the limit is 64 MB"},
+    status=413,
+)
+UNSUPPORTED_MEDIA_TYPE = ProblemKind(
+    "unsupported_media_type",
+    "the body is {found}, expected multipart/form-data with files",
+    {"found": "application/json"},
+    status=415,
+)
+MISSING_PART = ProblemKind(
+    "missing_part",
+    "the form lacks the part {wanted}; found {found}",
+    {
+        "wanted": "'densepose' (the DensePose map of the image as PNG (R, G, B = V, U, I); the network needs it)",
+        "found": "image, mask",
+    },
+    ("densepose",),
+)
+PART_NOT_A_FILE = ProblemKind(
+    "part_not_a_file",
+    "the part '{field}' is a text, not a file; found {found}; send it as curl -F {field}=@FILE does",
+    {"field": "image", "found": "image"},
+    ("image",),
+)
+INVALID_FIELD = ProblemKind(
+    "invalid_field",
+    "the part '{field}' is {reason}",
+    {"field": "densepose_order", "reason": "'uvi': expected 'vui' or 'iuv'"},
+    ("densepose_order",),
+)
+COUNT_MISMATCH = ProblemKind(
+    "count_mismatch",
+    "{found}; expected one for each picture",
+    {"found": "the form has the part 'image' 3 times and 'densepose' 2 times"},
+    ("image", "densepose"),
+)
+TOO_MANY_PICTURES = ProblemKind(
+    "too_many_pictures",
+    "the form has {found} pictures, expected at most {most}; send several requests",
+    {"found": 40, "most": 32},
+    ("image",),
+)
+CLIENT_GONE = ProblemKind("client_gone", "the client closed the connection before the answer was ready", status=499)
+INTERNAL = ProblemKind(
+    "internal",
+    "the service failed; its log has the reason under request id {request_id}",
+    {"request_id": "order-7"},
+    status=500,
+)
+MODEL_FAILED = ProblemKind(
+    "model_failed",
+    "{reason}",
+    {"reason": "the model puts no pixel in front of the camera: is it trained?"},
+    status=500,
+)
+RELOAD_FAILED = ProblemKind(
+    "reload_failed",
+    "the model in service stays: {reason}",
+    {"reason": "models:/hdnet@champion: no answer of the registry http://mlflow:5000 (timed out)"},
+    status=502,
+)
+SHUTTING_DOWN = ProblemKind(
+    "shutting_down", "the service is shutting down; send new requests to another one", status=503
+)
+NO_MODEL = ProblemKind(
+    "no_model",
+    "no model is in service yet: {state}; try again in {retry_s} s",
+    {"state": "it is being loaded", "retry_s": 5},
+    status=503,
+)
+QUEUE_FULL = ProblemKind(
+    "queue_full",
+    "{waiting} requests are already waiting; try again in {retry_s} s",
+    {"waiting": 9, "retry_s": 3},
+    status=503,
+)
+TOO_SLOW = ProblemKind(
+    "too_slow",
+    "the answer was not ready within {deadline_s:g} s; try again, or send a smaller picture",
+    {"deadline_s": 30},
+    status=504,
+)
 
-
-def _answer(request: Request, problem: Problem) -> Response:
-    response = problem.response(request.scope["path"], request.state.request_id)
-    response.headers.update(getattr(request.state, "model_headers", {}))
-    return response
+INPUT_PROBLEMS = tuple(
+    ProblemKind(fault.code, fault.text, fault.example, fault.parts)
+    for fault in FAULTS
+    if fault.code != MISSING_PART.code  # a missing mask is one of the missing parts
+)
+# Every code, by status, but for what only browsers meet before they send anything.
+PROBLEMS: Mapping[str, ProblemKind] = {
+    kind.code: kind
+    for kind in sorted(
+        (*INPUT_PROBLEMS, *(value for value in globals().values() if isinstance(value, ProblemKind))),
+        key=lambda kind: kind.status,
+    )
+    if kind is not CORS_REFUSED
+}
 
 
 def problem_of(error: Exception) -> Problem | None:
-    """What an exception of the work on a picture says to the caller; None for one that nobody expected."""
+    """The problem that an exception of the work on a picture is to the caller; None for an unexpected one."""
     if isinstance(error, Problem):
         return error
     if isinstance(error, InputError):
-        return Problem(422, "unusable_input", str(error))
+        return Problem(422, error.code, str(error), fields=error.parts)
     if isinstance(error, ModelError):
-        return Problem(500, "model_failed", str(error))
+        return MODEL_FAILED.problem(reason=error)
     return None
 
 
-async def _on_work_error(request: Request, error: Exception) -> Response:
-    problem = problem_of(error)
-    assert problem is not None
-    if problem.status == 500:
-        logger.error("request %s: %s", request.state.request_id, error)
-    return _answer(request, problem)
-
-
-async def _on_http_exception(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    if isinstance(error.__cause__, ClientDisconnect):
-        return _answer(request, client_gone())
-    status = error.status_code
-    detail = _DETAILS.get(status, error.detail)
-    if status == 400:
-        detail = f"the form cannot be parsed ({detail}); send it as curl -F PART=@FILE does"
-    if status == 405:
-        allowed = (error.headers or {}).get("Allow", "another method")
-        detail = f"{request.method} is not possible at {request.url.path}; use {allowed}"
-    return _answer(request, Problem(status, _CODES.get(status, "http_error"), detail, error.headers))
-
-
-async def _on_validation_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, RequestValidationError)
-    return _answer(request, part_problem(error.errors(), sorted(error.body) if error.body else []))
-
-
-def part_problem(errors: Sequence[Mapping[str, Any]], found: list[str]) -> Problem:
-    """The problem of a form whose parts are missing or are texts instead of files.
-
-    Args:
-        errors: FastAPI's validation errors.
-        found: Names of the parts that the form has.
-    """
-    missing = [_part_of(error) for error in errors if error["type"] == "missing"]
-    # The client wrote these names: one line, and not a long one.
-    names = ", ".join(repr(name[:40])[1:-1] for name in found[:8])
-    listed = f"found {names or 'no parts'}"
-    if missing:
-        wanted = "; ".join(f"'{name}' ({_PART_HINTS.get(name, 'a file')})" for name in missing)
-        detail = f"the form lacks the part {wanted}; {listed}"
-        return Problem(422, "missing_part", detail, fields=missing)
-    field, kind = _part_of(errors[0]), errors[0]["type"]
-    if kind == "value_error":
-        detail = f"the part '{field}' is a text, not a file; {listed}; send it as curl -F {field}=@FILE does"
-        return Problem(422, "part_not_a_file", detail, fields=[field])
-    value = repr(errors[0].get("input"))[:40]
-    message = str(errors[0]["msg"]).replace("Input should be", "expected", 1)
-    return Problem(422, "invalid_field", f"the part '{field}' is {value}: {message}", fields=[field])
-
-
-def _part_of(error: Mapping[str, Any]) -> str:
-    """The part that an error is about: ``loc`` is ("body", part), with an index where there may be several."""
-    return str(error["loc"][1])
+def problem_table() -> str:
+    """All problems as a Markdown table: code, status, example."""
+    rows = [f"| `{kind.code}` | {kind.status} | {kind.text.format(**kind.example)} |" for kind in PROBLEMS.values()]
+    return "\n".join(["| `code` | status | for example |", "|---|---|---|", *rows]) + "\n"

@@ -1,4 +1,4 @@
-"""The service as Ray Serve replicas, each with its own model store, lane and metrics.
+"""The service as Ray Serve replicas, each with its own model store, queue and metrics.
 
 ``serve run serving.ray_deployment:build``, with the settings of the service and those of :class:`RaySettings` in the
 environment.
@@ -22,16 +22,16 @@ from serving.app import create_app
 from serving.service import Service
 from serving.settings import PREFIX, read_settings
 
-# Beyond the deadline of a request, for what is being sent.
+# Beyond the deadline of a request, for sending the answer.
 _SPARE_S = 5
-_LOOK_S = 0.1
+_CHECK_S = 0.1
 _SPARE_REQUESTS = 16  # probes, metrics, the page
-# Of the caller's environment, what replicas on other machines need.
+# Prefixes of environment variables that replicas on other machines need.
 _PASSED_ON = (PREFIX, "MLFLOW_", "AWS_", "OMP_")
 
 
 class RaySettings(BaseSettings):
-    """What Ray is told of the replicas; each is read from ``HDNET_RAY_<NAME>``."""
+    """Settings of the replicas; each is read from ``HDNET_RAY_<NAME>``."""
 
     model_config = SettingsConfigDict(env_prefix=f"{PREFIX}RAY_", frozen=True)
 
@@ -47,7 +47,7 @@ class Replica:
     """One replica: the application is built in its own process, so that nothing is shared or pickled.
 
     Args:
-        start_s: Seconds that it may take to its first model.
+        start_s: Longest time until its first model is loaded.
     """
 
     def __init__(self, start_s: float) -> None:
@@ -57,11 +57,11 @@ class Replica:
         self._give_up_at = time.monotonic() + start_s
 
     def __serve_build_asgi_app__(self) -> FastAPI:
-        """What Ray serves."""
+        """The application that Ray serves."""
         return self._application
 
     async def check_health(self) -> None:
-        """Ready as in ``/health/ready``. Ray sends requests after its first look, which waits for the model.
+        """Ready as in ``/health/ready``. Ray sends requests after its first check, which waits for the model.
 
         Raises:
             ModelError: If there is no model in time; Ray then starts another replica.
@@ -70,14 +70,14 @@ class Replica:
         while service.store.current is None:
             if time.monotonic() > self._give_up_at:
                 raise ModelError("the replica has no model, see its log")
-            await asyncio.sleep(_LOOK_S)
+            await asyncio.sleep(_CHECK_S)
 
 
 def build() -> Application:
-    """The deployment as the environment says; ``serve run`` calls it.
+    """The deployment with the environment's settings; ``serve run`` calls it.
 
     Raises:
-        ParamsError: If a setting of the service is not as it has to be.
+        ParamsError: If a setting of the service is not valid.
     """
     settings, ray_settings = read_settings(), RaySettings()
     environment = {name: value for name, value in os.environ.items() if name.startswith(_PASSED_ON)}
@@ -85,7 +85,7 @@ def build() -> Application:
         Replica,
         name="hdnet",
         num_replicas=ray_settings.replicas,
-        # The replica's own queue refuses with 503 and Retry-After; Ray must hand it what it is to refuse.
+        # The replica's own queue refuses with 503 and Retry-After, so Ray must pass on more than it admits.
         max_ongoing_requests=settings.queue_size + settings.max_batch + _SPARE_REQUESTS,
         health_check_period_s=ray_settings.health_period_s,
         health_check_timeout_s=max(30.0, ray_settings.start_s),

@@ -10,23 +10,24 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hdnet.pictures.cameras import CameraSource
 from hdnet.pictures.reading import encode_png
-from hdnet.predict.inference import Prediction, depth_millimetres
+from hdnet.predict.prediction import Prediction, depth_millimetres
 from hdnet.visualize import normal_picture
 from serving.model_store import ServedModel
-from serving.schemas import CameraBody, CameraSource, DepthBody, DepthFigures, DepthStatistics, ModelBody, SizeBody
+from serving.schemas import CameraBody, DepthBody, DepthFigures, DepthStatistics, ModelBody, SizeBody
 
 JSON, PNG, NPZ, GLB = "application/json", "image/png", "application/x-npz", "model/gltf-binary"
 
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """A prediction and what else an answer says.
+    """A prediction with its model, camera source and request.
 
     Attributes:
         prediction: Depth and normals.
-        model: Whose they are.
-        camera_source: Where the prediction's camera is known from.
+        model: The model that made it.
+        camera_source: Source of the prediction's camera.
         request_id: The request's.
     """
 
@@ -60,7 +61,7 @@ def depth_png(prediction: Prediction) -> bytes:
 
 
 def normals_png(prediction: Prediction) -> bytes:
-    """8-bit PNG in the colours of the training data's normal pictures, white outside the mask (quirk 52)."""
+    """8-bit PNG in the colours of the training data's normal pictures, white outside the mask (docs/parity.md, 52)."""
     return encode_png(normal_picture(prediction.normals, prediction.mask))
 
 

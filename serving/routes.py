@@ -1,21 +1,28 @@
-"""The endpoints for operators, and the router of all."""
+"""Endpoints for operators, and the router of all endpoints."""
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Response
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Response, Security
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from pydantic import SecretStr
 
 from hdnet import __version__
+from serving import problems
 from serving.depth_routes import make_depth_router
-from serving.documentation import ready_responses
-from serving.problems import Problem
+from serving.documentation import ready_responses, reload_responses
 from serving.responses import model_body
-from serving.schemas import LiveBody, ReadyBody, VersionBody
+from serving.schemas import LiveBody, ReadyBody, ReloadBody, VersionBody
+from serving.security import matches
 from serving.service import ModelParameter, ServiceParameter
 from serving.settings import Settings
 
+_BEARER = HTTPBearer(auto_error=False, description="HDNET_ADMIN_TOKEN of the service.")
+
 
 def make_router(settings: Settings) -> APIRouter:
-    """All endpoints of this package but the page."""
+    """All endpoints except the page; ``/admin`` exists only where the settings have a token."""
     router = APIRouter()
     router.include_router(make_depth_router(settings))
     router.add_api_route("/health/live", live, tags=["operations"], summary="Is the process up?")
@@ -24,6 +31,28 @@ def make_router(settings: Settings) -> APIRouter:
     )
     router.add_api_route("/version", version, tags=["operations"], summary="Versions of the package and the model")
     router.add_api_route("/metrics", metrics, tags=["operations"], summary="Prometheus", response_class=Response)
+    if settings.admin_token is not None:
+        router.include_router(_make_admin_router(settings.admin_token))
+    return router
+
+
+def _make_admin_router(token: SecretStr) -> APIRouter:
+    """The endpoints that need the operator's token."""
+
+    def require_token(given: Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)]) -> None:
+        if given is None:
+            raise problems.MISSING_TOKEN.problem(headers={"WWW-Authenticate": "Bearer"})
+        if not matches(given.credentials, [token]):
+            raise problems.WRONG_TOKEN.problem()
+
+    router = APIRouter(prefix="/admin", tags=["operations"], dependencies=[Depends(require_token)])
+    router.add_api_route(
+        "/reload",
+        reload,
+        methods=["POST"],
+        summary="Look for another version of the model now",
+        responses=reload_responses(),
+    )
     return router
 
 
@@ -33,9 +62,9 @@ async def live() -> LiveBody:
 
 
 async def ready(service: ServiceParameter, model: ModelParameter) -> ReadyBody:
-    """200 while a model is in service and the service stays, otherwise 503."""
+    """200 while a model is in service and the service is not shutting down, otherwise 503."""
     if service.leaving.is_set():
-        raise Problem(503, "shutting_down", "the service is shutting down; send new requests to another one")
+        raise problems.SHUTTING_DOWN.problem()
     return ReadyBody(model=model_body(model))
 
 
@@ -56,3 +85,14 @@ async def version(service: ServiceParameter) -> VersionBody:
 async def metrics(service: ServiceParameter) -> Response:
     """Counters in Prometheus' text format."""
     return Response(service.metrics.render(), media_type=service.metrics.content_type)
+
+
+async def reload(service: ServiceParameter) -> ReloadBody:
+    """Loads the version that the alias names, at once; a refused one is tried again, a file is read again.
+
+    Answers when that is done. Requests go on meanwhile; if it fails (502), with the present model.
+    """
+    check = await service.store.reload()
+    if check.failure:
+        raise problems.RELOAD_FAILED.problem(reason=check.failure)
+    return ReloadBody(loaded=check.loaded, model=model_body(service.store.require()))

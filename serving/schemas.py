@@ -7,9 +7,11 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from hdnet.pictures.cameras import CameraSource
+
 
 class ModelBody(BaseModel):
-    """Which model answered. Version, alias and run are null for a model that was loaded from a file."""
+    """The model that answered. Version, alias and run are null for a model that was loaded from a file."""
 
     name: str = Field(description="Registered name, or the name of the file or folder.", examples=["hdnet"])
     version: str | None = Field(description="Version of that name in the registry.", examples=["3"])
@@ -33,9 +35,6 @@ class DepthStatistics(BaseModel):
     mask_pixels: int = Field(description="Pixels that have a depth.", examples=[412345])
 
 
-CameraSource = Literal["given", "fov", "exif", "assumed"]
-
-
 class CameraBody(BaseModel):
     """Pinhole camera of depth and normals: frame_x = scale * x + origin_x, intrinsics in frame pixels."""
 
@@ -47,14 +46,14 @@ class CameraBody(BaseModel):
     origin_y: float = Field(examples=[0.0])
     scale: float = Field(examples=[1.0])
     source: CameraSource = Field(
-        description="Where it is from: given (fx ...), fov (fov_deg), exif (the photograph's focal length), or assumed "
-        "(the model's focal length, looking at the middle of the person).",
+        description="Its source: given (fx ...), fov (fov_deg), exif (the photograph's focal length), or assumed "
+        "(the model's focal length, looking at the centre of the person).",
         examples=["exif"],
     )
 
 
 class DepthFigures(BaseModel):
-    """What is known of one picture beside its maps."""
+    """The answer for one picture without its maps."""
 
     request_id: str = Field(examples=["order-7"])
     model: ModelBody
@@ -84,10 +83,10 @@ class VersionBody(BaseModel):
     model: ModelBody | None = Field(None, description="The model in service, null while there is none.")
     origin: Literal["registry", "cache", "file"] | None = Field(
         None,
-        description="Where it is from; cache: the last good one, as long as the registry has not confirmed it.",
+        description="Its origin; cache: the last good one, until the registry has confirmed it.",
         examples=["registry"],
     )
-    runtime: str | None = Field(None, description="What runs its networks.", examples=["openvino-bf16"])
+    runtime: str | None = Field(None, description="Runtime of its networks.", examples=["openvino-bf16"])
     since: datetime | None = Field(None, description="When it was loaded.", examples=["2026-05-01T12:00:00Z"])
 
 
@@ -120,7 +119,7 @@ class ProblemBody(BaseModel):
     title: str = Field(examples=["Unprocessable Content"])
     status: int = Field(examples=[422])
     detail: str = Field(
-        description="What was found, what is expected, what to do.",
+        description="One line: what was found, what is expected, how to mend it.",
         examples=["the form lacks the part 'densepose' (the DensePose map of the image as PNG); found image, mask"],
     )
     instance: str = Field(description="Path of the request.", examples=["/depth"])

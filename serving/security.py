@@ -1,4 +1,4 @@
-"""Who may call, from where, and what browsers may do with the answers."""
+"""API keys, cross-origin requests, and security headers."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from serving import problems
 from serving.problems import Problem
 
 API_KEY_HEADER = "X-API-Key"
 
-# What needs no key: probes, measurements, and the pages, which hold no data. All else does, what comes later, too.
+# Addresses that need no key: probes, metrics, and the pages, which hold no data. All others need one.
 _OPEN = frozenset({"/", "/health/live", "/health/ready", "/metrics", "/docs", "/openapi.json"})
 _OPEN_FOLDERS = ("/page/", "/static-offline-docs/")
 
@@ -30,7 +31,7 @@ _HEADERS = {
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Opener-Policy": "same-origin",
-    # Pictures of people are nobody's to keep on the way.
+    # Pictures of people must not be kept by caches.
     "Cache-Control": "no-store",
 }
 _EXPOSED = (
@@ -47,7 +48,7 @@ _PREFLIGHT_AGE_S = 600
 
 
 def matches(given: str, secrets: Sequence[SecretStr]) -> bool:
-    """Whether it is one of the secrets; takes equally long whatever it is."""
+    """Whether ``given`` is one of the secrets, compared in constant time."""
     found = False
     for secret in secrets:
         found |= hmac.compare_digest(given.encode(), secret.get_secret_value().encode())
@@ -55,20 +56,20 @@ def matches(given: str, secrets: Sequence[SecretStr]) -> bool:
 
 
 def add_security_headers(headers: MutableHeaders, path: str) -> None:
-    """Adds to an answer what it does not say itself."""
+    """Add the security headers that an answer does not set itself."""
     for name, value in _HEADERS.items():
         headers.setdefault(name, value)
     headers.setdefault("Content-Security-Policy", _DOCS_POLICY if path == "/docs" else _NOTHING)
 
 
 def document_key(keys: Sequence[SecretStr]) -> list[params.Depends]:
-    """Makes the OpenAPI document, and its page, ask for a key; that there is one, :class:`ApiKeys` checks."""
+    """The key as the OpenAPI document and its page show it; :class:`ApiKeys` checks it."""
     scheme = APIKeyHeader(name=API_KEY_HEADER, auto_error=False, description="One of the service's keys.")
     return [Security(scheme)] if keys else []
 
 
 class ApiKeys:
-    """Lets through what is open to all, and requests that carry a key; refuses others before their body is read.
+    """Refuses requests without a valid key, before their body is read; see :data:`_OPEN` for the exceptions.
 
     Args:
         app: The layers below.
@@ -90,11 +91,9 @@ class ApiKeys:
 
     def _problem(self, given: str | None) -> Problem | None:
         if given is None:
-            detail = f"the request carries no key; send one of this service's keys as the header {API_KEY_HEADER}"
-            return Problem(401, "missing_api_key", detail, {"WWW-Authenticate": "ApiKey", "Connection": "close"})
+            return problems.MISSING_API_KEY.problem(headers={"WWW-Authenticate": "ApiKey", "Connection": "close"})
         if not matches(given, self._keys):
-            detail = f"the key in the header {API_KEY_HEADER} is not one of this service's; ask whoever runs it"
-            return Problem(403, "wrong_api_key", detail, {"Connection": "close"})
+            return problems.WRONG_API_KEY.problem(headers={"Connection": "close"})
         return None
 
 
@@ -104,7 +103,7 @@ def _is_open(path: str) -> bool:
 
 
 class Cors(CORSMiddleware):
-    """Lets web pages of other origins call; what it refuses is a problem like any other.
+    """Lets web pages of other origins call; refusals are problems as all others.
 
     Args:
         app: The layers below.
@@ -130,8 +129,6 @@ class Cors(CORSMiddleware):
         response = self.preflight_response(Headers(scope=scope))
         if response.status_code != 200:
             found = bytes(response.body).decode().removeprefix("Disallowed CORS ")
-            detail = (
-                f"this page may not call the service: {found} not allowed; expected an origin of HDNET_CORS_ORIGINS"
-            )
-            response = Problem(400, "cors_refused", detail).response(scope["path"], scope["state"]["request_id"])
+            problem = problems.CORS_REFUSED.problem(found=found)
+            response = problem.response(scope["path"], scope["state"]["request_id"])
         await response(scope, receive, send)

@@ -1,4 +1,4 @@
-"""The HTTP server, and how it ends: first it says so, then it finishes what runs, then it goes."""
+"""The HTTP server and its graceful shutdown."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from serving.settings import Settings
 
 logger = logging.getLogger("hdnet.serving")
 
-# Beyond the deadline of a request, for what is being sent.
+# Beyond the deadline of a request, for sending the answer.
 _SPARE_S = 5
-# An idle connection stays open longer than balancers keep theirs (60 s) and than any Retry-After: whoever uses it
-# again just as it is closed loses the request. Uvicorn's own 5 s are what a client waits after a 503.
+# An idle connection stays open longer than balancers keep theirs (60 s) and than any Retry-After: a request sent just
+# as it is closed is lost. Uvicorn's own 5 s equal a client's wait after a 503.
 _KEEP_ALIVE_S = 75
 
 
 class Server(uvicorn.Server):
-    """Uvicorn, which on SIGTERM lets balancers notice before it stops to listen.
+    """Uvicorn that, on SIGTERM, is not ready for a while before it stops listening, so that balancers notice.
 
     Args:
         app: The service.
-        settings: What an operator may set.
+        settings: Operator's settings.
     """
 
     def __init__(self, app: FastAPI, settings: Settings) -> None:
@@ -52,5 +52,5 @@ class Server(uvicorn.Server):
         service.leaving.set()
         logger.info("SIGTERM: not ready from now on, no new connections in %g s", self._delay_s)
         loop = asyncio.get_running_loop()
-        # The loop may sleep: only this call wakes it.
+        # The loop may be idle: only this call wakes it.
         loop.call_soon_threadsafe(loop.call_later, self._delay_s, super().handle_exit, sig, frame)

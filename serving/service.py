@@ -1,4 +1,4 @@
-"""What the endpoints share."""
+"""The parts of the service that its endpoints share."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from serving.admission import AdmissionControl
 from serving.drift import Drift
-from serving.lane import Lane
 from serving.metrics import Metrics
 from serving.model_store import ModelStore, ServedModel
 from serving.settings import Settings
@@ -21,7 +21,7 @@ class Service:
 
     settings: Settings
     store: ModelStore
-    lane: Lane
+    admission: AdmissionControl
     metrics: Metrics
     drift: Drift
     leaving: threading.Event = field(default_factory=threading.Event)  # set between SIGTERM and the end
@@ -37,7 +37,7 @@ ServiceParameter = Annotated[Service, Depends(get_service)]
 
 
 def require_model(request: Request, service: ServiceParameter) -> ServedModel:
-    """The model in service, which the request keeps to its end.
+    """The model in service, for the whole request.
 
     Raises:
         Problem: 503 while there is none.

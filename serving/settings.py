@@ -1,4 +1,4 @@
-"""What an operator may set, by environment variables ``HDNET_...``."""
+"""Operator's settings, from environment variables ``HDNET_...``."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ RuntimeName = Literal["auto", "torch", "torch-bf16", "openvino", "openvino-bf16"
 class Settings(BaseSettings):
     """Settings of the service; each is read from ``HDNET_<NAME>``, e.g. ``HDNET_MODEL_URI``.
 
-    Where the model registry is, MLflow's own ``MLFLOW_TRACKING_URI`` says.
+    MLflow's own ``MLFLOW_TRACKING_URI`` is the address of the model registry.
     """
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, validate_default=True)

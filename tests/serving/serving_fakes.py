@@ -24,7 +24,8 @@ from hdnet.geometry import Camera
 from hdnet.models import DepthEstimator, HDNet, NormalEstimator
 from hdnet.models.identity import ModelIdentity
 from hdnet.models.weights import save_hdnet
-from hdnet.predict.inference import Prediction
+from hdnet.pictures.checks import Pictures
+from hdnet.predict.prediction import Prediction
 
 URI = "models:/hdnet@champion"
 Parts = dict[str, tuple[str, bytes, str]]
@@ -72,10 +73,8 @@ class FakePredictor:
     overlapping: int = 0
     running: int = 0
 
-    def prepare(
-        self, image: np.ndarray, mask: np.ndarray, iuv: np.ndarray, camera: Camera | None = None
-    ) -> SimpleNamespace:
-        return SimpleNamespace(image=image, mask=mask, iuv=iuv, camera=camera)
+    def prepare(self, pictures: Pictures, camera: Camera | None = None) -> SimpleNamespace:
+        return SimpleNamespace(**vars(pictures), camera=camera)
 
     def run(self, prepared: list[SimpleNamespace]) -> list[np.ndarray]:
         """Depths of the pictures' own sizes."""
@@ -103,7 +102,7 @@ class FakePredictor:
         return Prediction(depth_m, normals.astype(np.float32), mask, image, camera, self.identity)
 
     def infer(self, image: np.ndarray, mask: np.ndarray, iuv: np.ndarray) -> Prediction:
-        prepared = self.prepare(image, mask, iuv)
+        prepared = self.prepare(Pictures(image, mask, iuv))
         return self.finish(prepared, self.run([prepared])[0])
 
 

@@ -13,8 +13,8 @@ import pytest
 from fastapi import Request
 from serving_fakes import URI, FakeRegistry, good_upload, running, wait_until
 
+from serving.admission import cancel_when_gone
 from serving.app import create_app
-from serving.lane import unless_gone
 from serving.problems import Problem
 from serving.settings import Settings
 
@@ -42,7 +42,7 @@ def test_work_is_cancelled_when_the_client_leaves() -> None:
             raise
 
     async def run() -> None:
-        await unless_gone(request_of([{"type": "http.request"}, {"type": "http.disconnect"}]), work())
+        await cancel_when_gone(request_of([{"type": "http.request"}, {"type": "http.disconnect"}]), work())
 
     with pytest.raises(Problem) as caught:
         asyncio.run(run())
@@ -58,8 +58,8 @@ def test_results_and_errors_of_the_work_pass_through() -> None:
         raise Problem(422, "empty_mask", "empty")
 
     async def run() -> None:
-        assert await unless_gone(request_of([]), give()) == 3
-        await unless_gone(request_of([]), fail())
+        assert await cancel_when_gone(request_of([]), give()) == 3
+        await cancel_when_gone(request_of([]), fail())
 
     with pytest.raises(Problem, match="empty"):
         asyncio.run(run())
@@ -75,7 +75,7 @@ def test_cancelling_the_request_cancels_the_work() -> None:
             ended.set()
 
     async def run() -> None:
-        task = asyncio.create_task(unless_gone(request_of([]), work()))
+        task = asyncio.create_task(cancel_when_gone(request_of([]), work()))
         await asyncio.sleep(0.01)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):

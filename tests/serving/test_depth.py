@@ -185,7 +185,7 @@ def test_two_sizes_at_once_do_not_mix_and_take_turns(client: TestClient, registr
         for size, depth_m in zip(sizes, pool.map(ask, sizes), strict=True):
             np.testing.assert_array_equal(depth_m, expected_depth_m(*size))
     assert registry.versions["1"].overlapping == 1
-    assert registry.versions["1"].threads == {"hdnet-lane_0"}
+    assert registry.versions["1"].threads == {"hdnet-networks_0"}
 
 
 def test_requests_that_wait_share_a_pass_and_do_not_mix(

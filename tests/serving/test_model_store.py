@@ -18,7 +18,7 @@ from hdnet.errors import ModelError
 from hdnet.models.identity import ModelIdentity
 from serving.metrics import Metrics
 from serving.model_source import prepare_mlflow
-from serving.model_store import Look, ModelStore, self_check
+from serving.model_store import ModelStore, Refresh, self_check
 
 ClientMaker = Callable[..., TestClient]
 
@@ -165,7 +165,7 @@ def test_reload_reads_a_file_anew() -> None:
     store = ModelStore(source, 30.0, Metrics())
     store.refresh()
     before = store.require()
-    assert store.refresh(again=True) == Look(loaded=True)
+    assert store.refresh(again=True) == Refresh(loaded=True)
     assert source.loads == 2
     assert store.require() is not before
 
@@ -178,10 +178,10 @@ def test_reload_tries_again_what_failed_its_self_check(registry: FakeRegistry) -
     assert "not finite" in store.refresh().failure
     assert store.refresh(again=True).failure
     second.finite = True
-    assert store.refresh() == Look(loaded=False)  # as long as nobody asks
-    assert store.refresh(again=True) == Look(loaded=True)
+    assert store.refresh() == Refresh(loaded=False)  # as long as nobody asks
+    assert store.refresh(again=True) == Refresh(loaded=True)
     assert store.require().identity.version == "2"
-    assert store.refresh(again=True) == Look(loaded=False)  # there is nothing newer
+    assert store.refresh(again=True) == Refresh(loaded=False)  # there is nothing newer
 
 
 def test_registry_down_at_the_start_serves_the_last_good_version(registry: FakeRegistry) -> None:
@@ -195,7 +195,7 @@ def test_registry_down_at_the_start_serves_the_last_good_version(registry: FakeR
     assert store.require().headers()["X-Model-Version"] == "1"
     loads = registry.loads
     registry.down = None
-    assert store.refresh() == Look(loaded=False)  # confirmed, not loaded again
+    assert store.refresh() == Refresh(loaded=False)  # confirmed, not loaded again
     assert (store.require().origin, registry.loads) == ("registry", loads)
 
 

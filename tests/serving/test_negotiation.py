@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from serving.negotiation import choose
+from serving.depth_routes import choose_media_type
 
 OFFERED = ["application/json", "image/png", "application/x-npz"]
 
@@ -24,7 +24,9 @@ OFFERED = ["application/json", "image/png", "application/x-npz"]
         ("nonsense, image/png", "image/png"),
         ("image/png;q=high, application/x-npz;q=0.1", "application/x-npz"),
         ("image/png;q=7", None),
+        ("application/json; charset=utf-8", "application/json"),
+        ("image/png;q=0.1, image/png;q=0.9, application/json;q=0.5", "image/png"),
     ],
 )
 def test_choose(accept: str, expected: str | None) -> None:
-    assert choose(accept, OFFERED) == expected
+    assert choose_media_type(accept, OFFERED) == expected

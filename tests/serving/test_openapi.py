@@ -10,7 +10,9 @@ import pytest
 from fastapi.testclient import TestClient
 
 import serving
-from serving.documentation import PROBLEMS
+from hdnet.pictures.faults import FAULTS
+from serving import problems
+from serving.problems import PROBLEMS, ProblemKind, problem_table
 from serving.schemas import BatchBody, DepthBody, ProblemBody
 
 STATUSES = {
@@ -68,15 +70,17 @@ def test_answers_have_media_types_headers_and_an_example(schema: dict[str, Any])
 
 
 def test_the_list_of_problems_is_that_of_the_source() -> None:
-    """Codes that the modules of /depth raise, found in their text."""
+    """Every declared problem and input fault is documented, and none is made in another way."""
+    declared = {value.code for value in vars(problems).values() if isinstance(value, ProblemKind)}
+    declared |= {fault.code for fault in FAULTS}
+    declared.discard("cors_refused")  # only browsers meet it, before they send anything
+    assert declared == set(PROBLEMS)
     source = "\n".join(path.read_text() for path in Path(serving.__file__).parent.glob("*.py"))
-    raised = set(re.findall(r'Problem\(\s*\d{3},\s*"(\w+)"', source))
-    raised |= set(re.findall(r'_refusal\("(\w+)"', source)) | set(re.findall(r'return "(\w+)"', source))
-    raised.discard("cors_refused")  # only browsers meet it, before they send anything
-    assert raised <= set(PROBLEMS), raised - set(PROBLEMS)
+    assert not re.findall(r'Problem\(\s*\d{3},\s*"(\w+)"', source)
 
 
 def test_the_documents_table_lists_every_problem() -> None:
     text = (Path(serving.__file__).parent.parent / "docs" / "api.md").read_text()
     rows = dict(re.findall(r"^\| `(\w+)` \| (\d{3}) \|", text, re.M))
     assert rows == {code: str(documented.status) for code, documented in PROBLEMS.items()}
+    assert problem_table() in text

@@ -17,7 +17,7 @@ from schemathesis.core.transport import Response
 from schemathesis.schemas import APIOperation, BaseSchema
 from serving_fakes import FakeRegistry, person, png
 
-from serving.batch import ZIP
+from serving.depth_batch import ZIP
 from serving.problems import PROBLEM_TYPE
 from serving.responses import ENCODERS, JSON
 

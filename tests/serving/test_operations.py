@@ -167,7 +167,7 @@ def test_shutdown_finishes_what_runs_and_ends_its_threads(registry: FakeRegistry
     with TestClient(app) as client:
         wait_until(lambda: client.get("/health/ready").status_code == 200)
     with pytest.raises(RuntimeError, match="after shutdown"):
-        app.state.service.lane._pictures.submit(print)
+        app.state.service.admission._pictures.submit(print)
 
 
 def test_importing_starts_nothing() -> None:

@@ -1,7 +1,6 @@
-"""One thread that runs the networks, for several requests at once where that is faster.
+"""Micro-batching: one thread runs the networks, for several waiting requests at once where that is faster.
 
-The networks run here and nowhere else, never in the event loop: one forward pass already uses every core (or
-the whole GPU), so a second one beside it would only make both slower.
+One forward pass already uses every core (or the whole GPU): a second one beside it would make both slower.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Networks(Protocol):
-    """What runs here: :meth:`hdnet.predict.inference.Predictor.run`."""
+    """The part of :class:`hdnet.predict.inference.Predictor` that runs here."""
 
     def run(self, prepared: Sequence[Prepared]) -> list[np.ndarray]:
         """The networks' outputs of one or more pictures."""
@@ -31,7 +30,7 @@ class Networks(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class _Ticket:
-    """One picture that waits for its pass."""
+    """One picture that waits for its forward pass."""
 
     networks: Networks
     prepared: Prepared
@@ -39,15 +38,15 @@ class _Ticket:
     submitted: float = field(default_factory=time.perf_counter)
 
 
-class Batcher:
-    """Collects pictures that wait for the same networks into passes, in the order in which they came.
+class MicroBatcher:
+    """Collects pictures that wait for the same networks into forward passes, in the order of their arrival.
 
     Args:
-        max_batch: Pictures in one pass at most; 1 runs each alone.
-        max_wait_s: How long, after it came, the first picture of a pass waits for others to join it. Nobody waits
-            where a pass is full or the next picture is another model's.
-        metrics: Where the queue and the passes are counted.
-        on_pass: Told the seconds and the number of pictures of every pass, in the thread.
+        max_batch: Most pictures in one pass; 1 runs each alone.
+        max_wait_s: Longest wait of a pass's first picture for others, from its arrival. A pass that is full, or whose
+            next picture is another model's, starts at once.
+        metrics: Metrics of queue and passes.
+        on_pass: Called in the thread after every pass, with its seconds and number of pictures.
     """
 
     def __init__(
@@ -56,8 +55,8 @@ class Batcher:
         self._max_batch, self._max_wait_s = max_batch, max_wait_s
         self._metrics, self._on_pass = metrics, on_pass
         self._waiting: deque[_Ticket] = deque()
-        self._came = threading.Condition()
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="hdnet-lane")
+        self._arrival = threading.Condition()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="hdnet-networks")
 
     def submit(self, networks: Networks, prepared: Prepared) -> Future[np.ndarray]:
         """Queues a picture; cancelling the future before its pass begins takes it out again.
@@ -68,30 +67,30 @@ class Batcher:
         ticket = _Ticket(networks, prepared)
         self._metrics.queued.inc()
         ticket.future.add_done_callback(lambda done: self._metrics.queued.dec() if done.cancelled() else None)
-        with self._came:
+        with self._arrival:
             self._waiting.append(ticket)
-            self._came.notify()
+            self._arrival.notify()
         self._thread.submit(self._pass)
         return ticket.future
 
     def close(self) -> None:
-        """Lets the thread finish its pass and ends it; what waits is cancelled."""
+        """Ends the thread after its present pass; waiting pictures are cancelled."""
         self._thread.shutdown(wait=False, cancel_futures=True)
-        with self._came:
+        with self._arrival:
             for ticket in self._waiting:
                 ticket.future.cancel()
             self._waiting.clear()
         self._thread.shutdown(wait=True)
 
     def _pass(self) -> None:
-        """Runs one pass; does nothing if an earlier one took the picture along."""
+        """Runs one pass; does nothing if an earlier one has taken the picture."""
         batch = self._take()
         if batch:
             self._run(batch)
 
     def _take(self) -> list[_Ticket]:
         batch: list[_Ticket] = []
-        with self._came:
+        with self._arrival:
             while len(batch) < self._max_batch:
                 if self._waiting:
                     if batch and self._waiting[0].networks is not batch[0].networks:
@@ -102,7 +101,7 @@ class Batcher:
                         batch.append(ticket)
                     continue
                 left_s = batch[0].submitted + self._max_wait_s - time.perf_counter() if batch else 0.0
-                if left_s <= 0 or not self._came.wait(left_s):
+                if left_s <= 0 or not self._arrival.wait(left_s):
                     break
         return batch
 
@@ -115,11 +114,11 @@ class Batcher:
         try:
             with self._metrics.stage("infer"):
                 outputs = batch[0].networks.run([ticket.prepared for ticket in batch])
-        except Exception as error:  # noqa: BLE001 - it belongs to the request, which waits for the future
+        except Exception as error:  # noqa: BLE001 - passed on to the request that waits for the future
             if len(batch) == 1:
                 batch[0].future.set_exception(error)
                 return
-            for ticket in batch:  # one picture's failure is not its neighbours'
+            for ticket in batch:  # a picture that fails must not fail the others
                 self._run([ticket])
             return
         self._metrics.batch_size.observe(len(batch))

@@ -11,7 +11,8 @@ from fastapi.testclient import TestClient
 from PIL import ExifTags, Image
 from serving_fakes import good_upload, person, upload
 
-from serving.cameras import CameraFields, camera_of, parse_cameras
+from hdnet.pictures.cameras import caller_camera
+from serving.forms import CameraFields, parse_cameras
 from serving.problems import Problem
 
 WIDTH, HEIGHT = 40, 60
@@ -97,7 +98,7 @@ def test_fields_that_a_browser_left_empty_say_nothing(client: TestClient) -> Non
 
 def test_limits_of_the_range_are_inside() -> None:
     for focal_px in (0.2 * 60, 100 * 60):
-        found = camera_of(CameraFields(fx=focal_px, cx=-40, cy=120), b"", WIDTH, HEIGHT)
+        found = caller_camera(b"", WIDTH, HEIGHT, fx=focal_px, cx=-40, cy=120)
         assert found.camera.fx == focal_px
 
 

@@ -17,7 +17,7 @@ from PIL import Image
 from serving_fakes import FakeRegistry, good_upload, person, png, wait_until
 
 from hdnet.errors import ModelError
-from serving.batch import MAX_PICTURES
+from serving.forms import MAX_PICTURES
 
 Form = list[tuple[str, tuple[str, bytes, str]]]
 SIZES = [(60, 40), (70, 50), (80, 60)]

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from serving_fakes import wait_until
 
-from serving.batching import Batcher
 from serving.metrics import Metrics
+from serving.micro_batching import MicroBatcher
 
 
 class FakeNetworks:
@@ -36,11 +36,11 @@ def networks() -> FakeNetworks:
 
 
 @pytest.fixture
-def make_batcher() -> Iterator[Callable[..., Batcher]]:
-    made: list[Batcher] = []
+def make_batcher() -> Iterator[Callable[..., MicroBatcher]]:
+    made: list[MicroBatcher] = []
 
-    def make(max_batch: int = 1, max_wait_s: float = 0.0) -> Batcher:
-        made.append(Batcher(max_batch, max_wait_s, Metrics(), lambda *_: None))
+    def make(max_batch: int = 1, max_wait_s: float = 0.0) -> MicroBatcher:
+        made.append(MicroBatcher(max_batch, max_wait_s, Metrics(), lambda *_: None))
         return made[-1]
 
     yield make
@@ -48,7 +48,7 @@ def make_batcher() -> Iterator[Callable[..., Batcher]]:
         batcher.close()
 
 
-def hold(batcher: Batcher, networks: FakeNetworks) -> object:
+def hold(batcher: MicroBatcher, networks: FakeNetworks) -> object:
     """Keeps the thread busy with picture 0, so that what comes next waits."""
     networks.gate.clear()
     future = batcher.submit(networks, 0)
@@ -56,14 +56,16 @@ def hold(batcher: Batcher, networks: FakeNetworks) -> object:
     return future
 
 
-def test_one_at_a_time(make_batcher: Callable[..., Batcher], networks: FakeNetworks) -> None:
+def test_one_at_a_time(make_batcher: Callable[..., MicroBatcher], networks: FakeNetworks) -> None:
     batcher = make_batcher()
     futures = [batcher.submit(networks, number) for number in range(5)]
     assert [int(future.result(10)) for future in futures] == [0, 2, 4, 6, 8]
     assert networks.passes == [[0], [1], [2], [3], [4]]
 
 
-def test_what_waits_shares_a_pass_up_to_the_limit(make_batcher: Callable[..., Batcher], networks: FakeNetworks) -> None:
+def test_what_waits_shares_a_pass_up_to_the_limit(
+    make_batcher: Callable[..., MicroBatcher], networks: FakeNetworks
+) -> None:
     batcher = make_batcher(max_batch=3)
     first = hold(batcher, networks)
     futures = [batcher.submit(networks, number) for number in range(1, 6)]
@@ -72,7 +74,7 @@ def test_what_waits_shares_a_pass_up_to_the_limit(make_batcher: Callable[..., Ba
     assert networks.passes == [[0], [1, 2, 3], [4, 5]]
 
 
-def test_the_first_waits_for_others_to_join(make_batcher: Callable[..., Batcher], networks: FakeNetworks) -> None:
+def test_the_first_waits_for_others_to_join(make_batcher: Callable[..., MicroBatcher], networks: FakeNetworks) -> None:
     batcher = make_batcher(max_batch=2, max_wait_s=30.0)
     first = batcher.submit(networks, 1)
     assert not networks.passes
@@ -82,13 +84,13 @@ def test_the_first_waits_for_others_to_join(make_batcher: Callable[..., Batcher]
 
 
 def test_a_lone_picture_waits_no_longer_than_it_should(
-    make_batcher: Callable[..., Batcher], networks: FakeNetworks
+    make_batcher: Callable[..., MicroBatcher], networks: FakeNetworks
 ) -> None:
     assert int(make_batcher(max_batch=8, max_wait_s=0.01).submit(networks, 3).result(10)) == 6
 
 
 def test_two_models_never_share_a_pass_and_keep_the_order(
-    make_batcher: Callable[..., Batcher], networks: FakeNetworks
+    make_batcher: Callable[..., MicroBatcher], networks: FakeNetworks
 ) -> None:
     batcher, newer = make_batcher(max_batch=8), FakeNetworks()
     hold(batcher, networks)
@@ -99,7 +101,7 @@ def test_two_models_never_share_a_pass_and_keep_the_order(
     assert newer.passes == [[2, 3]]
 
 
-def test_cancelled_pictures_cost_nothing(make_batcher: Callable[..., Batcher], networks: FakeNetworks) -> None:
+def test_cancelled_pictures_cost_nothing(make_batcher: Callable[..., MicroBatcher], networks: FakeNetworks) -> None:
     batcher = make_batcher(max_batch=2)
     hold(batcher, networks)
     futures = [batcher.submit(networks, number) for number in range(1, 5)]
@@ -110,7 +112,7 @@ def test_cancelled_pictures_cost_nothing(make_batcher: Callable[..., Batcher], n
     assert networks.passes == [[0], [2, 4]]
 
 
-def test_a_picture_that_fails_fails_alone(make_batcher: Callable[..., Batcher], networks: FakeNetworks) -> None:
+def test_a_picture_that_fails_fails_alone(make_batcher: Callable[..., MicroBatcher], networks: FakeNetworks) -> None:
     batcher = make_batcher(max_batch=3)
     hold(batcher, networks)
     networks.fails_on = {2}
@@ -122,7 +124,7 @@ def test_a_picture_that_fails_fails_alone(make_batcher: Callable[..., Batcher], 
 
 
 def test_closing_finishes_the_pass_and_cancels_what_waits(
-    make_batcher: Callable[..., Batcher], networks: FakeNetworks
+    make_batcher: Callable[..., MicroBatcher], networks: FakeNetworks
 ) -> None:
     batcher = make_batcher()
     first = hold(batcher, networks)

@@ -56,6 +56,11 @@ class TuningError(HDNetError):
     """A study, its storage or a worker cannot go on, or a study was asked to be another one."""
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's text, or the name of its type if it has none."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
 def run_command(command: Callable[[], object]) -> None:
     """Calls ``command``; an :class:`HDNetError` becomes "error: ..." and status 1, a requested stop status 130."""
     # force: a library that was imported before may have set up the root already.

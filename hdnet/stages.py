@@ -24,8 +24,8 @@ from hdnet.models.weights import load_hdnet
 from hdnet.params import Params
 from hdnet.pseudo_normals import predict_normals as predict_pseudo_normals
 from hdnet.registry import card as model_card
-from hdnet.registry.registration import EVALUATED_FILE, card_facts, evaluated_metrics, lineage_tags
-from hdnet.tracking.lineage import git_tags, locked_pipeline
+from hdnet.registry.models import EVALUATED_FILE, card_facts, evaluated_metrics, lineage_tags
+from hdnet.tracking.provenance import git_tags, locked_pipeline
 from hdnet.tracking.tracker import METRICS_FILE, OpenRun, Tracker, opened
 from hdnet.training import stages as training
 from hdnet.workspace import Workspace
@@ -225,5 +225,5 @@ def promote(work: Workspace, params: Params) -> None:
     from hdnet.registry import promotion
 
     version = str(read_json_object(work.report("register") / VERSION_FILE)["version"])
-    decision = promotion.promote(promotion.contest_of(params, work.heldout), work.report("promote"), version)
+    decision = promotion.promote(promotion.comparison_of(params, work.heldout), work.report("promote"), version)
     logger.info("%s", decision.line)

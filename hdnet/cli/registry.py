@@ -40,8 +40,8 @@ def _promote(arguments: Arguments) -> None:
     if arguments.force != (arguments.reason is not None):
         raise PromotionError("--force and --reason TEXT go together: a promotion by force says why")
     work, params = workspace(arguments)
-    contest = promotion.contest_of(params, arguments.data or work.heldout)
-    decision = promotion.promote(contest, work.report("promote"), arguments.version, arguments.reason)
+    comparison = promotion.comparison_of(params, arguments.data or work.heldout)
+    decision = promotion.promote(comparison, work.report("promote"), arguments.version, arguments.reason)
     say(decision.to_markdown().rstrip())
     if decision.outcome == "kept":
         raise PromotionError(decision.line)
@@ -51,8 +51,8 @@ def _rollback(arguments: Arguments) -> None:
     from hdnet.registry import promotion
 
     work, params = workspace(arguments)
-    contest = promotion.contest_of(params, work.heldout)
-    say(promotion.roll_back(contest, work.report("promote"), arguments.reason).line)
+    comparison = promotion.comparison_of(params, work.heldout)
+    say(promotion.roll_back(comparison, work.report("promote"), arguments.reason).line)
 
 
 def _lineage(arguments: Arguments) -> None:
@@ -75,9 +75,9 @@ def _register(arguments: Arguments) -> None:
 
 
 def _deliver(_: Arguments) -> None:
-    from hdnet.tracking import pending
+    from hdnet.tracking import runs
 
-    deliveries = pending.deliver_pending()
+    deliveries = runs.deliver_pending()
     for delivery in deliveries:
         if not delivery.problem:
             say(f"{delivery.name}: delivered to run {delivery.run_id}")

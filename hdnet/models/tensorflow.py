@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hdnet.errors import ModelError
+from hdnet.errors import ModelError, first_line
 from hdnet.files import sha256_of
 from hdnet.geometry import Camera
 from hdnet.models.hdnet import HDNet
@@ -220,7 +220,9 @@ def _open(tensorflow: Any, prefix: Path) -> tuple[Any, dict[str, Shape]]:
         reader = tensorflow.train.load_checkpoint(str(prefix))
         shapes = {name: tuple(shape) for name, shape in reader.get_variable_to_shape_map().items()}
     except Exception as error:
-        raise ModelError(f"{prefix}.index: TensorFlow cannot read this as a checkpoint ({_line(error)})") from error
+        raise ModelError(
+            f"{prefix}.index: TensorFlow cannot read this as a checkpoint ({first_line(error)})"
+        ) from error
     return reader, shapes
 
 
@@ -304,11 +306,7 @@ def _tensor(reader: Any, prefix: Path, name: str) -> Tensor:
     try:
         array: np.ndarray = reader.get_tensor(name)  # TensorFlow compares the checksum
     except Exception as error:
-        raise ModelError(f"{prefix}: variable {name} cannot be read ({_line(error)}); copy it again") from error
+        raise ModelError(f"{prefix}: variable {name} cannot be read ({first_line(error)}); copy it again") from error
     if not np.isfinite(array).all():
         raise ModelError(f"{prefix}: variable {name} holds values that are not finite; that training had failed")
     return torch.from_numpy(array.transpose(3, 2, 0, 1).copy() if array.ndim == 4 else array)
-
-
-def _line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

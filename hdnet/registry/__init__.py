@@ -6,7 +6,7 @@ this package.
 """
 
 from hdnet.registry.champions import Champions
-from hdnet.registry.lineage_of import VersionLineage, lineage, stage_runs
 from hdnet.registry.models import Card, register
+from hdnet.registry.version_lineage import VersionLineage, lineage, stage_runs
 
 __all__ = ["Card", "Champions", "VersionLineage", "lineage", "register", "stage_runs"]

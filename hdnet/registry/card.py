@@ -1,4 +1,4 @@
-"""A registered model's card: what it is, what it learned from, whose that is, how good it is, what it cannot do."""
+"""Model card of a registered model: data, licence, metrics, limits and lineage."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ _LIMITS = """\
 
 @dataclass(frozen=True)
 class CardFacts:
-    """What the card tells.
+    """Facts of a model card.
 
     Attributes:
         name: Registered model.
-        header: Of the model file (:func:`hdnet.models.weights.read_header`).
+        header: Header of the model file (:func:`hdnet.models.weights.read_header`).
         params: All of params.yaml.
-        samples: Counted by stage `validate`: ``labelled/samples``, ``frames/samples``, ``heldout/samples``.
-        metrics: Of stage `evaluate`.
-        table: Its table, Markdown.
+        samples: Counts of stage `validate`: ``labelled/samples``, ``frames/samples``, ``heldout/samples``.
+        metrics: Metrics of stage `evaluate`.
+        table: Table of stage `evaluate`, Markdown.
         tags: Lineage.
-        pictures: Heading to picture file, for those that exist.
+        pictures: Picture files by heading.
     """
 
     name: str
@@ -56,7 +56,7 @@ class CardFacts:
 
 
 def write_card(folder: Path, facts: CardFacts) -> list[Path]:
-    """Writes the card and copies of its pictures beside it; returns the files, the card first."""
+    """Write the card and copies of its pictures beside it; return the files, the card first."""
     folder.mkdir(parents=True, exist_ok=True)
     pictures = [Path(shutil.copyfile(path, folder / _picture_name(path))) for path in facts.pictures.values()]
     card = folder / CARD_FILE
@@ -65,7 +65,7 @@ def write_card(folder: Path, facts: CardFacts) -> list[Path]:
 
 
 def card_text(facts: CardFacts) -> str:
-    """The whole card as Markdown."""
+    """Return the whole card as Markdown."""
     sections = {
         "What it is": _what(facts),
         "What it was trained on": _training(facts),
@@ -79,7 +79,7 @@ def card_text(facts: CardFacts) -> str:
 
 
 def summary(facts: CardFacts) -> str:
-    """The card in a few lines without pictures, for the registry's page of a version."""
+    """Return the card in a few lines without pictures, for the registry's page of a version."""
     return "\n\n".join(
         [
             _what(facts),
@@ -129,7 +129,7 @@ def _count(facts: CardFacts, name: str) -> str:
 
 
 def _origins(data: DataParams) -> tuple[str, str]:
-    """Of labelled people and of dances."""
+    """Return the origins of labelled people and of dances."""
     if data.source == "synthetic":
         return "synthetic", "synthetic"
     given = f"{data.source} {data.folder.name}"
@@ -172,7 +172,7 @@ def _pictures(facts: CardFacts, heading: str) -> list[str]:
 
 
 def _picture_name(path: Path) -> str:
-    """Reports of different stages call their pictures alike."""
+    """Return a name that is unique: reports of different stages name their pictures alike."""
     return f"{path.parent.name}_{path.name}"
 
 
@@ -181,6 +181,6 @@ def _origin(facts: CardFacts) -> str:
 
 
 def params_sha256(params: Params) -> str:
-    """Digest of every parameter that a model depends on: how it runs, is registered or tuned is left out."""
+    """Return a digest of every parameter that a model depends on: all but how it runs, is registered or tuned."""
     values = params.model_dump(mode="json", by_alias=True, exclude={"runtime", "register_", "promote", "tune"})
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()

@@ -1,17 +1,18 @@
-"""The two aliases of a registered model, champion and challenger, and the history of the champion.
+"""Champion and challenger aliases of a registered model, and the history of its champions.
 
-The history stands in tags of the versions: a champion's ``champion.stack`` names the champions before it, the last one
-first. It is written before the alias moves, so that a process that dies in between leaves nothing wrong: the alias, one
-row of a table, decides.
+The history is stored in tags of the versions: a champion's ``champion.stack`` lists the champions before it, the last
+one first. It is written before the alias moves, so a process that dies in between leaves a consistent state: the alias,
+one row of a table, decides.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 from hdnet.errors import ModelError, PromotionError, TrackingError
 from hdnet.registry.lock import registry_lock
-from hdnet.tracking.connection import connect, first_line, is_refusal, without_password
+from hdnet.tracking.connection import connect, is_refusal, reason_of, without_password
 
 import mlflow  # isort: skip - after connection, which sets its environment
 from mlflow.entities.model_registry import ModelVersion
@@ -20,17 +21,17 @@ from mlflow.exceptions import MlflowException
 STACK = "champion.stack"
 _SINCE, _UNTIL, _RUN, _REASON = "champion.since", "champion.until", "champion.run", "champion.reason"
 _ROLLED_BACK = "champion.rolled_back"
-# Champions that a rollback can reach.
+# Number of previous champions that a rollback can reach.
 _KEPT = 20
 
 
 class Champions:
-    """Moves the aliases of one registered model.
+    """Champion and challenger of one registered model.
 
     Args:
         name: Registered model.
         champion_alias: Alias of the version that serves.
-        challenger_alias: Alias of the version that waits for a decision.
+        challenger_alias: Alias of the version to decide about.
     """
 
     def __init__(self, name: str, champion_alias: str, challenger_alias: str) -> None:
@@ -41,14 +42,14 @@ class Champions:
         self._client = mlflow.MlflowClient()
 
     def champion(self) -> str | None:
-        """The version that serves; None if there is none yet."""
+        """Return the version that serves; None if there is none yet."""
         return self._version_of(self.champion_alias)
 
     def challenger(self) -> str:
-        """The version that waits.
+        """Return the version to decide about.
 
         Raises:
-            PromotionError: If none does.
+            PromotionError: There is no challenger.
         """
         version = self._version_of(self.challenger_alias)
         if version is None:
@@ -58,65 +59,67 @@ class Champions:
         return version
 
     def existing(self, version: str) -> str:
-        """The same version.
+        """Return the version's number, after a check that it exists.
 
         Raises:
-            ModelError: If there is none of that number.
+            ModelError: There is no such version.
         """
         return str(self._get(version).version)
 
     def rolled_back(self, version: str) -> str | None:
-        """When and why the version was taken back, if it was."""
+        """Return when and why the version was rolled back; None if it was not."""
         tags: dict[str, str] = self._get(version).tags
         return tags.get(_ROLLED_BACK)
 
     def install(self, version: str, expected: str | None, run_id: str, reason: str) -> bool:
-        """Makes a version the champion, unless the champion is no longer the one that it was compared with.
+        """Make a version the champion, unless the champion is no longer the one that it was compared with.
 
         Args:
             version: The new champion.
-            expected: Champion that the decision was made against.
-            run_id: The decision's run.
-            reason: Why.
+            expected: Champion that the version was compared with.
+            run_id: Run of the decision.
+            reason: Reason of the decision.
 
         Returns:
-            False if another champion was installed meanwhile; nothing has changed then.
+            False if another champion was installed meanwhile; then nothing is changed.
         """
         with registry_lock(self._client, self.name):
             if self.champion() != expected:
                 return False
             stack = [expected, *self._stack(expected)] if expected else []
-            self._enthrone(version, [before for before in stack if before != version], run_id, reason)
+            self._set_champion(version, [before for before in stack if before != version], run_id, reason)
             self._client.delete_model_version_tag(self.name, version, _ROLLED_BACK)
             if expected is not None:
-                self._set(expected, {_UNTIL: _now()})
+                self._set(expected, {_UNTIL: utc_now()})
             if self._version_of(self.challenger_alias) == version:
                 self._client.delete_registered_model_alias(self.name, self.challenger_alias)
         return True
 
     def roll_back(self, run_id: str, reason: str) -> tuple[str, str]:
-        """Gives the alias back to the champion before.
+        """Make the previous champion the champion again.
 
         Returns:
-            The version that was taken back, and the champion from now on.
+            The version that was rolled back, and the champion from now on.
 
         Raises:
-            PromotionError: If there is no champion, or none before it whose version still exists.
+            PromotionError: There is no champion, or no previous one whose version still exists.
         """
         with registry_lock(self._client, self.name):
             champion = self.champion()
             if champion is None:
                 raise PromotionError(f"{self.name} has no {self.champion_alias} in {self._uri}: nothing to roll back")
-            stack = [version for version in self._stack(champion) if self._exists(version)]
+            stack = [
+                version for version in self._stack(champion) if self._find(self._client.get_model_version, version)
+            ]
             if not stack:
                 raise PromotionError(f"version {champion} of {self.name} has no champion before it to go back to")
-            now = _now()
+            now = utc_now()
             self._set(champion, {_UNTIL: now, _ROLLED_BACK: f"{now}: {reason}"})
-            self._enthrone(stack[0], stack[1:], run_id, f"version {champion} was rolled back: {reason}")
+            self._set_champion(stack[0], stack[1:], run_id, f"version {champion} was rolled back: {reason}")
         return champion, stack[0]
 
-    def _enthrone(self, version: str, stack: list[str], run_id: str, reason: str) -> None:
-        self._set(version, {STACK: ",".join(stack[:_KEPT]), _SINCE: _now(), _RUN: run_id, _REASON: reason})
+    def _set_champion(self, version: str, stack: list[str], run_id: str, reason: str) -> None:
+        self._set(version, {STACK: ",".join(stack[:_KEPT]), _SINCE: utc_now(), _RUN: run_id, _REASON: reason})
         self._client.set_registered_model_alias(self.name, self.champion_alias, version)
         self._client.delete_model_version_tag(self.name, version, _UNTIL)
 
@@ -127,29 +130,26 @@ class Champions:
         for key, value in tags.items():
             self._client.set_model_version_tag(self.name, version, key, value)
 
-    def _exists(self, version: str) -> bool:
-        try:
-            self._get(version)
-        except ModelError:
-            return False
-        return True
-
     def _version_of(self, alias: str) -> str | None:
-        try:
-            return str(self._client.get_model_version_by_alias(self.name, alias).version)
-        except MlflowException as error:
-            if not is_refusal(error):
-                raise TrackingError(f"MLflow at {self._uri}: {first_line(error)}") from error
-            return None  # no such alias, or no such model
+        found = self._find(self._client.get_model_version_by_alias, alias)
+        return None if found is None else str(found.version)
 
     def _get(self, version: str) -> ModelVersion:
+        found = self._find(self._client.get_model_version, version)
+        if found is None:
+            raise ModelError(f"{self.name} has no version {version} in {self._uri}")
+        return found
+
+    def _find(self, get: Callable[[str, str], ModelVersion], of: str) -> ModelVersion | None:
+        """Get a version by number or alias; None if there is no such version, alias or model."""
         try:
-            return self._client.get_model_version(self.name, version)
+            return get(self.name, of)
         except MlflowException as error:
-            if not is_refusal(error):
-                raise TrackingError(f"MLflow at {self._uri}: {first_line(error)}") from error
-            raise ModelError(f"{self.name} has no version {version} in {self._uri}") from error
+            if is_refusal(error):
+                return None
+            raise TrackingError(f"MLflow at {self._uri}: {reason_of(error)}") from error
 
 
-def _now() -> str:
+def utc_now() -> str:
+    """Return the time as ISO 8601, UTC."""
     return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,7 +1,7 @@
-"""One at a time may move an alias: a lock that every MLflow store can hold, however many machines share it.
+"""Lock on a registered model, shared by all processes and machines that use the same MLflow store.
 
-MLflow has no compare-and-set, but names of registered models are unique in all of its stores: whoever creates the
-model ``NAME.lock`` has the lock, and deletes it afterwards.
+MLflow has no compare-and-set, but the names of registered models are unique in all of its stores: the process that
+creates the model ``NAME.lock`` holds the lock, and deletes the model afterwards.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ _MISSING, _EXISTS = "RESOURCE_DOES_NOT_EXIST", "RESOURCE_ALREADY_EXISTS"
 
 @dataclass(frozen=True)
 class LockPatience:
-    """How long to wait, in seconds.
+    """Times to wait, in seconds.
 
     Attributes:
-        stale_s: A lock that one holder has kept for so long while we watched belongs to a process that died: what is
-            done under it takes milliseconds.
-        in_all_s: To wait at most.
+        stale_s: A lock that one holder keeps for longer belongs to a process that died: the work done under it takes
+            milliseconds.
+        in_all_s: Longest wait.
     """
 
     stale_s: float = 20.0
@@ -43,10 +43,10 @@ PATIENCE = LockPatience()
 
 @contextmanager
 def registry_lock(client: mlflow.MlflowClient, name: str, patience: LockPatience = PATIENCE) -> Iterator[None]:
-    """Holds the lock of a registered model.
+    """Hold the lock of a registered model.
 
     Raises:
-        TrackingError: If others hold it for too long; names the holder.
+        TrackingError: Another process holds it for too long; names the holder.
     """
     lock, token = f"{name}.lock", uuid4().hex
     _acquire(client, lock, token, patience)
@@ -70,7 +70,7 @@ def _acquire(client: mlflow.MlflowClient, lock: str, token: str, patience: LockP
             raise TrackingError(
                 f"registered model {lock} is held by {holder}; if that process is gone, delete the model"
             )
-        time.sleep(random.uniform(0.05, 0.2))  # so that two do not keep meeting
+        time.sleep(random.uniform(0.05, 0.2))  # random, so that two processes do not retry in step
 
 
 def _create(client: mlflow.MlflowClient, lock: str, token: str) -> bool:
@@ -79,10 +79,10 @@ def _create(client: mlflow.MlflowClient, lock: str, token: str) -> bool:
         client.create_registered_model(lock, tags=tags, description="Held while `hdnet promote` moves an alias.")
     except MlflowException as error:
         if error.error_code == _MISSING:
-            return False  # it was there, and deleted before MLflow had looked up what to say of it
+            return False  # it existed, and was deleted before MLflow read it for its error message
         if error.error_code != _EXISTS:
             raise
-        # The answer to a first try may have got lost: then the lock is ours.
+        # The lock is ours if the answer to a first try got lost.
         return _tags(client, lock).get(_TOKEN) == token
     return True
 
@@ -98,7 +98,7 @@ def _tags(client: mlflow.MlflowClient, lock: str) -> dict[str, str]:
 
 
 def _remove(client: mlflow.MlflowClient, lock: str, token: str) -> None:
-    """Only if it is still that one's."""
+    """Delete the lock, if it still has this token."""
     if _tags(client, lock).get(_TOKEN) == token:
         with suppress(MlflowException):  # another was faster
             client.delete_registered_model(lock)

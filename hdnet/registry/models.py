@@ -1,4 +1,9 @@
-"""Registered models: versions, aliases, what they hold."""
+"""Registration of the workspace's model: a new version with its lineage and model card.
+
+A version's tags hold its lineage: ``git_commit``, ``params_sha256``, ``dvc.PATH`` (DVC's hash of everything the
+pipeline made), ``training.data.NAME`` (digests of the packed data), ``model_sha256``, ``metrics.NAME`` and
+``run.STAGE``.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +13,20 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from hdnet.errors import ModelError
+from hdnet.evaluation.writing import SHEET_FILE, TABLE_FILE
+from hdnet.files import read_json_object, sha256_of
+from hdnet.metrics.table import METRICS
 from hdnet.models import ModelIdentity
-from hdnet.models.weights import load_hdnet
+from hdnet.models.weights import load_hdnet, read_header
+from hdnet.params import Params
 from hdnet.predict.runtimes import check_export
 from hdnet.predict.runtimes.probes import probe_inputs
-from hdnet.tracking.lineage import git_tags
+from hdnet.registry.card import BEST_TO_WORST, LEARNED_FROM, CardFacts, params_sha256
+from hdnet.tracking.provenance import git_tags, locked_pipeline
 from hdnet.tracking.runs import open_run_id
+from hdnet.tracking.tracker import METRICS_FILE
+from hdnet.workspace import Workspace
 
 import mlflow  # isort: skip - after connection, which sets its environment
 import mlflow.pytorch  # isort: skip
@@ -21,15 +34,17 @@ from mlflow.models import ModelSignature
 from mlflow.types import Schema, TensorSpec
 
 _SIZE = 256
+EVALUATED_FILE = "model.json"
+"""Names the model that the metrics beside it belong to; stage `evaluate` writes it."""
 
 
 @dataclass(frozen=True)
 class Card:
-    """What people read about a version.
+    """Model card of a version.
 
     Attributes:
-        files: The card and its pictures; they are kept with the model.
-        summary: The card in a few lines, for the page of the version.
+        files: The card and its pictures; they are stored with the model.
+        summary: The card in a few lines, for the version's page.
     """
 
     files: list[Path]
@@ -44,19 +59,19 @@ def register(
     tags: dict[str, str],
     card: Card | None = None,
 ) -> ModelIdentity:
-    """Logs the complete model to the run that is open, registers it and moves the alias to the new version.
+    """Log the complete model to the open run, register it and move the alias to the new version.
 
     Args:
         model_file: ``hdnet.safetensors``.
         name: Registered name.
-        alias: Alias that will point to the new version.
+        alias: Alias of the new version.
         metrics: Held-out metrics, linked to the logged model.
-        tags: Lineage; stored on the version too.
+        tags: Lineage, stored as the version's tags.
         card: Model card.
 
     Raises:
-        ModelError: If the exported model does not reproduce the one on file.
-        TrackingError: If MLflow is away: unlike a training, this cannot wait in an outbox.
+        ModelError: The exported model does not reproduce the one on file.
+        TrackingError: MLflow is unreachable: unlike a training's metrics, this cannot wait in an outbox.
     """
     with mlflow.start_run(run_id=open_run_id()):
         return _register(model_file, name, alias, metrics, tags, card or Card([], ""))
@@ -92,3 +107,58 @@ def _register(
         client.update_model_version(name, version.version, card.summary)
     client.set_registered_model_alias(name, alias, version.version)
     return ModelIdentity(name, str(version.version), alias, info.run_id or "")
+
+
+def evaluated_metrics(work: Workspace) -> dict[str, float]:
+    """Read the held-out metrics of the workspace's model.
+
+    Raises:
+        ModelError: They belong to another model.
+        DataError: The model was not evaluated.
+    """
+    evaluated = read_json_object(work.report("evaluate") / EVALUATED_FILE)
+    if evaluated.get("model_sha256") != sha256_of(work.hdnet_model):
+        raise ModelError(f"{work.hdnet_model}: is not the model that was evaluated; run `hdnet evaluate` first")
+    return read_json_object(work.report("evaluate") / METRICS_FILE)
+
+
+def lineage_tags(work: Workspace, params: Params, metrics: dict[str, float]) -> dict[str, str]:
+    """Return data, parameters and metrics of the workspace's model as tags; the git commit comes with the run.
+
+    DVC's hashes cover everything that led to the model, and are left out if dvc.lock does not describe the model.
+    """
+    locked = locked_pipeline(work.root, work.hdnet_model)
+    made = locked.outputs if locked else {}
+    provenance = read_header(work.hdnet_model)["provenance"]
+    return {
+        "model_sha256": sha256_of(work.hdnet_model),
+        "params_sha256": params_sha256(params),
+        **{f"dvc.{path}": md5 for path, md5 in made.items() if not path.startswith("reports/")},
+        **{f"training.{key}": str(value) for key, value in provenance.items()},
+        **{f"metrics.{name}": f"{metrics[f'model/{name}']:.6g}" for name in METRICS if f"model/{name}" in metrics},
+    }
+
+
+def card_facts(work: Workspace, params: Params, metrics: dict[str, float], tags: dict[str, str]) -> CardFacts:
+    """Collect the facts of the model card from the reports of the workspace's stages."""
+    counted = work.report("validate") / METRICS_FILE
+    pictures = {
+        LEARNED_FROM: work.report("acquire") / "contact_sheet.png",
+        BEST_TO_WORST: work.report("evaluate") / SHEET_FILE,
+    }
+    return CardFacts(
+        name=params.register_.name,
+        header=read_header(work.hdnet_model),
+        params=params,
+        samples=read_json_object(counted) if counted.is_file() else {},
+        metrics=metrics,
+        table=_table(work.report("evaluate") / TABLE_FILE),
+        tags={key: value for key, value in tags.items() if not key.startswith(("metrics.", "training."))},
+        pictures={heading: path for heading, path in pictures.items() if path.is_file()},
+    )
+
+
+def _table(path: Path) -> str:
+    if not path.is_file():
+        raise ModelError(f"{path}: file is missing; run `hdnet evaluate` first")
+    return path.read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Where MLflow is, how long we wait for it, and what its errors mean."""
+"""Connection to MLflow: address, time limits and the meaning of errors."""
 
 from __future__ import annotations
 
@@ -6,44 +6,46 @@ import logging
 import os
 from urllib.parse import urlsplit, urlunsplit
 
-# Before mlflow is imported: it reads these once.
+# Set before mlflow is imported: it reads these once.
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 # It would print the addresses of the run and of its parent at the end of every stage.
 os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
-# MLflow's own would keep one call for minutes while a server is away (7 retries, 120 s each).
+# MLflow's defaults block one call for minutes while a server is unreachable (7 retries of 120 s).
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
 
-import mlflow
+from hdnet.errors import first_line
+
+import mlflow  # isort: skip
 from mlflow.exceptions import MlflowException
 
 DEFAULT_TRACKING_URI = "sqlite:///mlflow.db"
 EXPERIMENT = "hdnet"
 
-# What the server says no to for good; anything else may go better later.
+# Permanent errors; any other may succeed later.
 _REFUSALS = frozenset({400, 404, 409, 413, 422})
 _NOT_ALLOWED = frozenset({401, 403})
 
-# Schema creation reports every migration step; nobody who trains wants to read those.
-logging.getLogger("alembic").setLevel(logging.WARNING)
-logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
+# They report every migration step of the database, and start and end of the system metrics.
+for _name in ("alembic", "mlflow.store.db.utils", "mlflow.system_metrics"):
+    logging.getLogger(_name).setLevel(logging.WARNING)
 
 
 def connect() -> str:
-    """Points mlflow at ``MLFLOW_TRACKING_URI`` or the default, and returns that URI."""
+    """Point mlflow at ``MLFLOW_TRACKING_URI`` or the default, and return that URI."""
     uri = os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_TRACKING_URI
     mlflow.set_tracking_uri(uri)
     return uri
 
 
 def is_server(uri: str) -> bool:
-    """Whether it is a server, which may be away, and not a database or folder of ours."""
+    """Return whether the URI is a server's, which may be unreachable, and not a local database or folder."""
     return uri.startswith(("http://", "https://"))
 
 
 def without_password(uri: str) -> str:
-    """The URI as it may be printed and stored."""
+    """Return the URI without user and password, as it may be printed and stored."""
     parts = urlsplit(uri)
     if "@" not in parts.netloc:
         return uri
@@ -51,16 +53,16 @@ def without_password(uri: str) -> str:
 
 
 def is_refusal(error: Exception, *, at_start: bool = False) -> bool:
-    """Whether trying again cannot help; at the start of a run, credentials that are not accepted count, too."""
+    """Return whether a retry cannot help; at the start of a run this includes rejected credentials."""
     if not isinstance(error, MlflowException):
         return False
     status = error.get_http_status_code()
     return status in _REFUSALS or (at_start and status in _NOT_ALLOWED)
 
 
-def first_line(error: Exception) -> str:
-    """The error in one line; of a connection that failed, how."""
-    line = (str(error).splitlines() or [type(error).__name__])[0]
+def reason_of(error: Exception) -> str:
+    """Return the error in one line; for a failed connection, its cause alone."""
+    line = first_line(error)
     if "HTTPConnectionPool" in line or "HTTPSConnectionPool" in line:
         return line.rpartition(": ")[2].strip("()\"'")
     return line

@@ -7,7 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from hdnet.errors import TrackingError
-from hdnet.tracking.connection import connect, first_line, without_password
+from hdnet.tracking.connection import connect, reason_of, without_password
 
 import mlflow  # isort: skip - after connection, which sets its environment
 from mlflow.entities import Run, ViewType
@@ -52,7 +52,7 @@ def evaluation_of_run(run_id: str) -> RunEvaluation:
             if any(item.path == SAMPLES_FILE for item in client.list_artifacts(candidate.info.run_id)):
                 return _read(client, candidate)
     except MlflowException as error:
-        raise TrackingError(f"run {run_id}: cannot be read from MLflow at {uri} ({first_line(error)})") from error
+        raise TrackingError(f"run {run_id}: cannot be read from MLflow at {uri} ({reason_of(error)})") from error
     raise TrackingError(
         f"run {run_id} ({run.info.run_name}) has no {SAMPLES_FILE}, nor has an evaluation of its model or pipeline; "
         "give the id of an `evaluate` run, or a model to evaluate"

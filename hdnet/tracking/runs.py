@@ -1,4 +1,4 @@
-"""A pipeline stage as a run of MLflow."""
+"""Pipeline stages as runs of MLflow."""
 
 from __future__ import annotations
 
@@ -9,75 +9,27 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from hdnet.errors import TrackingError
 from hdnet.files import write_json
-from hdnet.tracking.connection import connect, first_line, without_password
-from hdnet.tracking.lineage import dvc_tags, git_tags, pipeline_id
+from hdnet.tracking.connection import connect, reason_of, without_password
 from hdnet.tracking.outbox import PENDING_FOLDER, Outbox
-from hdnet.tracking.pending import COMMAND, deliver_pending, describe, settle
-from hdnet.tracking.sender import Patience, Sender
+from hdnet.tracking.provenance import dvc_tags, git_tags, pipeline_id
 from hdnet.tracking.system_metrics import system_metrics
 from hdnet.tracking.tracker import StoppedEarlyError, Tracker
+from hdnet.tracking.uploader import Patience, Uploader
 
 from mlflow.tracking.context.registry import resolve_tags  # isort: skip - after connection
 
 logger = logging.getLogger(__name__)
 
+PATIENCE = Patience()
 _RUN_FILE = "mlflow_run.json"
 _EARLIER_RUNS_S = 10.0
-PATIENCE = Patience()
 _open: ContextVar[tuple[Outbox, str] | None] = ContextVar("open_run", default=None)
-
-
-class MLflowTracker(Tracker):
-    """A training run in MLflow (the tracker interface of :mod:`hdnet.tracking.tracker`); nothing here waits."""
-
-    def __init__(self, outbox: Outbox) -> None:
-        self.outbox = outbox
-
-    @property
-    def run_id(self) -> str | None:
-        """None until the server has answered for the first time."""
-        run_id: str | None = self.outbox.state["run_id"]
-        return run_id
-
-    def log_metrics(self, values: dict[str, float], step: int) -> None:
-        """Numbers after ``step`` steps."""
-        self.outbox.add_metrics(values, step)
-
-    def log_image(self, key: str, picture: np.ndarray, step: int) -> None:
-        """A picture with a step slider."""
-        self.outbox.add_image(key, picture, step)
-
-    def log_checkpoint(self, path: Path, step: int) -> None:
-        """The weights as a logged model of the run, with the step and its numbers."""
-        self.outbox.add_checkpoint(path, step)
-
-    def log_file(self, path: Path) -> None:
-        """Any file as an artifact of the run."""
-        self.outbox.add_file(path)
-
-    def log_dataset(
-        self, name: str, digest: str, size: int, source: str | None = None, context: str = "training"
-    ) -> None:
-        """A dataset input of the run."""
-        if ("dataset", f"{name}:{digest}", 0) not in self.outbox.seen:
-            self.outbox.append("dataset", name=name, digest=digest, size=size, source=source, context=context)
-
-    def set_tags(self, tags: dict[str, str]) -> None:
-        """Facts about the run."""
-        self.outbox.append("tags", values=tags)
-
-    def resume(self, step: int) -> None:
-        """What comes again after ``step`` was reported before and is left out."""
-        self.outbox.resume(step)
-        if step:
-            self.set_tags({"resumed_from_step": str(step)})
 
 
 @contextmanager
@@ -90,23 +42,23 @@ def run(
     key: str | None = None,
     parent: str | None = None,
 ) -> Iterator[Tracker]:
-    """A run of one pipeline stage; below ``dvc repro`` a child of the run that stands for the whole pipeline.
+    """Open a run of one pipeline stage; below ``dvc repro`` it is a child of the whole pipeline's run.
 
-    While the tracking server is away the block goes on, and what it reports waits on disk.
+    While the tracking server is unreachable the block goes on, and what it reports waits on disk.
 
     Args:
         stage: Name of the stage and of the run.
         params: Nested parameters; keys are joined by dots.
-        tags: Lineage and the like; the git commit and DVC's hashes are added.
-        work_dir: Of a training: remembers the run there, continues it when called again with the same folder, and
-            records system metrics.
-        key: Names a run that several commands share: the one that has this key goes on, if there is one.
-        parent: Key of the run that this one stands below, instead of the pipeline's.
+        tags: Lineage and other facts; the git commit and DVC's hashes are added.
+        work_dir: Work folder of a training. It remembers the run, so a call with the same folder continues it, and
+            system metrics are recorded.
+        key: Key of a run that several commands share: if a run with this key exists, it is continued.
+        parent: Key of the run above this one, instead of the pipeline's.
 
     Raises:
-        TrackingError: If MLflow answers, and says no; or a local database cannot be opened.
+        TrackingError: MLflow refuses the run, or a local database cannot be opened.
     """
-    if int(os.environ.get("RANK", "0")) > 0:  # one process of several speaks for all
+    if int(os.environ.get("RANK", "0")) > 0:  # one process of several reports for all
         yield Tracker()
         return
     uri = connect()
@@ -116,17 +68,17 @@ def run(
     all_tags = {**resolve_tags(), "stage": stage, **git_tags(), **dvc_tags(), **tags}
     above = {"pipeline": None if parent or key else pipeline_id(), "parent": parent, "key": key}
     outbox.append("open", stage=stage, params=flatten(params), tags=all_tags, **above)
-    sender = Sender(outbox, uri)
-    is_open = sender.start(PATIENCE)
-    if sender.refusal is not None:
-        _abandon(outbox)
-        raise TrackingError(f"MLflow at {without_password(uri)}: {first_line(sender.refusal)}") from sender.refusal
+    uploader = Uploader(outbox, uri)
+    is_open = uploader.start(PATIENCE)
+    if uploader.refusal is not None:
+        outbox.remove() if outbox.run_id is None else outbox.close()
+        raise TrackingError(f"MLflow at {without_password(uri)}: {reason_of(uploader.refusal)}") from uploader.refusal
     _remember(outbox, work_dir)
     earlier = _deliver_earlier_runs(outbox) if is_open else None
     status, token = "FINISHED", _open.set((outbox, uri))
     try:
         with nullcontext() if work_dir is None else system_metrics(outbox):
-            yield MLflowTracker(outbox)
+            yield outbox
     except BaseException as error:
         has_failed = isinstance(error, Exception) and not isinstance(error, StoppedEarlyError)
         status = "FAILED" if has_failed else "KILLED"
@@ -134,33 +86,24 @@ def run(
     finally:
         _open.reset(token)
         outbox.append("close", status=status)
-        _finish(sender, PATIENCE.after_interrupt_s if status == "KILLED" else PATIENCE.at_end_s)
-        if not sender.is_alive:
+        _finish(uploader, PATIENCE.after_interrupt_s if status == "KILLED" else PATIENCE.at_end_s)
+        if not uploader.is_alive:
             _remember(outbox, work_dir)
-            settle(outbox)
+            outbox.settle()
         if earlier is not None:
             earlier.join(_EARLIER_RUNS_S)
 
 
-def _abandon(outbox: Outbox) -> None:
-    if outbox.state["run_id"] is None:
-        outbox.remove()
-    else:
-        outbox.close()
-
-
-def _finish(sender: Sender, quiet_s: float) -> None:
-    outbox = sender.outbox
-    is_done = sender.finish(quiet_s, PATIENCE.in_all_s)
-    if not is_done:
+def _finish(uploader: Uploader, quiet_s: float) -> None:
+    outbox = uploader.outbox
+    if not uploader.finish(quiet_s, PATIENCE.in_all_s):
         logger.warning(
             "MLflow at %s has not got %s of this run (%s); they wait in %s and go with the next stage that reaches "
-            "the server, or with `%s`",
-            without_password(sender.uri),
-            describe(outbox.waiting()),
-            sender.reason,
+            "the server, or with `hdnet deliver`",
+            without_password(uploader.uri),
+            outbox.describe_waiting(),
+            uploader.reason,
             outbox.folder,
-            COMMAND,
         )
     if outbox.lost or outbox.state["refused"]:
         logger.warning(
@@ -171,7 +114,7 @@ def _finish(sender: Sender, quiet_s: float) -> None:
 
 
 def _outbox(stage: str, work_dir: Path | None) -> Outbox:
-    """The outbox of the run that this training began in, or a new one."""
+    """Return the outbox of the run that this training began in, or a new one."""
     known: dict[str, Any] = {}
     if work_dir is not None and (work_dir / _RUN_FILE).is_file():
         try:
@@ -194,7 +137,7 @@ def _outbox(stage: str, work_dir: Path | None) -> Outbox:
 def _remember(outbox: Outbox, work_dir: Path | None) -> None:
     if work_dir is not None:
         work_dir.mkdir(parents=True, exist_ok=True)
-        write_json(work_dir / _RUN_FILE, {"outbox": outbox.folder.name, "run_id": outbox.state["run_id"]})
+        write_json(work_dir / _RUN_FILE, {"outbox": outbox.folder.name, "run_id": outbox.run_id})
 
 
 def _deliver_earlier_runs(outbox: Outbox) -> threading.Thread:
@@ -208,25 +151,70 @@ def _deliver_earlier_runs(outbox: Outbox) -> threading.Thread:
     return thread
 
 
+@dataclass(frozen=True)
+class Delivery:
+    """Result of delivering one outbox: ``problem`` is empty if everything was delivered."""
+
+    name: str
+    run_id: str | None
+    problem: str = ""
+
+
+def deliver_pending(folder: Path = PENDING_FOLDER, skip: Path | None = None) -> list[Delivery]:
+    """Deliver what earlier runs left, without waiting for a server.
+
+    Args:
+        folder: Folder of the outboxes.
+        skip: Outbox that is in use.
+
+    Returns:
+        One entry for each outbox that had something to deliver.
+    """
+    uri, results = connect(), []
+    for path in sorted(folder.absolute().glob("*")) if folder.is_dir() else []:
+        if path == skip or not (path / "journal.jsonl").is_file():
+            continue
+        try:
+            outbox = Outbox(path, lock_wait_s=0.0)
+        except TrackingError:  # in use by another process
+            continue
+        if not outbox.is_delivered:
+            problem = _deliver(outbox, uri)
+            results.append(Delivery(path.name, outbox.run_id, problem))
+        outbox.settle()
+    return results
+
+
+def _deliver(outbox: Outbox, uri: str) -> str:
+    """Deliver one outbox; return what hindered it, or an empty string."""
+    belongs_to = outbox.state.get("uri")
+    if belongs_to not in {None, without_password(uri)}:
+        return f"belongs to {belongs_to}; set MLFLOW_TRACKING_URI to that"
+    uploader = Uploader(outbox, uri)
+    if uploader.upload_now():
+        return ""
+    return f"{outbox.describe_waiting()} still wait ({uploader.refusal or uploader.reason})"
+
+
 def open_run_id() -> str:
-    """The run that is open here, for calls that need the server.
+    """Return the id of the run that is open here, for calls that need the server.
 
     Raises:
-        TrackingError: If there is none, or MLflow is away.
+        TrackingError: No run is open, or MLflow is unreachable.
     """
     current = _open.get()
     if current is None:
         raise TrackingError("no MLflow run is open here; this belongs into `with registry.run(...)`")
     outbox, uri = current
-    if outbox.state["run_id"] is None:
+    if outbox.run_id is None:
         raise TrackingError(
             f"MLflow at {without_password(uri)} does not answer; start it or correct MLFLOW_TRACKING_URI"
         )
-    return str(outbox.state["run_id"])
+    return outbox.run_id
 
 
 def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested dictionaries as one level with dotted keys."""
+    """Return nested dictionaries as one level with dotted keys."""
     flat: dict[str, Any] = {}
     for key, value in values.items():
         flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}

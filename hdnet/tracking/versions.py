@@ -8,7 +8,7 @@ from pathlib import Path
 from hdnet.errors import ModelError
 from hdnet.models import ModelIdentity
 from hdnet.models.weights import HDNET_FILE
-from hdnet.tracking.connection import connect, first_line, is_refusal, without_password
+from hdnet.tracking.connection import connect, is_refusal, reason_of, without_password
 from hdnet.tracking.model_cache import ModelCache
 
 import mlflow  # isort: skip - after connection, which sets its environment
@@ -43,7 +43,7 @@ def resolve(uri: str) -> ModelIdentity:
     except Exception as error:
         registry = without_password(mlflow.get_tracking_uri())
         found = "not in the registry" if is_refusal(error) else "no answer of the registry"
-        raise ModelError(f"{uri}: {found} {registry} ({first_line(error)})") from error
+        raise ModelError(f"{uri}: {found} {registry} ({reason_of(error)})") from error
     return ModelIdentity(name, str(version.version), alias or None, version.run_id or "")
 
 
@@ -79,7 +79,7 @@ def _fetch(fixed: str, folder: Path) -> None:
             fetched = mlflow.artifacts.download_artifacts(f"{fixed}/{path}", dst_path=str(folder))
             Path(fetched).rename(folder / HDNET_FILE)
     except Exception as error:
-        raise ModelError(f"{fixed}: the files cannot be fetched ({first_line(error)})") from error
+        raise ModelError(f"{fixed}: the files cannot be fetched ({reason_of(error)})") from error
     if path not in found:
         raise ModelError(f"{fixed}: holds no {path}; it was not registered by `hdnet register`")
 
@@ -102,7 +102,7 @@ def version_of_run(uri: str) -> str:
             for version in client.search_model_versions(f"name = '{model.name}'")
         ]
     except MlflowException as error:
-        raise ModelError(f"{uri}: no answer of the registry {registry} ({first_line(error)})") from error
+        raise ModelError(f"{uri}: no answer of the registry {registry} ({reason_of(error)})") from error
     made = [
         version
         for version in versions

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from hdnet import files
-from hdnet.errors import TrainingError
+from hdnet.errors import TrainingError, first_line
 
 logger = logging.getLogger(__name__)
 
@@ -53,9 +53,8 @@ class CheckpointFolder:
             with files.atomic_write(path, durable=True) as temporary, temporary.open("wb") as file:
                 torch.save({"step": step, **state}, file)
         except (OSError, RuntimeError) as error:  # torch's writer turns a full disk into a RuntimeError
-            reason = str(error).splitlines()[0]
             raise TrainingError(
-                f"{path}: cannot be written ({reason}); is the disk full? Older ones are intact"
+                f"{path}: cannot be written ({first_line(error)}); is the disk full? Older ones are intact"
             ) from error
         for old in self.paths()[: -self.keep]:
             old.unlink()
@@ -69,8 +68,7 @@ class CheckpointFolder:
             except Exception as error:  # noqa: BLE001 - torch.load raises many types for a damaged file
                 damaged = path.with_suffix(".damaged")
                 path.replace(damaged)
-                reason = (str(error).splitlines() or [type(error).__name__])[0]
-                logger.warning("checkpoint %s is damaged (%s), using the one before", damaged, reason)
+                logger.warning("checkpoint %s is damaged (%s), using the one before", damaged, first_line(error))
                 continue
             return state
         return None

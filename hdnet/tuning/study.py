@@ -16,7 +16,7 @@ from hdnet.errors import ModelError, TuningError
 from hdnet.files import sha256_of
 from hdnet.models import DepthEstimator
 from hdnet.models.weights import load_estimator
-from hdnet.tracking.lineage import git_tags
+from hdnet.tracking.provenance import git_tags
 from hdnet.training.devices import device_type, faster_cpu_precision
 from hdnet.training.settings import Precision
 from hdnet.training.stages import digest

@@ -10,7 +10,7 @@ import yaml
 from hdnet import registry
 from hdnet.errors import ModelError
 from hdnet.tracking import connection, runs
-from hdnet.tracking.lineage import LockedPipeline, locked_pipeline
+from hdnet.tracking.provenance import LockedPipeline, locked_pipeline
 
 pytestmark = pytest.mark.usefixtures("mlflow_store")
 

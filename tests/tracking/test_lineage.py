@@ -3,7 +3,7 @@ import subprocess
 import pytest
 import yaml
 
-from hdnet.tracking.lineage import dvc_tags, git_tags
+from hdnet.tracking.provenance import dvc_tags, git_tags
 
 
 def git(folder, *arguments):

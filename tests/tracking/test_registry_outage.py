@@ -17,9 +17,9 @@ from servers import free_port
 
 from hdnet import registry
 from hdnet.errors import TrackingError
-from hdnet.tracking import pending, runs
+from hdnet.tracking import runs
 from hdnet.tracking.outbox import PENDING_FOLDER
-from hdnet.tracking.sender import Patience
+from hdnet.tracking.uploader import Patience
 
 # MLflow's own server application, in a process that closes and opens its port when told: a start takes milliseconds.
 SERVER_SCRIPT = """
@@ -84,11 +84,11 @@ def server(server_process, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server_process.uri)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    monkeypatch.setattr("hdnet.tracking.delivery.EXPERIMENT", tmp_path.name)
+    monkeypatch.setattr("hdnet.tracking.remote_run.EXPERIMENT", tmp_path.name)
     monkeypatch.setattr(runs, "PATIENCE", Patience(first_contact_s=20.0, at_end_s=20.0))
-    monkeypatch.setattr("hdnet.tracking.sender._RETRY_S", (0.05, 0.1))
-    monkeypatch.setattr("hdnet.tracking.sender._RETRY_AT_END_S", 0.05)
-    monkeypatch.setattr("hdnet.tracking.sender._INTERVAL_S", 0.02)
+    monkeypatch.setattr("hdnet.tracking.uploader._RETRY_S", (0.05, 0.1))
+    monkeypatch.setattr("hdnet.tracking.uploader._RETRY_AT_END_S", 0.05)
+    monkeypatch.setattr("hdnet.tracking.uploader._INTERVAL_S", 0.02)
     previous = mlflow.get_tracking_uri()
     yield server_process
     server_process.stop()
@@ -148,7 +148,7 @@ def test_away_in_the_middle_and_back_before_the_end(server, tmp_path, caplog):
     server.start()
     with runs.run("train_normal", {}, {}) as tracker:
         report(tracker, tmp_path, [1, 2])
-        wait_for(lambda: tracker.outbox.state["files"] == tracker.outbox.size())
+        wait_for(lambda: tracker.is_delivered)
         server.stop()
         report(tracker, tmp_path, [3, 4])
         wait_for(lambda: "the stage goes on" in caplog.text)
@@ -176,20 +176,20 @@ def test_never_there_delivered_by_the_command(server, impatient, tmp_path, caplo
     with runs.run("train_normal", {}, {}) as tracker:
         report(tracker, tmp_path, [1, 2])
     assert "2 rows of numbers, 1 pictures, 1 checkpoints" in caplog.text
-    (left,) = pending.deliver_pending()
+    (left,) = runs.deliver_pending()
     assert "still wait" in left.problem
     server.start()
-    (done,) = pending.deliver_pending()
+    (done,) = runs.deliver_pending()
     assert not done.problem
     check_complete(done.run_id, [1, 2], [2])
-    assert pending.deliver_pending() == []
+    assert runs.deliver_pending() == []
 
 
 def test_events_go_only_to_the_server_they_belong_to(server, impatient, tmp_path, monkeypatch):
     with runs.run("train_normal", {}, {}) as tracker:
         report(tracker, tmp_path, [1])
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'other.db'}")
-    (left,) = pending.deliver_pending()
+    (left,) = runs.deliver_pending()
     assert f"belongs to {server.uri}" in left.problem
 
 
@@ -198,7 +198,7 @@ def test_a_password_in_the_uri_is_neither_printed_nor_stored(server, impatient, 
     with runs.run("train_normal", {}, {}) as tracker:
         report(tracker, tmp_path, [1])
     assert "s3cret" not in caplog.text
-    for path in tracker.outbox.folder.glob("*.json*"):
+    for path in tracker.folder.glob("*.json*"):
         assert "s3cret" not in path.read_text()
 
 
@@ -320,7 +320,7 @@ def test_a_real_server_process_that_is_killed_and_started_again(migrated_mlflow_
         context = runs.run("train_normal", {}, {})
         tracker = context.__enter__()
         report(tracker, tmp_path, [1, 2])
-        wait_for(lambda: tracker.outbox.state["files"] == tracker.outbox.size(), 60)
+        wait_for(lambda: tracker.is_delivered, 60)
     report(tracker, tmp_path, [3, 4])
     with serving():
         context.__exit__(None, None, None)

@@ -9,8 +9,8 @@ import pytest
 
 from hdnet.cli import main
 from hdnet.tracking import connection
-from hdnet.tracking.lineage import pipeline_id
 from hdnet.tracking.outbox import PENDING_FOLDER, Outbox
+from hdnet.tracking.provenance import pipeline_id
 
 pytestmark = pytest.mark.usefixtures("mlflow_store")
 
@@ -58,7 +58,7 @@ def test_no_pipeline_outside_of_dvc(monkeypatch):
 def test_the_command_delivers_what_waits_and_says_so(capsys):
     box = Outbox.new("train_normal")
     box.append("open", stage="train_normal", params={"a": 1}, tags={"stage": "train_normal"}, pipeline=None)
-    box.add_metrics({"loss": 1.0}, 1)
+    box.log_metrics({"loss": 1.0}, 1)
     box.append("close", status="FINISHED")
     box.close()
     main(["deliver"])

@@ -89,7 +89,7 @@ def test_checkpoints_are_logged_models_with_step_and_numbers(tmp_path):
 
 
 def test_reporting_takes_no_time_whatever_the_server_does(monkeypatch):
-    monkeypatch.setattr("hdnet.tracking.delivery.Courier.deliver_metrics", lambda *_: time.sleep(0.3))
+    monkeypatch.setattr("hdnet.tracking.remote_run.RemoteRun.log_metrics", lambda *_: time.sleep(0.3))
     with runs.run("s", {}, {}) as tracker:
         begin = time.perf_counter()
         for step in range(1000):
@@ -277,7 +277,7 @@ def test_weights_that_wait_do_not_fill_the_disk(tmp_path, monkeypatch, caplog):
     for step in range(4):
         weights = tmp_path / f"{step}.safetensors"
         weights.write_bytes(bytes(100))
-        box.add_checkpoint(weights, step)
+        box.log_checkpoint(weights, step)
     assert sorted(path.name for path in (tmp_path / "box/files").glob("*/*")) == ["2.safetensors", "3.safetensors"]
     box.close()
     assert "0.safetensors: dropped" in caplog.text

@@ -10,7 +10,7 @@ from statistics import median
 
 import numpy as np
 
-from hdnet.errors import ModelError
+from hdnet.errors import ModelError, first_line
 from hdnet.models import HDNet
 from hdnet.predict.runtimes.agreement import MAX_DEPTH_MM, MAX_NORMAL_DEG, Difference, difference
 from hdnet.predict.runtimes.base import Runtime
@@ -74,7 +74,7 @@ def choose_runtime(
             runtime = make_runtime(name, model, threads, device)
             differences[name] = difference(runtime(inputs), reference, mask)
         except (ModelError, RuntimeError) as error:
-            refused[name] = f"{name}: {str(error).splitlines()[0]}"
+            refused[name] = f"{name}: {first_line(error)}"
             continue
         if differences[name].is_small:
             runtimes[name] = runtime

@@ -1,4 +1,4 @@
-"""The rule: better beyond doubt in one metric, and not worse in the guards."""
+"""Promotion rule: significantly better in one metric, and not worse in the guards."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hdnet.evaluation import HIGHER_IS_BETTER, EvaluationResult
 from hdnet.evaluation.confidence import Interval, paired_difference, verdict_of
 from hdnet.params import PromoteParams
 
-# A bootstrap of so few people knows too little of how people differ: its intervals come out too narrow.
+# A bootstrap over fewer people underestimates how people differ: its intervals are too narrow.
 MIN_SAMPLES = 8
 
 Finding = Literal["better", "worse", "not told apart", "not worse", "worse than tolerated"]
@@ -21,12 +21,12 @@ class Judgement:
     """One metric of both versions.
 
     Attributes:
-        metric: Its key.
-        is_guard: Whether it only must not get worse.
-        challenger: Mean over the samples.
-        champion: Likewise.
-        difference: Challenger minus champion, with the paired bootstrap's interval.
-        finding: What that means.
+        metric: Key of the metric.
+        is_guard: Whether the metric only must not get worse.
+        challenger: Challenger's mean over the samples.
+        champion: Champion's mean over the samples.
+        difference: Challenger minus champion, with the paired bootstrap's confidence interval.
+        finding: Meaning of the difference.
     """
 
     metric: str
@@ -37,19 +37,19 @@ class Judgement:
     finding: Finding
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
+        """Return plain values for JSON."""
         return asdict(self)
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the rule says.
+    """Verdict of the rule.
 
     Attributes:
         is_better: Whether the challenger may become the champion.
-        reason: Why, or why not, in one sentence.
+        reason: Reason in one sentence.
         judgements: The main metric, then the guards.
-        samples: How many people were measured.
+        samples: Number of people that were measured.
     """
 
     is_better: bool
@@ -59,14 +59,14 @@ class Verdict:
 
 
 def judge(rule: PromoteParams, challenger: EvaluationResult, champion: EvaluationResult) -> Verdict:
-    """Compares two evaluations on the same samples.
+    """Compare two evaluations on the same samples.
 
     The challenger is better if the interval of the paired differences of ``rule.metric`` lies on the better side of 0
     as a whole, and no guard's mean is worse by more than ``rule.guard_tolerance`` of the champion's.
 
     Raises:
-        PromotionError: If the two were measured on different samples.
-        DataError: If a metric has no truth in them.
+        PromotionError: The two were measured on different samples.
+        DataError: The samples have no ground truth for a metric.
     """
     if challenger.names != champion.names or challenger.data_sha256 != champion.data_sha256:
         raise PromotionError(

@@ -18,7 +18,7 @@ from hdnet.models import DepthEstimator, HDNet, NormalEstimator
 from hdnet.models.weights import save_hdnet
 from hdnet.params import Params, parse_section
 from hdnet.registry import promotion
-from hdnet.registry.registration import evaluated_metrics, lineage_tags
+from hdnet.registry.models import evaluated_metrics, lineage_tags
 from hdnet.workspace import Workspace
 
 PARAMS = Path(__file__).parents[3] / "params.yaml"
@@ -89,7 +89,7 @@ def test_registered_with_card_and_parameters_then_promoted(work, params, monkeyp
     run = mlflow.MlflowClient().get_run(version.run_id)
     assert run.data.params["train_hdnet.weights.warp"] == "5.0"
 
-    monkeypatch.setattr(promotion.job, "evaluate_source", lambda *_: result())
+    monkeypatch.setattr(promotion.decisions, "evaluate_source", lambda *_: result())
     stages.promote(work, params)
     stages.promote(work, params)  # a result, not a failure
     assert json.loads((work.report("promote") / "decision.json").read_text())["outcome"] == "already_champion"

@@ -1,4 +1,4 @@
-"""The job against a real MLflow store; what the models are worth is given."""
+"""Decisions in a real MLflow store; the models' metrics are given."""
 
 import json
 import threading
@@ -12,7 +12,7 @@ from test_rule import RULE, result
 from hdnet.cli import main
 from hdnet.errors import ModelError, PromotionError
 from hdnet.registry import promotion
-from hdnet.registry.promotion import Contest, job
+from hdnet.registry.promotion import VersionComparison, decisions
 from hdnet.tracking import connection, versions
 
 pytestmark = pytest.mark.usefixtures("mlflow_store")
@@ -32,7 +32,7 @@ def depths_mm(monkeypatch):
             raise ModelError(f"{source}: the files cannot be fetched")
         return result(depth_mm=values[version])
 
-    monkeypatch.setattr(job, "evaluate_source", evaluate_source)
+    monkeypatch.setattr(decisions, "evaluate_source", evaluate_source)
     return values
 
 
@@ -49,12 +49,12 @@ def add(depths_mm, depth_mm):
     return version
 
 
-def contest():
-    return Contest("hdnet", "challenger", RULE, Path("people"))
+def comparison():
+    return VersionComparison("hdnet", "challenger", RULE, Path("people"))
 
 
 def promote(**how):
-    return promotion.promote(contest(), REPORT, **how)
+    return promotion.promote(comparison(), REPORT, **how)
 
 
 def champion():
@@ -160,17 +160,17 @@ def test_rollback_walks_back_and_what_was_taken_back_needs_force(depths_mm):
     for depth_mm in (100, 90, 80):
         add(depths_mm, depth_mm)
         promote()
-    decision = promotion.roll_back(contest(), REPORT, "wrong on stairs")
+    decision = promotion.roll_back(comparison(), REPORT, "wrong on stairs")
     assert decision.line == "version 2 of hdnet is the champion again: wrong on stairs"
     kept = promote(version="3")
     assert (kept.outcome, champion()) == ("kept", "2")
     assert "wrong on stairs" in kept.reason
-    promotion.roll_back(contest(), REPORT)
+    promotion.roll_back(comparison(), REPORT)
     assert champion() == "1"
     with pytest.raises(PromotionError, match="no champion before it"):
-        promotion.roll_back(contest(), REPORT)
+        promotion.roll_back(comparison(), REPORT)
     assert promote(version="3", force_reason="stairs are mended").outcome == "promoted"
-    promotion.roll_back(contest(), REPORT)
+    promotion.roll_back(comparison(), REPORT)
     assert champion() == "1"
     assert [run.data.tags.get("decision", run.info.status) for run in runs("rollback")] == [
         "rolled_back", "FAILED", "rolled_back", "rolled_back"
@@ -183,8 +183,8 @@ def test_another_promotion_meanwhile_means_another_comparison(depths_mm, monkeyp
     promote()
     add(depths_mm, 90)
     add(depths_mm, 80)
-    measured = job.evaluate_source
-    others = [lambda: promotion.promote(replace(contest(), measured={}), REPORT, "3")]
+    measured = decisions.evaluate_source
+    others = [lambda: promotion.promote(replace(comparison(), measured={}), REPORT, "3")]
 
     def evaluate_slowly(source, folder):
         found = measured(source, folder)
@@ -192,7 +192,7 @@ def test_another_promotion_meanwhile_means_another_comparison(depths_mm, monkeyp
             others.pop()()
         return found
 
-    monkeypatch.setattr(job, "evaluate_source", evaluate_slowly)
+    monkeypatch.setattr(decisions, "evaluate_source", evaluate_slowly)
     decision = promote(version="2")
     assert (decision.outcome, decision.champion_before, champion()) == ("kept", "3", "3")
 
@@ -204,7 +204,7 @@ def test_many_promotions_at_once_leave_the_best(depths_mm):
     outcomes = {}
 
     def run(version):
-        outcomes[version] = promotion.promote(contest(), Path(f"reports/{version}"), version).outcome
+        outcomes[version] = promotion.promote(comparison(), Path(f"reports/{version}"), version).outcome
 
     threads = [threading.Thread(target=run, args=(version,)) for version in versions]
     for thread in threads:

@@ -1,8 +1,6 @@
-"""Where a registered version comes from, and which versions came from a commit, a data hash or a run.
+"""Lineage of registered versions: from a version to its commit, data and runs, and back.
 
-All of it stands in tags of the version, written when it is registered: ``git_commit``, ``params_sha256``,
-``dvc.PATH`` (DVC's hash of everything the pipeline made), ``training.data.NAME`` (digests of the packed data),
-``model_sha256``, ``metrics.NAME`` and ``run.STAGE``.
+The lineage is stored in tags of the version; see :mod:`hdnet.registry.models`.
 """
 
 from __future__ import annotations
@@ -11,8 +9,8 @@ from dataclasses import dataclass
 from itertools import chain
 
 from hdnet.errors import ModelError, TrackingError
-from hdnet.tracking.connection import EXPERIMENT, connect, first_line, without_password
-from hdnet.tracking.lineage import LockedPipeline
+from hdnet.tracking.connection import EXPERIMENT, connect, reason_of, without_password
+from hdnet.tracking.provenance import LockedPipeline
 from hdnet.tracking.runs import flatten
 from hdnet.tracking.versions import RUN_TAG
 
@@ -21,21 +19,21 @@ from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
 _PARENT_TAG = "mlflow.parentRunId"
-# Shorter, a piece of a hash fits too many.
+# A shorter piece of a hash matches too many.
 _SHORTEST_PIECE = 7
 
 
 @dataclass(frozen=True)
 class VersionLineage:
-    """One version and what it was made from.
+    """Lineage of one version.
 
     Attributes:
         name: Registered model.
         version: Its version.
-        aliases: That point to it.
+        aliases: Its aliases.
         run_id: Run that registered it.
-        tags: See the module.
-        matched: The tags that what was asked for fits; empty if the version itself was asked for.
+        tags: Its tags; see the module.
+        matched: The tags that match the query; empty if the query was the version itself.
     """
 
     name: str
@@ -46,7 +44,7 @@ class VersionLineage:
     matched: tuple[str, ...] = ()
 
     def to_markdown(self) -> str:
-        """The version as a list, its tags in groups."""
+        """Return the version as a list, its tags in groups."""
         shown = {f"{RUN_TAG}register": self.run_id, **self.tags}
         lines = [f"{self.name} version {self.version}" + (f" ({', '.join(self.aliases)})" if self.aliases else "")]
         if self.matched:
@@ -69,7 +67,7 @@ _GROUPS: dict[str, tuple[str, ...]] = {
 
 
 def lineage(name: str, what: str) -> list[VersionLineage]:
-    """Finds versions by number, by alias, or by anything they were made from.
+    """Find versions by number, by alias, or by anything they were made from.
 
     Args:
         name: Registered model.
@@ -80,14 +78,14 @@ def lineage(name: str, what: str) -> list[VersionLineage]:
         The versions, the newest first.
 
     Raises:
-        ModelError: If nothing fits.
-        TrackingError: If MLflow is away.
+        ModelError: No version matches.
+        TrackingError: MLflow is unreachable.
     """
     uri = without_password(connect())
     try:
         versions = _versions(mlflow.MlflowClient(), name)
     except MlflowException as error:
-        raise TrackingError(f"MLflow at {uri}: {first_line(error)}") from error
+        raise TrackingError(f"MLflow at {uri}: {reason_of(error)}") from error
     by_name = [found for found in versions if what == found.version or what in found.aliases]
     found = by_name or [match for match in (_matching(version, what.lower()) for version in versions) if match]
     if not found:
@@ -128,16 +126,16 @@ def _matching(version: VersionLineage, piece: str) -> VersionLineage | None:
 
 
 def stage_runs(register_run: str, model_sha256: str, locked: LockedPipeline | None) -> dict[str, str]:
-    """The runs behind a model, as ``run.STAGE`` tags.
+    """Find the runs behind a model, as ``run.STAGE`` tags.
 
-    A training and an evaluation are known by the digest of the model. What came before is known where dvc.lock
-    describes the model: the newest finished run of the stage that read what the lock says, with its parameters. So
+    A training and an evaluation are found by the digest of the model. The stages before are found if dvc.lock
+    describes the model: the newest finished run of the stage that read the data of the lock, with its parameters. So
     stages that DVC took from its cache are found, too.
 
     Args:
-        register_run: The run that registers it.
+        register_run: Run that registers the model.
         model_sha256: Digest of the model file.
-        locked: See :func:`hdnet.tracking.lineage.locked_pipeline`.
+        locked: See :func:`hdnet.tracking.provenance.locked_pipeline`.
     """
     client = mlflow.MlflowClient()
     found = {f"{RUN_TAG}register": register_run}
@@ -161,14 +159,14 @@ def stage_runs(register_run: str, model_sha256: str, locked: LockedPipeline | No
 
 
 def _finished(client: mlflow.MlflowClient, experiment: str, stage: str, more: str = "") -> list[Run]:
-    """Newest first."""
+    """Return the finished runs of a stage, the newest first."""
     asked = f"tags.stage = '{stage}' AND attributes.status = 'FINISHED'{more}"
     runs: list[Run] = client.search_runs([experiment], asked, order_by=["attributes.start_time DESC"], max_results=200)
     return runs
 
 
 def _agrees(run: Run, locked: LockedPipeline, params: dict[str, object]) -> bool:
-    """Whether the run read what the lock says, and had the lock's parameters, as far as it has noted either."""
+    """Return whether the run's data and parameters, as far as it has logged them, are those of the lock."""
     read = {key.removeprefix("dvc."): md5 for key, md5 in run.data.tags.items() if key.startswith("dvc.")}
     wanted = {key: value for key, value in flatten(params).items() if not isinstance(value, list | tuple)}
     noted = chain(

@@ -1,4 +1,4 @@
-"""Where the pipeline's files lie: the one place that `pipelines/`, dvc.yaml's reader and the command line agree on."""
+"""Paths of the pipeline's files, for the stages and the command line."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class Workspace:
     root: Path = Path()
 
     def pretrained(self, name: str | None) -> Path | None:
-        """A model file that the user put into ``pretrained/`` for a training to start from, by name."""
+        """Return the path of a model file in ``pretrained/``, from which a training starts; None for no name."""
         return None if name is None else self.root / "pretrained" / name
 
     @property
@@ -23,7 +23,7 @@ class Workspace:
 
     @property
     def raw_labelled(self) -> Path:
-        """Labelled people to learn from."""
+        """Labelled people for training."""
         return self.raw / "Tang_data"
 
     @property
@@ -58,7 +58,7 @@ class Workspace:
 
     @property
     def pseudo_normals(self) -> Path:
-        """Our own normal estimator's normals of all training pictures."""
+        """Normals of all training pictures, predicted by our own normal estimator."""
         return self.root / "data/pseudo_normals"
 
     @property
@@ -93,9 +93,9 @@ class Workspace:
 
     @property
     def checkpoints(self) -> Path:
-        """Working checkpoints of runs that have not finished."""
+        """Working checkpoints of unfinished trainings."""
         return self.root / "checkpoints"
 
     def report(self, stage: str) -> Path:
-        """Metrics, plots and pictures of a stage."""
+        """Return the folder of a stage's metrics, plots and pictures."""
         return self.root / "reports" / stage

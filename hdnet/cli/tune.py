@@ -10,7 +10,7 @@ from hdnet.cli.commands import Arguments, add_tracking, add_verb, add_workspace,
 from hdnet.errors import ParamsError, TuningError
 
 if TYPE_CHECKING:
-    from hdnet.tuning.settings import StudySettings
+    from hdnet.tuning.study import StudySettings
 
 _OVERLAY = Path("tuned.yaml")
 
@@ -55,8 +55,8 @@ def _tune(arguments: Arguments) -> None:
 def _settings(arguments: Arguments) -> StudySettings:
     if find_spec("optuna") is None:
         raise TuningError("`hdnet tune` needs Optuna, which is not installed; `pip install 'hdnet[tune]'`")
-    from hdnet.tuning.settings import StudySettings
     from hdnet.tuning.storage import storage_url
+    from hdnet.tuning.study import StudySettings
 
     work, params = workspace(arguments)
     name, url = arguments.study or params.tune.study, storage_url(arguments.storage, work.root)
@@ -73,7 +73,7 @@ def _search(arguments: Arguments) -> None:
             raise ParamsError(f"{flag} {value}: expected at least {least}")
     settings = _settings(arguments)
     from hdnet.tuning.command import tune
-    from hdnet.tuning.tables import to_markdown
+    from hdnet.tuning.rendering import to_markdown
 
     trials = settings.params.tune.trials if arguments.trials is None else arguments.trials
     top_k = settings.params.tune.top_k if arguments.top_k is None else arguments.top_k
@@ -83,7 +83,7 @@ def _search(arguments: Arguments) -> None:
 
 def _report(arguments: Arguments) -> None:
     from hdnet.tuning.command import log_report
-    from hdnet.tuning.tables import to_markdown
+    from hdnet.tuning.rendering import to_markdown
 
     settings = _settings(arguments)
     say(to_markdown(log_report(settings)))

@@ -1,4 +1,4 @@
-"""Evaluations that runs have left in MLflow."""
+"""Evaluations stored by runs in MLflow."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _MODEL_TAG = "model_sha256"
 
 @dataclass(frozen=True)
 class RunEvaluation:
-    """What a run, or one of its pipeline, has measured.
+    """Evaluation of a run, or of its pipeline.
 
     Attributes:
         text: Content of the run's samples.json.
-        run_id: Of the run that holds it.
-        run_name: Its name.
-        tags: Its tags that are not MLflow's own.
+        run_id: Id of the run that stores it.
+        run_name: Name of that run.
+        tags: Tags of that run, without MLflow's own.
     """
 
     text: str
@@ -36,13 +36,13 @@ class RunEvaluation:
 
 
 def evaluation_of_run(run_id: str) -> RunEvaluation:
-    """The evaluation of a run: its own, or else the newest of its model, or of its pipeline.
+    """Read the evaluation of a run: its own, or else the newest of its model, or of its pipeline.
 
     Args:
-        run_id: Of an ``evaluate`` run, of the run that made a model, of a pipeline's parent, or of any stage of one.
+        run_id: Id of an ``evaluate`` run, of the run that made a model, of a pipeline's run, or of one of its stages.
 
     Raises:
-        TrackingError: There is no such run, it has no evaluation, or MLflow is away.
+        TrackingError: There is no such run, it has no evaluation, or MLflow is unreachable.
     """
     uri = without_password(connect())
     client = mlflow.MlflowClient()
@@ -60,7 +60,7 @@ def evaluation_of_run(run_id: str) -> RunEvaluation:
 
 
 def _related(client: mlflow.MlflowClient, run: Run) -> list[Run]:
-    """The ``evaluate`` runs of the same model, then those of the same pipeline, the newest first."""
+    """Return the ``evaluate`` runs of the same model, then those of the same pipeline, the newest first."""
     wanted = {_PARENT_TAG: run.data.tags.get(_PARENT_TAG, run.info.run_id)}
     if _MODEL_TAG in run.data.tags:
         wanted = {_MODEL_TAG: run.data.tags[_MODEL_TAG], **wanted}

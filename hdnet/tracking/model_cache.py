@@ -1,10 +1,10 @@
-"""Model files of the registry, kept on disk: fetched once a version, and at hand while the registry is away.
+"""Cache on disk of the registry's model files: one download a version, and usable while the registry is unreachable.
 
     FOLDER/REGISTRY/NAME/VERSION-RUN/      hdnet.safetensors, entry.json
-    FOLDER/REGISTRY/last_good/URI.json     the version that served last, by what was asked for
+    FOLDER/REGISTRY/last_good/URI.json     the version that served a URI last
 
-REGISTRY, RUN and URI are digests: those of the run tell apart versions of equal number in a registry that was made
-anew. Several processes may share a folder; what appears in it is complete.
+REGISTRY, RUN and URI are digests; the run's distinguishes versions of equal number in a registry that was created
+anew. Several processes may share a folder; entries appear in it complete.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class CachedModel:
-    """A version on disk.
+    """Version on disk.
 
     Attributes:
-        folder: Holds the model file.
-        identity: Which version it is.
+        folder: Folder of the model file.
+        identity: Identity of the version.
     """
 
     folder: Path
@@ -48,10 +48,10 @@ class CachedModel:
 
 
 class ModelCache:
-    """A folder of model files of one registry.
+    """Folder of model files of one registry.
 
     Args:
-        folder: Of the cache; None takes ``HDNET_CACHE_DIR``, or ``~/.cache/hdnet/models``.
+        folder: Folder of the cache; None takes ``HDNET_CACHE_DIR``, or ``~/.cache/hdnet/models``.
         registry: Address of the registry.
         file: Name of the model file.
     """
@@ -62,31 +62,31 @@ class ModelCache:
         self._file = file
 
     def get(self, identity: ModelIdentity, fetch: Callable[[Path], None]) -> Path:
-        """The folder of a version; fetches it if it is not there, or no longer as it came.
+        """Return the folder of a version; fetch it if it is missing or damaged.
 
         Args:
-            identity: The version.
+            identity: Identity of the version.
             fetch: Writes the model file into the folder that it is given.
 
         Raises:
-            ModelError: If the cache cannot be written, or whatever ``fetch`` raises.
+            ModelError: The cache cannot be written; or any error of ``fetch``.
         """
         folder = self._folder_of(identity)
         try:
             if not self._is_whole(folder):
                 self._fill(folder, identity, fetch)
                 self._prune(folder)
-            with suppress(PermissionError):  # a cache that somebody else fills serves as well
+            with suppress(PermissionError):  # a cache that another user fills is usable, too
                 os.utime(folder)
         except OSError as error:
             raise self._unwritable(error) from error
         return folder
 
     def remember(self, uri: str, identity: ModelIdentity) -> None:
-        """Notes that a version serves well for ``uri``.
+        """Record that a version serves well for ``uri``.
 
         Raises:
-            ModelError: If the cache cannot be written.
+            ModelError: The cache cannot be written.
         """
         pointer = self._pointer(uri)
         try:
@@ -96,7 +96,7 @@ class ModelCache:
             raise self._unwritable(error) from error
 
     def last_good(self, uri: str) -> CachedModel | None:
-        """The version that :meth:`remember` was told last, if its file is still there as it came."""
+        """Return the last version that :meth:`remember` recorded, if its file is intact."""
         identity = _remembered(self._pointer(uri))
         if identity is None or not self._is_whole(self._folder_of(identity)):
             return None
@@ -134,11 +134,11 @@ class ModelCache:
             try:
                 staging.rename(folder)
             except OSError:
-                if not self._is_whole(folder):  # another process was faster by a hair
+                if not self._is_whole(folder):  # another process was faster
                     raise
 
     def _prune(self, newest: Path) -> None:
-        """Leaves the versions that were used last, and those that served last."""
+        """Delete all but the versions that were used last, and those that served last."""
         identities = map(_remembered, (self._root / "last_good").glob("*.json"))
         served = {self._folder_of(identity) for identity in identities if identity}
         entries = [file.parent for file in newest.parent.glob(f"*/{_ENTRY}")]

@@ -1,4 +1,4 @@
-"""Where a run's code and data come from: the git commit and DVC's hashes."""
+"""Provenance of a run: git commit, DVC's hashes, and the `dvc repro` that it belongs to."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import yaml
 
 
 def git_tags() -> dict[str, str]:
-    """Commit of the working directory, if it is a git checkout, and whether files differ from it."""
+    """Return the commit of the working directory and whether files differ from it; empty outside of git."""
 
     def git(*arguments: str) -> str | None:
         try:
@@ -30,7 +30,7 @@ def git_tags() -> dict[str, str]:
 
 
 def dvc_tags() -> dict[str, str]:
-    """DVC's hashes of what the running stage reads, as ``dvc.PATH``; nothing outside of ``dvc repro``.
+    """Return DVC's hashes of the running stage's inputs, as ``dvc.PATH``; nothing outside of ``dvc repro``.
 
     DVC names the stage in the environment, and has written the hashes of all earlier outputs to dvc.lock by then.
     """
@@ -46,11 +46,11 @@ def dvc_tags() -> dict[str, str]:
 
 @dataclass(frozen=True)
 class LockedPipeline:
-    """What dvc.lock says of the stages that led to a file.
+    """Entries of dvc.lock for the stages that led to a file.
 
     Attributes:
-        outputs: DVC's hash of everything they made, by path.
-        params: Of each stage, the parameters that it ran with.
+        outputs: DVC's hash of every output, by path.
+        params: Parameters of each stage.
     """
 
     outputs: dict[str, str]
@@ -58,7 +58,7 @@ class LockedPipeline:
 
 
 def locked_pipeline(root: Path, file: Path) -> LockedPipeline | None:
-    """The stages that made a file, from dvc.lock; None if that does not describe the file as it is now.
+    """Read the stages that made a file from dvc.lock; None if it does not describe the file as it is now.
 
     Args:
         root: Folder of dvc.lock.
@@ -96,10 +96,10 @@ def _is_within(path: str, folder: str) -> bool:
 
 
 def pipeline_id() -> str | None:
-    """Names the ``dvc repro`` (or ``dvc exp run``) that runs this stage; None outside of one.
+    """Return an id of the ``dvc repro`` (or ``dvc exp run``) that runs this stage; None outside of one.
 
     All stages of one command are started by the same DVC process; its number and start time, which no two processes of
-    a machine share, stand for it. Nothing has to be kept in the workspace.
+    a machine share, identify it. Nothing is stored in the workspace.
     """
     if not os.environ.get("DVC_STAGE"):
         return None
@@ -109,14 +109,14 @@ def pipeline_id() -> str | None:
 
 
 def _dvc_process() -> tuple[int, float]:
-    """Number and start time of the nearest ancestor that is DVC: some shells stand between it and the stage."""
+    """Return number and start time of the nearest ancestor that is DVC; there may be shells in between."""
     import psutil  # type: ignore[import-untyped]  # comes with DVC
 
     ancestors = psutil.Process().parents()
     for process in ancestors:
         try:
             words = [Path(word).stem for word in process.cmdline()[:3]]
-        except psutil.Error:  # somebody else's
+        except psutil.Error:  # another user's
             continue
         if "dvc" in words:
             return process.pid, process.create_time()

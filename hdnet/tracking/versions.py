@@ -1,4 +1,4 @@
-"""Versions of registered models: what a URI names, and the local copy of its model file."""
+"""Versions of registered models: resolved from a URI, and downloaded to the cache."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ import mlflow  # isort: skip - after connection, which sets its environment
 from mlflow.exceptions import MlflowException
 
 RUN_URI = "runs:/"
-# Tags of a version, one a stage, name the runs that made it.
+# Prefix of a version's tags that name the runs of its stages.
 RUN_TAG = "run."
 _EXTRA_FILES = "extra_files"  # MLflow's name for `extra_files` of log_model
 
 
 def resolve(uri: str) -> ModelIdentity:
-    """The version that ``models:/NAME@ALIAS`` or ``models:/NAME/VERSION`` means now.
+    """Return the version that ``models:/NAME@ALIAS`` or ``models:/NAME/VERSION`` names now.
 
     Raises:
-        ModelError: If the URI is malformed, there is no such model, alias or version, or the registry is away.
+        ModelError: The URI is malformed, there is no such model, alias or version, or the registry is unreachable.
     """
     connect()
     client = mlflow.MlflowClient()
@@ -48,17 +48,17 @@ def resolve(uri: str) -> ModelIdentity:
 
 
 def download(uri: str, cache_dir: Path | None = None) -> tuple[Path, ModelIdentity]:
-    """Fetches a registered version, once: it is kept in the cache. Nothing in it is executed.
+    """Download a registered version to the cache, if it is not there. Nothing in it is executed.
 
     Args:
-        uri: As of :func:`resolve`.
+        uri: As for :func:`resolve`.
         cache_dir: Folder of the cache; None takes ``HDNET_CACHE_DIR``, or ``~/.cache/hdnet/models``.
 
     Returns:
-        The local folder that holds ``hdnet.safetensors``, and which version that is.
+        The local folder that holds ``hdnet.safetensors``, and the version.
 
     Raises:
-        ModelError: As :func:`resolve`, if the version does not hold our model file, or if the cache cannot be written.
+        ModelError: As for :func:`resolve`; or the version does not hold our model file, or the cache cannot be written.
     """
     identity = resolve(uri)
     fixed = f"models:/{identity.name}/{identity.version}"
@@ -66,12 +66,12 @@ def download(uri: str, cache_dir: Path | None = None) -> tuple[Path, ModelIdenti
 
 
 def model_cache(folder: Path | None = None) -> ModelCache:
-    """The cache of models of the registry that ``MLFLOW_TRACKING_URI`` names; see :func:`download`."""
+    """Return the cache of the registry that ``MLFLOW_TRACKING_URI`` names; see :func:`download`."""
     return ModelCache(folder, without_password(connect()), HDNET_FILE)
 
 
 def _fetch(fixed: str, folder: Path) -> None:
-    """Brings the model file alone; the version's export is as large again."""
+    """Download the model file alone; the version's export is as large again."""
     path = f"{_EXTRA_FILES}/{HDNET_FILE}"
     try:
         found = {file.path for file in mlflow.artifacts.list_artifacts(f"{fixed}/{_EXTRA_FILES}")}
@@ -85,13 +85,13 @@ def _fetch(fixed: str, folder: Path) -> None:
 
 
 def version_of_run(uri: str) -> str:
-    """``models:/NAME/VERSION`` of the newest version that a run registered, or had a part in as a stage.
+    """Return ``models:/NAME/VERSION`` of the newest version that a run registered, or led to as a stage.
 
     Args:
         uri: ``runs:/ID``.
 
     Raises:
-        ModelError: No version comes from that run, or the registry is away.
+        ModelError: No version comes from that run, or the registry is unreachable.
     """
     run_id, registry = uri.removeprefix(RUN_URI).strip("/"), without_password(connect())
     client = mlflow.MlflowClient()

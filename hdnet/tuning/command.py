@@ -1,4 +1,4 @@
-"""What ``hdnet tune`` does: search, the best again with all steps, report, overlay."""
+"""Command ``hdnet tune``: search, the best trials again with all steps, report, overlay."""
 
 from __future__ import annotations
 
@@ -14,14 +14,22 @@ from hdnet.errors import TuningError
 from hdnet.files import atomic_folder
 from hdnet.params.overlay import write_overlay
 from hdnet.tracking.tracker import Tracker
-from hdnet.tuning.plots import write_plots
 from hdnet.tuning.ranking import candidates
+from hdnet.tuning.rendering import to_markdown, verdicts, write_plots
 from hdnet.tuning.report import FullRow, StudyReport, report_of
-from hdnet.tuning.settings import OBJECTIVES, StudySettings
 from hdnet.tuning.space import Space
 from hdnet.tuning.storage import open_storage, storage_errors_explained, without_password
-from hdnet.tuning.study import KEY, PAIR, PROVENANCE, SETUP, load_study, open_full_study, open_study
-from hdnet.tuning.tables import to_markdown, verdicts
+from hdnet.tuning.study import (
+    KEY,
+    OBJECTIVES,
+    PAIR,
+    PROVENANCE,
+    SETUP,
+    StudySettings,
+    load_study,
+    open_full_study,
+    open_study,
+)
 from hdnet.tuning.workers import run_workers
 
 REPORT_FILE, TABLE_FILE = "study.json", "table.md"
@@ -30,20 +38,20 @@ logger = logging.getLogger(__name__)
 
 
 def tune(settings: StudySettings, trials: int, workers: int, top_k: int) -> StudyReport:
-    """Makes a study or goes on with it, until it has so many trials and its best ones are trained with all steps.
+    """Create or continue a study, until it has ``trials`` trials and its best ones are trained with all steps.
 
     Args:
-        settings: The study.
-        trials: That have finished in the end, those of earlier commands included.
+        settings: Settings of the study.
+        trials: Finished trials of the study in the end, those of earlier commands included.
         workers: Processes of this machine.
         top_k: Draws to train with all steps; 0 leaves them and the points out.
 
     Returns:
-        What :func:`write_report` wrote.
+        The report that :func:`write_report` writes.
 
     Raises:
-        HDNetError: If the study cannot be opened or gone on with, or data or models cannot be read.
-        KeyboardInterrupt: If somebody stopped it; the same command goes on.
+        HDNetError: The study cannot be opened or continued, or data or models cannot be read.
+        KeyboardInterrupt: The command was stopped; the same command continues.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = open_study(settings)
@@ -63,11 +71,11 @@ def tune(settings: StudySettings, trials: int, workers: int, top_k: int) -> Stud
 
 @contextmanager
 def _study_run(settings: StudySettings, study: optuna.Study) -> Iterator[Tracker | None]:
-    """The run above the trials' in MLflow; all commands that work on the study share it."""
+    """Open the run above the trials' in MLflow, which all commands on the study share."""
     if not settings.is_tracked:
         yield None
         return
-    from hdnet.tracking import runs  # takes seconds
+    from hdnet.tracking import runs  # mlflow takes seconds to import, and may be missing
 
     setup = study.user_attrs[SETUP]
     tags = {f"data.{name}": value for name, value in setup["data"].items()}
@@ -78,10 +86,10 @@ def _study_run(settings: StudySettings, study: optuna.Study) -> Iterator[Tracker
 
 
 def read_report(settings: StudySettings) -> StudyReport:
-    """What the study has found so far.
+    """Read the study's results so far.
 
     Raises:
-        TuningError: If there is no such study.
+        TuningError: There is no such study.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     search = load_study(settings, settings.name)
@@ -95,7 +103,7 @@ def read_report(settings: StudySettings) -> StudyReport:
 
 
 def write_report(settings: StudySettings, tracker: Tracker | None = None) -> StudyReport:
-    """Writes :func:`read_report` as JSON, Markdown and pictures, to files and to MLflow."""
+    """Write the report as JSON, Markdown and pictures, to files and to MLflow."""
     report = read_report(settings)
     settings.folder.parent.mkdir(parents=True, exist_ok=True)
     with atomic_folder(settings.folder) as folder:
@@ -110,7 +118,7 @@ def write_report(settings: StudySettings, tracker: Tracker | None = None) -> Stu
 
 
 def log_report(settings: StudySettings) -> StudyReport:
-    """:func:`write_report` with MLflow's run of the study, if trials are tracked."""
+    """Write the report, also to MLflow's run of the study if trials are tracked."""
     with _study_run(settings, load_study(settings, settings.name)) as tracker:
         return write_report(settings, tracker)
 
@@ -130,18 +138,18 @@ def _best_metrics(report: StudyReport) -> dict[str, float]:
 
 
 def apply(settings: StudySettings, trial: int | None, out: Path) -> tuple[int, list[str]]:
-    """Writes a trial's values as an overlay of params.yaml, with where they come from.
+    """Write a trial's values as an overlay of params.yaml, with their provenance.
 
     Args:
-        settings: The study.
+        settings: Settings of the study.
         trial: Number in the search; None for the best one on the people of the search.
         out: File to write.
 
     Returns:
-        The trial's number, and how it compares with params.yaml and the original's weights on the report's people.
+        The trial's number, and its comparison with params.yaml and the original's weights on the report's people.
 
     Raises:
-        TuningError: If the study has no such complete trial.
+        TuningError: The study has no such complete trial.
     """
     report = read_report(settings)
     complete = {row.number: row for row in report.trials if row.state == "complete"}

@@ -1,31 +1,69 @@
-"""Which trials are the best."""
+"""Pruning of hopeless trials, and ranking of complete ones.
+
+Optuna's pruners need a single objective: ``Trial.report`` and ``should_prune`` refuse any other study. So measurements
+are stored in a user attribute of the trial, and the median rule is applied to each objective: a trial ends if it is
+worse than the median of the others *in every one*. If it is good at one, it may still belong to the Pareto front.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from hdnet.tuning.pruning import MEASURED
-from hdnet.tuning.settings import OBJECTIVES, scalar
-from hdnet.tuning.study import POINT
+from hdnet.tuning.study import OBJECTIVES, POINT, scalar
+
+MEASURED = "measured"
+"""User attribute of a trial: metrics of the objectives by step (as text)."""
+
+
+def is_hopeless(
+    metrics: dict[str, float],
+    step: int,
+    others: Sequence[FrozenTrial],
+    prune_after: int,
+    objectives: Callable[[dict[str, float]], tuple[float, ...]],
+) -> bool:
+    """Return whether a trial is worse than the median in every objective at this step.
+
+    Args:
+        metrics: The trial's metrics after ``step`` steps.
+        step: Step at which trials are compared, so that their schedules agree.
+        others: Trials of the study; complete and pruned ones that reached this step count.
+        prune_after: Number of complete trials below which nothing is pruned.
+        objectives: Returns the study's objectives from metrics.
+    """
+    if sum(trial.state == TrialState.COMPLETE for trial in others) < prune_after:
+        return False
+    rows = [
+        objectives(trial.user_attrs[MEASURED][str(step)])
+        for trial in others
+        if trial.state in (TrialState.COMPLETE, TrialState.PRUNED) and str(step) in trial.user_attrs.get(MEASURED, {})
+    ]
+    return bool(rows) and bool((np.asarray(objectives(metrics)) > np.median(rows, axis=0)).all())
+
+
+def store_measurement(trial: optuna.Trial, metrics: dict[str, float], step: int) -> None:
+    """Store a measurement with the trial."""
+    measured = {**trial.user_attrs.get(MEASURED, {}), str(step): metrics}
+    trial.set_user_attr(MEASURED, measured)
 
 
 def metrics_of(trial: FrozenTrial) -> dict[str, float]:
-    """A complete trial's last measurement."""
+    """Return a complete trial's last measurement."""
     measured: dict[str, dict[str, float]] = trial.user_attrs[MEASURED]
     return measured[max(measured, key=int)]
 
 
 def complete(study: optuna.Study) -> list[FrozenTrial]:
-    """Trials that have a result, by number."""
+    """Return the complete trials, by number."""
     return study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
 
 
 def pareto_ranks(values: Sequence[Sequence[float]]) -> list[int]:
-    """0 for points that no other is better than in one objective and as good in all others; 1 without those; ...
+    """Return each point's rank: 0 on the Pareto front, 1 on the front without those, and so on.
 
     Args:
         values: One row a point; smaller is better.
@@ -42,7 +80,7 @@ def pareto_ranks(values: Sequence[Sequence[float]]) -> list[int]:
 
 
 def best_first(trials: Sequence[FrozenTrial], mm_per_deg: float) -> list[FrozenTrial]:
-    """Complete trials by Pareto rank, then by the scalar of their metrics."""
+    """Sort complete trials by Pareto rank, then by the scalar of their metrics."""
     found = [metrics_of(trial) for trial in trials]
     ranks = pareto_ranks([[metrics[name] for name in OBJECTIVES] for metrics in found]) if found else []
     keys = [(rank, scalar(metrics, mm_per_deg)) for rank, metrics in zip(ranks, found, strict=True)]
@@ -50,7 +88,7 @@ def best_first(trials: Sequence[FrozenTrial], mm_per_deg: float) -> list[FrozenT
 
 
 def candidates(study: optuna.Study, top_k: int, mm_per_deg: float) -> list[FrozenTrial]:
-    """The best draws, and the points that they are compared with, as far as these are complete."""
+    """Return the best draws, and the complete points that they are compared with."""
     trials = complete(study)
     points = [trial for trial in trials if POINT in trial.user_attrs]
     if study.directions and len(study.directions) == 1:

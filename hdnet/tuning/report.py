@@ -1,4 +1,4 @@
-"""What a study found: trials, importance of the parameters, and the best ones on people that it did not look at."""
+"""Report of a study: trials, importance of the parameters, and the best trials on people that did not select them."""
 
 from __future__ import annotations
 
@@ -12,14 +12,12 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from hdnet.evaluation.confidence import Interval, paired_difference
-from hdnet.tuning.pruning import MEASURED
-from hdnet.tuning.ranking import complete, metrics_of, pareto_ranks
-from hdnet.tuning.settings import OBJECTIVES, scalar
+from hdnet.tuning.ranking import MEASURED, complete, metrics_of, pareto_ranks
 from hdnet.tuning.storage import RETRIES
-from hdnet.tuning.study import FAILED, PAIR, POINT, is_done
+from hdnet.tuning.study import FAILED, OBJECTIVES, PAIR, POINT, is_done, scalar
 from hdnet.tuning.trials import PEOPLE, VALUES
 
-# Fewer complete trials say nothing about importance.
+# Complete trials below which the importance is not computed.
 _ENOUGH = 6
 
 
@@ -27,7 +25,7 @@ _ENOUGH = 6
 class TrialRow:
     """One trial of the search; ``state`` is complete, pruned, failed, waiting, running or interrupted.
 
-    ``metrics`` are the last that were measured, after ``steps`` steps, on the people that the search looks at.
+    ``metrics`` are the last measurement, after ``steps`` steps, on the people of the search.
     """
 
     number: int
@@ -47,14 +45,14 @@ class FullRow:
 
     Attributes:
         trial: Number in the search.
-        point: Its name, if it is one.
-        seeds: With which it was trained.
-        select: Metrics on the people that the search looks at.
-        report: On the others.
+        point: Name of its point; None for a draw.
+        seeds: Seeds of its trainings.
+        select: Metrics on the people of the search.
+        report: Metrics on the people of the report.
         seed_sd: Standard deviation of ``report`` over the seeds; nan for a single one.
-        differences: By name of a point and metric: this one less the point on the report's people, with the interval
-            of the paired bootstrap over people, each the mean of the seeds; below 0 is better.
-        values: What it trained with.
+        differences: By name of a point and metric: this trial minus the point on the report's people, with the
+            interval of the paired bootstrap over people, each the mean of the seeds; below 0 is better.
+        values: Values that it trained with.
     """
 
     trial: int
@@ -69,7 +67,7 @@ class FullRow:
 
 @dataclass(frozen=True)
 class StudyReport:
-    """All of it."""
+    """Report of a study."""
 
     study: str
     storage: str
@@ -80,14 +78,14 @@ class StudyReport:
     provenance: dict[str, Any]
 
     def to_json(self) -> str:
-        """Complete; nan as null."""
+        """Return the whole report as JSON, with nan as null."""
         return json.dumps(_without_nan(asdict(self)), indent=1, allow_nan=False) + "\n"
 
     @property
     def chosen(self) -> FullRow | TrialRow | None:
-        """The best draw: of those with all steps, if there are any, else of the search.
+        """Best draw: of those with all steps, if there are any, else of the search.
 
-        By the scalar on the people that the search looks at, never on the report's.
+        The scalar on the people of the search decides, never the one on the report's.
         """
         full = [row for row in self.full if row.point is None]
         if full:
@@ -99,7 +97,7 @@ class StudyReport:
 def report_of(
     search: optuna.Study, full: optuna.Study | None, storage: str, mm_per_deg: float, provenance: dict[str, Any]
 ) -> StudyReport:
-    """Reads both studies; ``storage`` without its password."""
+    """Build the report of both studies; ``storage`` is a URL without password."""
     return StudyReport(
         search.study_name,
         storage,
@@ -138,7 +136,7 @@ def _trial_row(trial: FrozenTrial, is_pareto: bool) -> TrialRow:
 
 
 def _importance(study: optuna.Study) -> dict[str, dict[str, float]]:
-    """Share of each parameter in the spread of each metric (fANOVA), over complete trials."""
+    """Return each parameter's share in the variance of each metric (fANOVA) over complete trials."""
     if len(complete(study)) < _ENOUGH:
         return {}
     found = {}
@@ -183,7 +181,7 @@ def _full_row(trial: FrozenTrial, by_trial: dict[int, list[FrozenTrial]], points
 
 
 def _paired(ours: Sequence[FrozenTrial], theirs: Sequence[FrozenTrial], metric: str) -> tuple[np.ndarray, np.ndarray]:
-    """Every person's mean over the seeds, of both."""
+    """Return every person's mean over the seeds, of both."""
 
     def means(runs: Sequence[FrozenTrial]) -> np.ndarray:
         return np.asarray(np.mean([run.user_attrs[PEOPLE][metric] for run in runs], axis=0))

@@ -1,4 +1,4 @@
-"""Which parameters are varied, and what a trial's draw makes of params.yaml."""
+"""Search space: the varied parameters, and params.yaml with a trial's values."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from hdnet.params.tuning import Choices, Range
 Values = Mapping[str, Any]
 
 STRENGTH = "augment"
-"""The key of a space that scales the whole section ``augment``."""
+"""Key of a space that scales the whole section ``augment``."""
 PARAMS_POINT, ORIGINAL_POINT = "params.yaml", "original"
-"""What is measured beside the draws: params.yaml as it is, and with the loss weights of the original."""
+"""Points that are measured beside the draws: params.yaml as it is, and with the loss weights of the original."""
 
 _STAGE = "train_hdnet"
-# What the search sets itself, and what would change what the trials start from.
+# Set by the search itself, or part of what all trials start from.
 _FIXED = frozenset({"steps", "start_from", "warm_start", "warm_moments"})
-# A draw has 17 digits; an overlay shall say exactly what was measured, and be read by people.
+# A draw has 17 digits; an overlay must state exactly what was measured and be readable.
 _DIGITS = 4
 
 
 class Space:
-    """The space ``tune.space`` around the values of params.yaml.
+    """Search space ``tune.space`` around the values of params.yaml.
 
     Args:
         params: The whole params.yaml.
 
     Raises:
-        ParamsError: If a key is not one that stage `train_hdnet` reads, if an end of a range is no value that
-            params.yaml takes there, or if params.yaml's own value lies outside.
+        ParamsError: Stage `train_hdnet` does not read a key, an end of a range is not valid in params.yaml, or
+            params.yaml's own value lies outside.
     """
 
     def __init__(self, params: Params) -> None:
@@ -53,7 +53,7 @@ class Space:
                 )
 
     def points(self) -> dict[str, dict[str, Any]]:
-        """By name the points that every study measures first, as values by key."""
+        """Return the points that every study measures first: values by key, by name of the point."""
         own = {key: self._own_value(key) for key in self.dimensions}
         weights = read_overlay("reference")[_STAGE]["weights"]
         theirs = {f"{_STAGE}.weights.{name}": weight for name, weight in weights.items()}
@@ -61,14 +61,14 @@ class Space:
         return {PARAMS_POINT: own, ORIGINAL_POINT: own | different}
 
     def suggest(self, trial: optuna.Trial) -> dict[str, Any]:
-        """A trial's values by key, floats with four digits."""
+        """Draw a trial's values by key, floats with four digits."""
         return {key: self._suggest(trial, key, dimension) for key, dimension in self.dimensions.items()}
 
     def overlay(self, values: Values) -> dict[str, Any]:
-        """Values by key as an overlay of params.yaml, nested.
+        """Return values by key as an overlay of params.yaml, nested.
 
         Raises:
-            ParamsError: If a key is unknown.
+            ParamsError: A key is unknown.
         """
         nested: dict[str, Any] = {}
         for key, value in values.items():
@@ -83,10 +83,10 @@ class Space:
         return nested
 
     def applied(self, values: Values) -> Params:
-        """params.yaml with other values.
+        """Return params.yaml with other values.
 
         Raises:
-            ParamsError: If one is of the wrong type or out of range; names the key.
+            ParamsError: A value has the wrong type or is out of range; names the key.
         """
         return parse_section(Params, merge_values(self._plain, self.overlay(values)), "tune.space")
 
@@ -120,7 +120,7 @@ class Space:
         }
 
     def _strength(self) -> float:
-        """Of params.yaml's own augmentation."""
+        """Return the strength of params.yaml's own augmentation."""
         own, full = self.params.augment.model_dump(), self.params.tune.augment_full.model_dump()
         shares = [own[name] / value for name, value in full.items() if value]
         strength = shares[0] if shares else 0.0

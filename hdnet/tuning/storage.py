@@ -1,8 +1,8 @@
-"""Where studies lie: an SQL database, by default ``optuna.db`` beside params.yaml.
+"""Storage of studies: an SQL database, by default ``optuna.db`` beside params.yaml.
 
-Workers tell the storage that they live. A trial whose worker has been silent for ``tune.stale_after_s`` is failed and
-queued again with the same values; it goes on at its last checkpoint if it comes to the same machine. Optuna's journal
-files and the gRPC proxy have no such sign of life (Optuna 5.0): a killed worker's trial would be "running" for ever.
+Workers send heartbeats, from a thread of their own. A trial without a heartbeat for ``tune.stale_after_s`` is failed
+and queued again with the same values; it continues from its last checkpoint if it comes to the same machine. Optuna's
+journal files and the gRPC proxy have no heartbeats (Optuna 5.0): a killed worker's trial would be "running" for ever.
 """
 
 from __future__ import annotations
@@ -20,26 +20,28 @@ from optuna.trial import FrozenTrial
 from sqlalchemy import create_engine, inspect, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
-from hdnet.errors import TuningError
+from hdnet.errors import TuningError, first_line
 
 # The optuna command reads it, too.
 STORAGE_VARIABLE = "OPTUNA_STORAGE"
 MAX_RETRIES = 3
 ORIGIN, RETRIES, FIXED = "retry_of", "retries", "fixed"
-"""User attributes: number of the trial that was tried first, how often a worker has died of it, and what must not be
-drawn anew even if it died before anything was drawn."""
+"""User attributes: number of the first trial with these values, number of workers that died during it, and values that
+must not be drawn anew even if a worker dies before anything is drawn."""
 
-# Heartbeats are marked experimental, at every call.
+logger = logging.getLogger(__name__)
+
+# Every call that concerns heartbeats warns that they are experimental.
 warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
 
 
 def storage_url(given: str | None, root: Path) -> str:
-    """What was asked for, or ``OPTUNA_STORAGE``, or a file in the workspace."""
+    """Return the given URL, or ``OPTUNA_STORAGE``, or that of a file in the workspace."""
     return given or os.environ.get(STORAGE_VARIABLE) or f"sqlite:///{root.absolute() / 'optuna.db'}"
 
 
 def without_password(url: str) -> str:
-    """The URL as it may be printed and stored."""
+    """Return the URL without its password, as it may be printed and stored."""
     try:
         return make_url(url).render_as_string(hide_password=True)
     except ArgumentError:
@@ -48,27 +50,37 @@ def without_password(url: str) -> str:
 
 @contextmanager
 def storage_errors_explained(url: str) -> Iterator[None]:
-    """Turns what the storage throws into one line.
+    """Turn an error of the storage into one line.
 
     Raises:
-        TuningError: Instead of it.
+        TuningError: The storage failed.
     """
     try:
         yield
     except (SQLAlchemyError, optuna.exceptions.StorageInternalError, ImportError, RuntimeError) as error:
-        cause = error.__cause__ or error
-        reason = (str(cause).splitlines() or [type(cause).__name__])[0]
+        reason = first_line(error.__cause__ or error)
         raise TuningError(
             f"storage {without_password(url)}: {reason}; expected a database of Optuna's own, such as "
             "sqlite:///optuna.db or postgresql+psycopg://user@host/optuna"
         ) from error
 
 
+class _Storage(RDBStorage):
+    """Optuna's SQL storage, but one failed heartbeat (a locked database) does not end the thread that sends them."""
+
+    def record_heartbeat(self, trial_id: int) -> None:
+        """Record a heartbeat of a trial, or leave it to the next one."""
+        try:
+            super().record_heartbeat(trial_id)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the next heartbeat may succeed
+            logger.warning("no heartbeat could be recorded: %s", first_line(error.__cause__ or error))
+
+
 def open_storage(url: str, stale_after_s: int) -> RDBStorage:
-    """Opens a storage, and makes its tables if need be.
+    """Open a storage, and create its tables if they do not exist.
 
     Raises:
-        TuningError: If it cannot be opened, or is no SQL database.
+        TuningError: It cannot be opened, or is no SQL database.
     """
     if "://" not in url:
         raise TuningError(
@@ -80,7 +92,7 @@ def open_storage(url: str, stale_after_s: int) -> RDBStorage:
     with storage_errors_explained(url):
         _refuse_mlflows(url)
         with _logging_kept():
-            return RDBStorage(
+            return _Storage(
                 url,
                 engine_kwargs=engine,
                 heartbeat_interval=max(1, stale_after_s // 4),
@@ -91,7 +103,7 @@ def open_storage(url: str, stale_after_s: int) -> RDBStorage:
 
 @contextmanager
 def _logging_kept() -> Iterator[None]:
-    """Making its tables, Optuna reads a logging set-up that silences every logger there is."""
+    """Restore logging: when Optuna creates its tables, it loads a configuration that silences all loggers."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     loggers = [logger for logger in root.manager.loggerDict.values() if isinstance(logger, logging.Logger)]
@@ -105,7 +117,7 @@ def _logging_kept() -> Iterator[None]:
 
 
 def _refuse_mlflows(url: str) -> None:
-    """Before Optuna makes its tables there: both keep their schema's version in the same place."""
+    """Refuse MLflow's database before Optuna creates tables in it: both store their schema version in one table."""
     engine = create_engine(url)
     try:
         if inspect(engine).has_table("registered_models"):
@@ -118,12 +130,12 @@ def _refuse_mlflows(url: str) -> None:
 
 
 def origin(trial: optuna.Trial | FrozenTrial) -> int:
-    """Number of the trial that was the first to try these values: what a retry shares with it is named by it."""
+    """Return the number of the first trial with these values; it names what its retries share."""
     return int(trial.user_attrs.get(ORIGIN, trial.number))
 
 
 def retry(study: optuna.Study, trial: optuna.Trial | FrozenTrial, *, was_killed: bool) -> None:
-    """Queues a trial's values again, with what is known of it so far."""
+    """Queue a trial's values again, with its user attributes."""
     retries = trial.user_attrs.get(RETRIES, 0) + was_killed
     fixed = trial.user_attrs.get(FIXED, trial.params)
     study.enqueue_trial(fixed, {**trial.user_attrs, ORIGIN: origin(trial), RETRIES: retries})

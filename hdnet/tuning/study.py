@@ -1,8 +1,13 @@
-"""Opening a study: what it was set up for is kept with it, so that all its trials can be compared."""
+"""Study: its settings and set-up, opened or continued.
+
+The set-up is stored with the study, so that all its trials can be compared.
+"""
 
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -16,33 +21,87 @@ from hdnet.errors import ModelError, TuningError
 from hdnet.files import sha256_of
 from hdnet.models import DepthEstimator
 from hdnet.models.weights import load_estimator
+from hdnet.params import Params
 from hdnet.tracking.provenance import git_tags
 from hdnet.training.devices import device_type, faster_cpu_precision
 from hdnet.training.settings import Precision
 from hdnet.training.stages import digest
-from hdnet.tuning.settings import OBJECTIVES, SCALAR, StudySettings
 from hdnet.tuning.space import Space
 from hdnet.tuning.storage import FIXED, open_storage, storage_errors_explained, without_password
+from hdnet.workspace import Workspace
 
 SETUP, KEY, PRECISION, PROVENANCE = "setup", "key", "precision", "provenance"
-"""User attributes of a study: what all its trials share, its name in MLflow, and where it was made."""
+"""User attributes of a study: the set-up that all its trials share, its key in MLflow, precision, and git commit."""
 POINT = "point"
-"""User attribute of a trial: name of the point of :meth:`Space.points` that it measures; draws have none."""
+"""User attribute of a trial: name of its point of :meth:`Space.points`; draws have none."""
 PAIR = "pair"
-"""User attribute of a trial at full budget: number of the search's trial, seed."""
+"""User attribute of a trial with all steps: number of the search's trial, seed."""
 FAILED = "failed"
-"""User attribute of a trial whose own values made it fail: why."""
+"""User attribute of a trial whose own values made it fail: the reason."""
 
 _SIZE_PX = 256
 
+OBJECTIVES = ("depth_mae_mm", "normal_mean_deg")
+"""Objectives of the trials: metrics of :class:`hdnet.training.validation.HeldOutValidator`, so the normals are those of
+the depth. The complete model's own normals are the normal estimator's, which this stage does not train."""
+
+SCALAR = "depth_mae_mm + mm_per_deg * normal_mean_deg"
+"""Single objective of ``--scalar``."""
+
+
+@dataclass(frozen=True)
+class StudySettings:
+    """Settings that every worker of a study needs; plain values, which can be sent to other processes.
+
+    Attributes:
+        work: Workspace; its models and packed data are read, ``reports/tune`` is written.
+        params: The whole params.yaml.
+        storage: URL of the SQL database.
+        name: Name of the study.
+        is_scalar: One objective, :data:`SCALAR`, instead of two.
+        is_tracked: Whether trials are runs in MLflow.
+    """
+
+    work: Workspace
+    params: Params
+    storage: str
+    name: str
+    is_scalar: bool = False
+    is_tracked: bool = True
+
+    @property
+    def folder(self) -> Path:
+        """Folder of the study's report."""
+        return self.work.report("tune") / self.name
+
+    @property
+    def full_name(self) -> str:
+        """Name of the study that trains the best trials again, with all steps."""
+        return f"{self.name}-full"
+
+    def work_folder(self, study: str, trial: int) -> Path:
+        """Return the folder of a running trial's checkpoints."""
+        return self.work.checkpoints / "tune" / study / f"trial_{trial:05d}"
+
+    def values(self, metrics: dict[str, float]) -> tuple[float, ...]:
+        """Return the values of the study's objectives."""
+        if self.is_scalar:
+            return (scalar(metrics, self.params.tune.scalar_mm_per_deg),)
+        return tuple(metrics[name] for name in OBJECTIVES)
+
+
+def scalar(metrics: dict[str, float], mm_per_deg: float) -> float:
+    """Return :data:`SCALAR`, in millimetres."""
+    return metrics["depth_mae_mm"] + mm_per_deg * metrics["normal_mean_deg"]
+
 
 def open_study(settings: StudySettings) -> optuna.Study:
-    """Makes a study, or goes on with it; the known points are queued before anything is drawn.
+    """Create a study or continue it; the known points are queued before anything is drawn.
 
     Raises:
-        TuningError: If the storage cannot be opened, or the study was set up otherwise.
-        ParamsError: If ``tune.space`` does not fit params.yaml.
-        ModelError: If there is no depth estimator to start from.
+        TuningError: The storage cannot be opened, or the study has another set-up.
+        ParamsError: ``tune.space`` does not fit params.yaml.
+        ModelError: There is no depth estimator to start from.
     """
     space, setup = Space(settings.params), _setup(settings)
     storage = open_storage(settings.storage, settings.params.tune.stale_after_s)
@@ -71,7 +130,7 @@ def open_study(settings: StudySettings) -> optuna.Study:
 
 
 def open_full_study(settings: StudySettings, search: optuna.Study, pairs: list[tuple[int, int]]) -> optuna.Study:
-    """The study of the best trials again: one trial for each (trial of the search, seed) that is not there yet."""
+    """Open the study of the best trials with all steps, and queue each (trial of the search, seed) that is missing."""
     storage = open_storage(settings.storage, settings.params.tune.stale_after_s)
     with storage_errors_explained(settings.storage):
         study = optuna.create_study(
@@ -92,10 +151,10 @@ def open_full_study(settings: StudySettings, search: optuna.Study, pairs: list[t
 
 
 def load_study(settings: StudySettings, name: str) -> optuna.Study:
-    """A study that exists.
+    """Load an existing study.
 
     Raises:
-        TuningError: If it does not, or the storage cannot be opened.
+        TuningError: It does not exist, or the storage cannot be opened.
     """
     storage = open_storage(settings.storage, settings.params.tune.stale_after_s)
     with storage_errors_explained(settings.storage):
@@ -109,15 +168,15 @@ def load_study(settings: StudySettings, name: str) -> optuna.Study:
 
 
 def is_done(trial: FrozenTrial) -> bool:
-    """Whether a trial has told something: a result, that it is hopeless, or that its values cannot be trained with.
+    """Return whether a trial is complete, pruned, or failed because of its values.
 
-    A trial whose worker died, or that somebody stopped, has not.
+    A trial whose worker died or was stopped is not done.
     """
     return trial.state in (TrialState.COMPLETE, TrialState.PRUNED) or FAILED in trial.user_attrs
 
 
 def _counting(study: optuna.Study) -> list[FrozenTrial]:
-    """Trials that are done or will be."""
+    """Return the trials that are done or will be."""
     return [
         trial
         for trial in study.get_trials(deepcopy=False)
@@ -126,7 +185,7 @@ def _counting(study: optuna.Study) -> list[FrozenTrial]:
 
 
 def _check_same(settings: StudySettings, known: dict[str, Any], setup: dict[str, Any]) -> None:
-    # JSON made lists of tuples.
+    # JSON turns tuples into lists.
     setup = json.loads(json.dumps(setup))
     different = [key for key in setup if known.get(key) != setup[key]]
     if different:
@@ -137,7 +196,7 @@ def _check_same(settings: StudySettings, known: dict[str, Any], setup: dict[str,
 
 
 def _setup(settings: StudySettings) -> dict[str, Any]:
-    """All that decides what a trial's values lead to."""
+    """Return everything besides a trial's values that determines its result."""
     params, work = settings.params, settings.work
     tune = params.tune
     if not work.depth_model.is_file():
@@ -171,7 +230,7 @@ def _digests(settings: StudySettings) -> dict[str, str]:
 
 
 def _precision(settings: StudySettings) -> Precision:
-    """One for all trials: measured anew for each, it would differ with the machine's load."""
+    """Return the precision of all trials; measured for each, it would vary with the machine's load."""
     asked = settings.params.runtime.precision
     if asked != "auto":
         return asked

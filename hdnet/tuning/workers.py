@@ -1,4 +1,4 @@
-"""Working on a study, in this process or in several."""
+"""Workers of a study, in this process or in several."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ import torch
 from optuna.trial import FrozenTrial, TrialState
 
 from hdnet.errors import HDNetError, TrainingError, TuningError
-from hdnet.tuning.settings import StudySettings
 from hdnet.tuning.storage import storage_errors_explained
-from hdnet.tuning.study import FAILED, is_done, load_study
-from hdnet.tuning.trials import Bench, full_trial, search_trial
+from hdnet.tuning.study import FAILED, StudySettings, is_done, load_study
+from hdnet.tuning.tracking import TrialTakenError
+from hdnet.tuning.trials import Worker, check_not_taken, full_trial, search_trial
 
 logger = logging.getLogger(__name__)
 
@@ -31,17 +31,17 @@ _EXIT_ERROR, _EXIT_INTERRUPTED = 1, 130
 
 
 def run_workers(settings: StudySettings, kind: Kind, wanted: int, workers: int) -> None:
-    """Works on a study until it has so many trials; with several workers, they are processes of this machine.
+    """Run workers until a study has ``wanted`` trials; several workers are processes of this machine.
 
     Raises:
-        TuningError: If the storage is gone, or every worker died.
-        KeyboardInterrupt: If somebody stopped it; what was being trained goes on with the next command.
+        TuningError: The storage failed, or every worker died.
+        KeyboardInterrupt: The command was stopped; the next command continues the running trials.
     """
     if workers == 1:
         work(settings, kind, wanted)
         return
     context = multiprocessing.get_context("spawn")
-    processes = [context.Process(target=_worker, args=(settings, kind, wanted, n, workers)) for n in range(workers)]
+    processes = [context.Process(target=_run_worker, args=(settings, kind, wanted, n, workers)) for n in range(workers)]
     for process in processes:
         process.start()
     previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -60,30 +60,54 @@ def run_workers(settings: StudySettings, kind: Kind, wanted: int, workers: int) 
 
 
 def work(settings: StudySettings, kind: Kind, wanted: int, number: int = 0) -> None:
-    """One worker: trials, one after the other, until the study has so many that are done or being trained.
+    """Run trials, one after the other, until the study has ``wanted`` that are done or running.
 
     Raises:
-        TuningError: If the storage is gone.
-        HDNetError: If data or models cannot be read, or MLflow refuses.
-        KeyboardInterrupt: If somebody stopped it.
+        TuningError: The storage failed.
+        HDNetError: Data or models cannot be read, or MLflow refuses the run.
+        KeyboardInterrupt: The command was stopped.
     """
     with storage_errors_explained(settings.storage):
         study = load_study(settings, _study_name(settings, kind))
-        bench = Bench.of(settings, study, _stop_without_parent)
-        objective = _OBJECTIVES[kind]
+        worker = Worker.of(settings, study, _check_parent)
         while not _is_finished(study, wanted):
-            _stop_without_parent()
+            _check_parent()
             if _is_claimed(study, wanted):
-                time.sleep(_POLL_S)  # somebody's last trials: if they die, they are ours
+                time.sleep(_POLL_S)  # other workers run the last trials; if they die, this one retries them
                 optuna.storages.fail_stale_trials(study)
                 continue
             study.sampler = _sampler(settings, len(study.get_trials(deepcopy=False)), number)
-            study.optimize(
-                lambda trial: objective(bench, study, trial),
-                n_trials=1,
-                catch=(TrainingError,),
-                callbacks=[lambda study, trial: _say(study, trial, wanted)],
-            )
+            _run_trial(worker, study, kind, wanted)
+
+
+def _run_trial(worker: Worker, study: optuna.Study, kind: Kind, wanted: int) -> None:
+    """Run one trial. If another worker took it meanwhile, its result is dropped: that worker has the same values."""
+    taken: list[int] = []
+
+    def objective(trial: optuna.Trial) -> tuple[float, ...]:
+        try:
+            return _OBJECTIVES[kind](worker, study, trial)
+        finally:
+            try:
+                check_not_taken(study, trial)
+            except TrialTakenError:
+                taken.append(trial.number)
+
+    try:
+        study.optimize(
+            objective,
+            n_trials=1,
+            catch=(TrainingError,),
+            callbacks=[lambda study, trial: _log_trial(study, trial, wanted)],
+        )
+    except Exception as error:
+        # Optuna refuses to record the end of a trial that another worker has failed.
+        if not taken and not str(error).startswith("Cannot tell a"):
+            raise
+        logger.warning(
+            "a trial was given to another worker, because this one had sent no heartbeat for %d s; going on",
+            worker.settings.params.tune.stale_after_s,
+        )
 
 
 def _study_name(settings: StudySettings, kind: Kind) -> str:
@@ -100,7 +124,7 @@ def _is_claimed(study: optuna.Study, wanted: int) -> bool:
 
 
 def _sampler(settings: StudySettings, trials: int, worker: int) -> optuna.samplers.BaseSampler:
-    """Seeded anew for every trial, so that a study that was stopped draws what it would have drawn."""
+    """Return a sampler that is seeded anew for every trial, so that an interrupted study draws the same values."""
     tune = settings.params.tune
     seed = int(np.random.SeedSequence([settings.params.seed, trials, worker]).generate_state(1)[0])
     if tune.sampler == "random":
@@ -110,7 +134,7 @@ def _sampler(settings: StudySettings, trials: int, worker: int) -> optuna.sample
     return optuna.samplers.TPESampler(n_startup_trials=tune.startup_trials, multivariate=True, seed=seed)
 
 
-def _say(study: optuna.Study, trial: FrozenTrial, wanted: int) -> None:
+def _log_trial(study: optuna.Study, trial: FrozenTrial, wanted: int) -> None:
     done = sum(is_done(other) for other in study.get_trials(deepcopy=False))
     names = study.metric_names or []
     values = ", ".join(f"{name} {value:.2f}" for name, value in zip(names, trial.values or [], strict=False))
@@ -118,19 +142,19 @@ def _say(study: optuna.Study, trial: FrozenTrial, wanted: int) -> None:
     logger.info("trial %d: %s %s (%d of %d)", trial.number, trial.state.name.lower(), reason, done, wanted)
 
 
-def _stop_without_parent() -> None:
-    """A worker whose command was killed does not go on by itself.
+def _check_parent() -> None:
+    """Stop a worker whose command was killed.
 
     Raises:
-        KeyboardInterrupt: In such a worker.
+        KeyboardInterrupt: The parent process is gone.
     """
     parent = multiprocessing.parent_process()
     if parent is not None and not parent.is_alive():
         raise KeyboardInterrupt("the command that started this worker is gone")
 
 
-def _worker(settings: StudySettings, kind: Kind, wanted: int, number: int, workers: int) -> None:
-    os.setpgrp()  # Ctrl-C reaches the command, which passes it on: once
+def _run_worker(settings: StudySettings, kind: Kind, wanted: int, number: int, workers: int) -> None:
+    os.setpgrp()  # Ctrl-C reaches the command alone, which passes it on
     logging.basicConfig(level=logging.INFO, format=f"worker {number + 1}: %(levelname)s %(message)s", force=True)
     for name in ("lightning", "lightning.fabric", "alembic", "mlflow"):
         logging.getLogger(name).setLevel(logging.WARNING)
@@ -147,12 +171,12 @@ def _worker(settings: StudySettings, kind: Kind, wanted: int, number: int, worke
 
 
 def _wait(processes: list[SpawnProcess]) -> None:
-    told = set[int]()
+    reported = set[int]()
     while any(process.is_alive() for process in processes):
         for number, process in enumerate(processes):
             process.join(_POLL_S / len(processes))
-            if process.exitcode and number not in told:
-                told.add(number)
+            if process.exitcode and number not in reported:
+                reported.add(number)
                 logger.warning(
                     "worker %d ended with %d; what it trained is tried again by another, or by the next command",
                     number + 1,

@@ -6,7 +6,7 @@ import pytest
 from tuning_values import training, tuning_values
 
 from hdnet.params import Params, parse_section
-from hdnet.tuning.settings import StudySettings
+from hdnet.tuning.study import StudySettings
 
 raw_workspace, trained_data = training.raw_workspace, training.trained_data
 

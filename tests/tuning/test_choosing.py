@@ -5,10 +5,9 @@ import pytest
 from optuna.trial import TrialState, create_trial
 
 from hdnet.errors import DataError
-from hdnet.tuning.people import split_people
-from hdnet.tuning.pruning import MEASURED, is_hopeless
-from hdnet.tuning.ranking import best_first, pareto_ranks
-from hdnet.tuning.settings import OBJECTIVES
+from hdnet.tuning.heldout import split_people
+from hdnet.tuning.ranking import MEASURED, best_first, is_hopeless, pareto_ranks
+from hdnet.tuning.study import OBJECTIVES
 
 
 def trial(depth, angle, step=10, state=TrialState.COMPLETE):

@@ -1,5 +1,7 @@
 import dataclasses
 import json
+import threading
+import time
 
 import optuna
 import pytest
@@ -8,13 +10,14 @@ from optuna.trial import TrialState
 from tuning_values import tuning_values
 
 from hdnet.errors import TrainingError, TuningError
+from hdnet.files import locked
 from hdnet.params import Params, parse_section
 from hdnet.params.overlay import read_overlay
 from hdnet.tuning import trials, workers
 from hdnet.tuning.command import apply, read_report, tune
-from hdnet.tuning.pruning import MEASURED
+from hdnet.tuning.ranking import MEASURED
 from hdnet.tuning.space import Space
-from hdnet.tuning.storage import ORIGIN
+from hdnet.tuning.storage import ORIGIN, retry
 from hdnet.tuning.study import FAILED, POINT, load_study, open_study
 from hdnet.tuning.trials import PEOPLE, VALUES
 
@@ -67,7 +70,7 @@ def test_values_that_cannot_be_trained_with_fail_one_trial_only(settings, monkey
 
 
 def test_an_interrupted_trial_goes_on_at_its_checkpoint(settings, monkeypatch):
-    honest, steps = trials.report, []
+    honest, steps = trials.store_measurement, []
 
     def interrupted(trial, metrics, step):
         honest(trial, metrics, step)
@@ -75,7 +78,7 @@ def test_an_interrupted_trial_goes_on_at_its_checkpoint(settings, monkeypatch):
         if steps == [1, 2, 3]:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(trials, "report", interrupted)
+    monkeypatch.setattr(trials, "store_measurement", interrupted)
     with pytest.raises(KeyboardInterrupt):
         tune(settings, 2, 1, 0)
     search(settings, 2)
@@ -193,3 +196,43 @@ def test_draws_of_workers_differ(settings):
     first, second = (workers._sampler(settings, 3, number) for number in (0, 1))
     draws = [optuna.create_study(sampler=sampler).ask().suggest_float("x", 0, 1) for sampler in (first, second)]
     assert draws[0] != draws[1]
+
+
+def test_a_trial_that_another_worker_took_is_let_go_quietly(settings, monkeypatch, caplog):
+    honest, taken = trials.store_measurement, []
+
+    def store(trial, metrics, step):
+        if step == 2 and not taken:  # as the other worker does when heartbeats are missing
+            taken.append(trial.number)
+            trial.study._storage.set_trial_state_values(trial._trial_id, state=TrialState.FAIL)
+            retry(trial.study, trial.study.trials[trial.number], was_killed=True)
+        honest(trial, metrics, step)
+
+    monkeypatch.setattr(trials, "store_measurement", store)
+    report, study = search(settings, 3)
+    assert [row.state for row in report.trials] == ["interrupted", "complete", "complete", "complete"]
+    (again,) = (trial for trial in study.trials if ORIGIN in trial.user_attrs)
+    assert again.user_attrs[ORIGIN] == taken[0]
+    assert again.user_attrs[VALUES] == study.trials[taken[0]].user_attrs[VALUES]
+    assert "given to another worker" in caplog.text
+    assert not list((settings.work.checkpoints / "tune" / settings.name).iterdir())
+
+
+def test_a_retry_waits_for_the_worker_that_still_trains_the_trial(settings):
+    folder, free_after_s = settings.work_folder(settings.name, 0), 1.5
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    held = threading.Event()
+
+    def hold():
+        with locked(folder.with_name(f"{folder.name}.lock"), RuntimeError):
+            held.set()
+            time.sleep(free_after_s)
+
+    begin = time.monotonic()
+    holder = threading.Thread(target=hold)
+    holder.start()
+    assert held.wait(10)
+    report, _ = search(settings, 1)
+    holder.join()
+    assert time.monotonic() - begin >= free_after_s
+    assert report.trials[0].state == "complete"

@@ -17,10 +17,9 @@ from tuning_values import tuning_values
 
 from hdnet.errors import TuningError
 from hdnet.params import load_params
-from hdnet.tuning.pruning import MEASURED
-from hdnet.tuning.settings import StudySettings
+from hdnet.tuning.ranking import MEASURED
 from hdnet.tuning.storage import ORIGIN, RETRIES
-from hdnet.tuning.study import is_done, load_study
+from hdnet.tuning.study import FAILED, StudySettings, is_done, load_study
 
 _PATIENCE_S = 240.0
 
@@ -160,3 +159,22 @@ def test_ctrl_c_ends_it_and_the_next_command_goes_on(long_settings, tmp_path, wo
     done = check_complete(again, 2)
     assert [trial.user_attrs.get(RETRIES, 0) for trial in done] == [0, 0]
     assert "continuing from step" in again.log.read_text()
+
+
+@pytest.mark.slow
+def test_a_worker_that_was_slow_and_not_dead_lets_go_of_its_trial(long_settings, tmp_path):
+    command = Command(long_settings, tmp_path, trials=4, workers=2)
+    command.wait_for_running(2)
+    slow = command.workers()[0]
+    slow.suspend()
+    command._wait(lambda: any(trial.user_attrs.get(RETRIES) for trial in command.trials()))
+    slow.resume()
+    assert command.end() == 0, command.log.read_text()
+    log = command.log.read_text()
+    assert "Traceback" not in log
+    assert "already training" not in log
+    assert "was given to another worker" in log
+    assert "ended with" not in log
+    done = check_complete(command, 4)
+    (again,) = (trial for trial in done if trial.user_attrs.get(RETRIES))
+    assert FAILED not in command.trials()[again.user_attrs[ORIGIN]].user_attrs

@@ -1,7 +1,6 @@
-"""Which held-out people the search looks at, and which its report.
+"""Split of the held-out people: one part selects trials, the other measures the selected ones.
 
-What was chosen from many trials because it did well on some people flatters itself there. So the held-out people are
-split: trials are chosen by the one part, and what is said of the chosen ones is measured on the other.
+The best of many trials is biased on the people that selected it, so the report uses other people.
 """
 
 from __future__ import annotations
@@ -25,17 +24,17 @@ from hdnet.workspace import Workspace
 
 @dataclass(frozen=True)
 class Split:
-    """Numbers of the held-out people, ascending."""
+    """Indices of the held-out people that select trials, and of those that the report uses, ascending."""
 
     select: tuple[int, ...]
     report: tuple[int, ...]
 
 
 def split_people(count: int, select: int) -> Split:
-    """Takes ``select`` of ``count`` people, evenly spread, for the search; the others for the report.
+    """Return ``select`` of ``count`` people, evenly spread, for the search, and the others for the report.
 
     Raises:
-        DataError: If nobody would be left for the report.
+        DataError: Nobody would be left for the report.
     """
     if select >= count:
         raise DataError(
@@ -47,19 +46,19 @@ def split_people(count: int, select: int) -> Split:
 
 
 @dataclass(frozen=True)
-class Judges:
-    """Measure a depth estimator on either part; ``names`` are the report's people."""
+class Validators:
+    """Validators of a depth estimator on both parts; ``names`` are the report's people."""
 
     select: HeldOutValidator
     report: HeldOutValidator
     names: tuple[str, ...]
 
 
-def judges(work: Workspace, params: Params) -> Judges:
-    """Validators as stage `train_hdnet` has them, on the two parts of the held-out people.
+def open_validators(work: Workspace, params: Params) -> Validators:
+    """Return validators like those of stage `train_hdnet`, on the two parts of the held-out people.
 
     Raises:
-        DataError: If there are too few people.
+        DataError: There are too few people.
     """
     packed, people = PackedLabelled(work.heldout), LabelledDataset(PackedLabelled(work.heldout))
     split = split_people(len(packed), params.tune.select_people)
@@ -67,9 +66,9 @@ def judges(work: Workspace, params: Params) -> Judges:
     predicted = params.train_hdnet.input_normals == "predicted"
     normals = load_estimator(work.normal_model, NormalEstimator) if predicted else None
 
-    def judge(numbers: tuple[int, ...]) -> HeldOutValidator:
+    def validator(numbers: tuple[int, ...]) -> HeldOutValidator:
         subset: Dataset[dict[str, Any]] = Subset(people, numbers)
         return HeldOutValidator(subset, camera=camera, normal_estimator=normals)  # type: ignore[arg-type]
 
     names = tuple(packed.names[k] for k in split.report)
-    return Judges(judge(split.select), judge(split.report), names)
+    return Validators(validator(split.select), validator(split.report), names)

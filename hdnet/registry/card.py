@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hdnet.files import fingerprint
 from hdnet.params import DataParams, Params
 
 CARD_FILE = "model_card.md"
@@ -183,4 +182,4 @@ def _origin(facts: CardFacts) -> str:
 def params_sha256(params: Params) -> str:
     """Return a digest of every parameter that a model depends on: all but how it runs, is registered or tuned."""
     values = params.model_dump(mode="json", by_alias=True, exclude={"runtime", "register_", "promote", "tune"})
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+    return fingerprint(values)

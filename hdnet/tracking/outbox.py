@@ -16,6 +16,7 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from functools import partial
 from itertools import islice, takewhile
 from pathlib import Path
@@ -23,10 +24,9 @@ from typing import Any
 from uuid import uuid4
 
 import numpy as np
-from filelock import FileLock, Timeout
 
 from hdnet.errors import TrackingError
-from hdnet.files import write_json
+from hdnet.files import locked, write_json
 from hdnet.tracking.tracker import Tracker
 
 logger = logging.getLogger(__name__)
@@ -56,16 +56,19 @@ class Outbox(Tracker):
     def __init__(self, folder: Path, lock_wait_s: float = 15.0) -> None:
         self.folder = folder = folder.absolute()
         self._mutex = threading.Lock()
-        self._lock = FileLock(folder / "lock", thread_local=False)
+        self._open = ExitStack()
+
+        def taken(process: str) -> TrackingError:
+            return TrackingError(
+                f"{folder}: another process ({process}) is training this stage or delivering its events; wait for it "
+                "or stop it"
+            )
+
         try:
             (folder / "files").mkdir(parents=True, exist_ok=True)
-            self._lock.acquire(timeout=lock_wait_s)
+            self._open.enter_context(locked(folder / "lock", taken, lock_wait_s))
             self._drop_unfinished_line()
-            self._journal = (folder / "journal.jsonl").open("ab")
-        except Timeout:
-            raise TrackingError(
-                f"{folder}: another process is training this stage or delivering its events; wait for it or stop it"
-            ) from None
+            self._journal = self._open.enter_context((folder / "journal.jsonl").open("ab"))
         except OSError as error:
             raise TrackingError(f"{folder}: cannot be written ({error}); MLflow's events wait there") from error
         self.state: dict[str, Any] = self._read_state()
@@ -206,8 +209,7 @@ class Outbox(Tracker):
 
     def close(self) -> None:
         """Release it for other processes."""
-        self._journal.close()
-        self._lock.release()
+        self._open.close()
 
     def remove(self) -> None:
         """Close and delete it."""

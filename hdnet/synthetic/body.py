@@ -40,7 +40,7 @@ SKIN_VERTICES = 13380
 # anny's age axis runs newborn -1/3, baby 0, child 1/3, young 2/3, old 1.
 CHILD_AGE = 1 / 3
 YOUNGEST_AGE = 0.55
-"""Nobody younger than a teenager is made here."""
+"""Teenagers are the youngest people made."""
 
 Expression = Mapping[str, float]
 """Face unit (of :data:`hdnet.synthetic.body_files.FACE_UNITS`) to its strength, 0..1."""
@@ -90,6 +90,10 @@ class BodyModel:
     def bone(self, name: str) -> int:
         """Return the index of a bone."""
         return self.bone_names.index(name)
+
+    def main_bones(self) -> IntArray:
+        """Return the bone (SKIN_VERTICES,) with the largest weight at each vertex of the skin."""
+        return np.asarray(self.weights[:SKIN_VERTICES].argmax(axis=1)).ravel()
 
     def shape(self, phenotype: Phenotype, expression: Expression | None = None) -> FloatArray:
         """Return vertices (V, 3) of a person in the rest pose; without an expression the face is neutral."""

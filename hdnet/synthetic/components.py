@@ -21,7 +21,7 @@ class Shape:
     """Naked body of a person in the rest pose.
 
     Attributes:
-        phenotype: What it was made from.
+        phenotype: Parameters of the shape.
         rest: (V, 3) vertices, clothing helpers included.
         joints: Bone name to (3,) head of the bone.
     """
@@ -36,7 +36,7 @@ class PosedBody:
     """Body in one frame, in the world frame: metres, z up, floor at 0, facing -y when not turned.
 
     Attributes:
-        shape: Whose body.
+        shape: The person's shape.
         vertices: (V, 3) posed vertices, clothing helpers included.
         transforms: (B, 3, 4) from the rest pose to the world, a bone each, in the order of the body model.
     """
@@ -119,11 +119,11 @@ class Component:
     """Mesh that follows the body.
 
     Attributes:
-        name: What it is, for messages and tests ("skin", "hair", "glasses", "shoe.L").
-        surface: Its faces.
-        carrier: Where its vertices are in each frame.
-        canonical: (M, 3) where its vertices are on the canonical body (or beside it), for textures.
-        material: Its colour.
+        name: For messages and tests ("skin", "hair", "glasses", "shoe.L").
+        surface: Faces.
+        carrier: Rule that places its vertices in each frame.
+        canonical: (M, 3) positions of its vertices on or beside the canonical body, for textures.
+        material: Colour and gloss.
     """
 
     name: str

@@ -22,8 +22,8 @@ def contact_sheet(samples: Sequence[LabelledSample], columns: int = SHEET_COLUMN
     colours.
 
     Args:
-        samples: Anything labelled.
-        columns: How many at most.
+        samples: Labelled samples.
+        columns: Greatest number of samples.
     """
     panels = [_panels(sample) for sample in samples[:columns]]
     return _grid([list(row) for row in zip(*panels, strict=True)])
@@ -33,7 +33,7 @@ def film_strip(frames: Sequence[UnlabelledFrame], columns: int = SHEET_COLUMNS, 
     """Lay out pictures of the first sequences, one sequence a row, in time from left to right.
 
     Args:
-        frames: Of any number of sequences, each one's frames in order.
+        frames: Frames of any number of sequences, in order within each.
         columns: Frames of a sequence at most, from its first to its last in equal steps.
         rows: Sequences at most.
     """
@@ -50,8 +50,8 @@ def strip_names(
 
     Args:
         sequences: Frame names in order, by sequence.
-        columns: As there.
-        rows: As there.
+        columns: Frames of a sequence at most.
+        rows: Sequences at most.
     """
     return [names[k] for names in list(sequences.values())[:rows] for k in _spread(len(names), columns)]
 

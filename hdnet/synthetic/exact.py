@@ -27,11 +27,11 @@ class ExactFrame:
 
     Attributes:
         iuv: (H, W, 3) uint8 in the order I, U, V, 0 outside the mask.
-        depth_m: (H, W) z of what is seen, clothes included, 0 where nothing is; not scaled.
+        depth_m: (H, W) z of the visible surface, clothes included, 0 where there is none; not scaled.
         face: (H, W) face of the skin behind each pixel, -1 where there is none.
         weights: (H, W, 3) barycentric weights of the point on that face.
         skin_m: (V, 3) vertices of the skin in the camera frame.
-        yaw_deg: Turn of the person.
+        yaw_deg: Yaw of the person.
         camera: Intrinsics.
     """
 

@@ -46,9 +46,9 @@ class Engine:
     """Functions of (spec, number) that make the pictures, at module level so that workers find them.
 
     Attributes:
-        still: One labelled picture.
-        sequence: All frames of one sequence.
-        prepare: Called once before anything is made, where a missing package or file shows.
+        still: Makes one labelled picture.
+        sequence: Makes all frames of one sequence.
+        prepare: Called once before the first task; raises if a package or file is missing.
     """
 
     still: Callable[[SyntheticSpec, int], LabelledSample] = make_still
@@ -62,8 +62,8 @@ class _Task:
 
     Attributes:
         kind: Folder that its pictures go to.
-        index: Number of the person or the sequence.
-        pictures: How many it makes.
+        index: Number of the person or of the sequence.
+        pictures: Number of pictures that it makes.
     """
 
     kind: str
@@ -84,15 +84,15 @@ def synthesize(
 ) -> SynthesisCounts:
     """Write ``out/Tang_data`` and ``out/tiktok_data``, complete or not at all.
 
-    What an interrupted run had finished waits in ``.NAME.partial`` beside ``out`` and is used by the next call with the
-    same spec and the same generator; another call starts afresh. Either way the bytes are the same.
+    Finished tasks of an interrupted run stay in ``.NAME.partial`` beside ``out``; the next call with the
+    same spec and the same generator continues from them, another call starts afresh. The bytes are the same either way.
 
     Args:
-        out: The data root; what an earlier run wrote there is replaced.
-        spec: What to generate; a kind with a count of 0 gets no folder.
-        jobs: Processes, of one thread each. A cluster (:func:`hdnet.data.parallel.using_backend`) uses all it has.
+        out: The data root; the result of an earlier run is replaced.
+        spec: Specification; a kind with a count of 0 gets no folder.
+        jobs: Processes, of one thread each; ignored on a cluster (:func:`hdnet.data.parallel.using_backend`).
         progress: Called with (done, total) pictures at the start, after each person and after each sequence.
-        engine: What makes the pictures.
+        engine: Functions that make the pictures.
 
     Raises:
         DataError: ``out`` holds other things than data folders or cannot be written, the disk lacks room, another
@@ -126,8 +126,8 @@ class _Place:
 
     Attributes:
         root: The unfinished result.
-        notes: One JSON file a finished task.
-        work: Tasks under way, of this run alone: what a worker that outlives its run still writes harms no other.
+        notes: Records, one JSON file for each finished task.
+        work: Unfinished tasks of this run alone: workers that outlive a killed run cannot disturb the next.
     """
 
     root: Path

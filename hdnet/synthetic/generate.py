@@ -49,13 +49,13 @@ _STREAMS = ("person", "clothes", "pose", "light", "camera", "noise", "imperfecti
 
 @dataclass(frozen=True)
 class SyntheticSpec:
-    """What to generate.
+    """Specification of a synthetic data set.
 
     Attributes:
         people: Number of labelled stills, each of another person.
         sequences: Number of unlabelled sequences.
         frames_per_sequence: Frames of each.
-        seed: Everything follows from it.
+        seed: Seed of all random streams.
         focal_px: Range of the focal length in pixels of the 256 x 256 picture ("centred" only).
         camera: "centred", or "reference" for the original's off-axis camera.
         stride: Frames of a motion at 30 a second from one picture of a sequence to the next.
@@ -103,7 +103,7 @@ class SyntheticSpec:
     def framing(self, kind: str) -> Framing:
         """Return the framing of the pictures of a kind."""
         usual = Framing() if kind == "still" else Framing.of_sequences()
-        # Sequences are cut and hidden less often than stills, in the same proportion whatever the shares.
+        # Sequences are cut and hidden less often than stills, by a constant factor.
         cut = min(self.truncated / (1 - Framing().whole), 1 / (1 - usual.whole))
         hidden = min(self.occluded / Framing().furniture * usual.furniture, 1.0)
         thigh, waist, close = (share * cut for share in usual.shares[1:])

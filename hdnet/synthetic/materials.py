@@ -16,7 +16,7 @@ _MOUTH = np.array([0.10, 0.03, 0.03])
 _IRISES = np.array(
     [[0.04, 0.02, 0.012], [0.11, 0.06, 0.03], [0.10, 0.13, 0.06], [0.07, 0.13, 0.22], [0.14, 0.16, 0.17]]
 )
-# In the shade of lids and lashes, which are not modelled.
+# Darkened as by lids and lashes, which are not modelled.
 _WHITE_OF_EYE = np.array([0.42, 0.38, 0.36])
 _LIGHT_SKIN, _DARK_SKIN = np.array([0.78, 0.52, 0.41]), np.array([0.15, 0.072, 0.045])
 
@@ -128,7 +128,7 @@ def draw_skin(rng: np.random.Generator, race: tuple[float, float, float]) -> tup
     """Draw skin from light to dark, and eyes that go with it.
 
     Args:
-        rng: The person's stream.
+        rng: Stream of the person.
         race: Shares of :data:`hdnet.synthetic.body_files.MACRO_VALUES`, african, asian, caucasian.
     """
     tone = float(np.clip(np.array([0.85, 0.42, 0.2]) @ race + rng.normal(0, 0.13), 0, 1))
@@ -145,5 +145,9 @@ def draw_colour(rng: np.random.Generator, saturated: float = 0.25) -> FloatArray
     shares = [0.25, 0.75 - saturated, saturated]
     saturation = rng.choice([0.0, rng.uniform(0.05, 0.4), rng.uniform(0.4, 0.95)], p=shares)
     hue = rng.choice([rng.uniform(0, 1), rng.normal(0.6, 0.05)], p=[0.65, 0.35])
-    wheel = np.abs((hue * 6 + np.array([0.0, 4.0, 2.0])) % 6 - 3) - 1
-    return np.asarray(value * (1 - saturation + saturation * np.clip(wheel, 0, 1)))
+    return np.asarray(value * (1 - saturation + saturation * hue_rgb(hue)))
+
+
+def hue_rgb(hue: float) -> FloatArray:
+    """Return the saturated RGB (3,) of a hue; 0 and 1 are red."""
+    return np.asarray(np.clip(np.abs((hue * 6 + np.array([0.0, 4.0, 2.0])) % 6 - 3) - 1, 0, 1))

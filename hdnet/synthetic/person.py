@@ -20,10 +20,10 @@ from hdnet.synthetic.clothes.trims import HOOD, RIB_COLLAR
 from hdnet.synthetic.components import Component, Material, PosedBody, Shape
 from hdnet.synthetic.materials import draw_skin
 from hdnet.synthetic.motion import Pose, approach, place, rotations, solve
-from hdnet.synthetic.surface import FloatArray, IntArray, Surface
+from hdnet.synthetic.surface import FloatArray, IntArray, Surface, compacted
 
-# Frames in which the body goes from a plain pose, in which it is dressed, to the first pose, and rests there.
-_RAMP_FRAMES, _SETTLE_FRAMES = 9, 5
+# Frames from the plain pose, in which the body is dressed, to the first pose, and frames of rest there.
+_RAMP_FRAMES, _REST_FRAMES = 9, 5
 _TEENAGERS = 0.15
 
 
@@ -33,7 +33,7 @@ class Person:
 
     Attributes:
         shape: The naked body.
-        components: What follows the body: skin first, then eyes, hair, shoes and the like.
+        components: Meshes that follow the body: skin first, then eyes, hair, shoes and the like.
         outfit: Simulated clothes, from the skin outwards.
         faces: (F, 3) all faces that are rendered.
         labels: (F,) index of each face's material.
@@ -63,7 +63,7 @@ class PosedPerson:
     Attributes:
         vertices: (M, 3) float32, all of the naked skin first.
         normals: (M, 3) float32 outward unit normals.
-        person: Whose faces, labels, materials and canonical positions belong to the vertices.
+        person: Faces, labels, materials and canonical positions of the vertices.
         pose: The pose.
     """
 
@@ -92,11 +92,10 @@ def draw_person(person_rng: np.random.Generator, clothes_rng: np.random.Generato
     rest = model.shape(phenotype, draw_expression(person_rng))
     shape = Shape(phenotype, rest, dict(zip(model.bone_names, model.joints(rest), strict=True)))
     skin, eyes = draw_skin(person_rng, phenotype.race)
+    skin_rows, (eye_rows, eye_surface) = np.arange(SKIN_VERTICES), _eye_mesh()
     components = (
-        Component(
-            "skin", _skin_surface(), _BodyRows(np.arange(SKIN_VERTICES)), _texture(np.arange(SKIN_VERTICES)), skin
-        ),
-        Component("eyes", _eye_surface(), _BodyRows(_eye_vertices()), _texture(_eye_vertices()), eyes),
+        Component("skin", _skin_surface(), _BodyRows(skin_rows), _texture(skin_rows), skin),
+        Component("eyes", eye_surface, _BodyRows(eye_rows), _texture(eye_rows), eyes),
         *draw_head(person_rng, shape),
         *draw_jewellery(person_rng, shape),
         *draw_shoes(clothes_rng, shape),
@@ -116,16 +115,16 @@ def pose_person(person: Person, poses: Sequence[Pose], stride: int = 1) -> list[
     """Return the dressed meshes of every ``stride``-th pose of a motion at 30 frames a second.
 
     Args:
-        person: Who.
-        poses: As drawn, not settled; a single one, or a motion in order.
-        stride: Every how many poses a mesh is wanted, from the first on.
+        person: Person to pose.
+        poses: Poses as drawn, not solved; a single one, or a motion in order.
+        stride: Poses from one returned mesh to the next, from the first on.
 
     Raises:
         DataError: A package is missing or the clothes could not be simulated.
     """
-    lead = [*approach(poses[0], _RAMP_FRAMES), *[poses[0]] * _SETTLE_FRAMES]
-    settled = solve([*lead, *poses], person.shape)
-    bodies = _bodies(person.shape, settled, len(lead), _sole_m(person))
+    lead = [*approach(poses[0], _RAMP_FRAMES), *[poses[0]] * _REST_FRAMES]
+    solved = solve([*lead, *poses], person.shape)
+    bodies = _bodies(person.shape, solved, len(lead), _sole_m(person))
     keep = list(range(len(lead), len(bodies), stride))
     worn = dress(person.outfit, bodies, keep)
     surfaces = person.surfaces
@@ -134,7 +133,7 @@ def pose_person(person: Person, poses: Sequence[Pose], stride: int = 1) -> list[
         meshes = [component.carrier.vertices(bodies[frame]) for component in person.components] + clothes
         normals = [surface.normals(mesh) for surface, mesh in zip(surfaces, meshes, strict=True)]
         points = np.concatenate(meshes).astype(np.float32)
-        result.append(PosedPerson(points, np.concatenate(normals).astype(np.float32), person, settled[frame]))
+        result.append(PosedPerson(points, np.concatenate(normals).astype(np.float32), person, solved[frame]))
     return result
 
 
@@ -219,11 +218,6 @@ def _skin_surface() -> Surface:
 
 
 @cache
-def _eye_vertices() -> IntArray:
-    return np.unique(body_model().triangles["eyes"])
-
-
-@cache
-def _eye_surface() -> Surface:
-    used, faces = np.unique(body_model().triangles["eyes"], return_inverse=True)
-    return Surface(faces.reshape(-1, 3), len(used))
+def _eye_mesh() -> tuple[IntArray, Surface]:
+    used, faces = compacted(body_model().triangles["eyes"])
+    return used, Surface(faces, len(used))

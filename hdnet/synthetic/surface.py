@@ -121,12 +121,18 @@ def loop_subdivide(faces: IntArray, vertex_count: int) -> tuple[Any, IntArray]:
     return sp.csr_matrix((np.concatenate(values).astype(np.float32), index), shape), new_faces.astype(np.int32)
 
 
+def compacted(faces: IntArray) -> tuple[IntArray, IntArray]:
+    """Return the vertices (N,) that faces (F, 3) use, and the faces renumbered to them, int32."""
+    used, renumbered = np.unique(faces, return_inverse=True)
+    return used, renumbered.reshape(-1, 3).astype(np.int32)
+
+
 def submesh(faces: IntArray, vertex_count: int) -> tuple[Any, IntArray]:
     """Drop unused vertices: a sparse (used, V) selection matrix and the renumbered faces."""
-    used, renumbered = np.unique(faces, return_inverse=True)
+    used, renumbered = compacted(faces)
     ones = np.ones(len(used), dtype=np.float32)
     select = sp.csr_matrix((ones, (np.arange(len(used)), used)), (len(used), vertex_count))
-    return select, renumbered.reshape(-1, 3).astype(np.int32)
+    return select, renumbered
 
 
 def clip(matrix: Any, faces: IntArray, field: FloatArray) -> tuple[Any, IntArray]:

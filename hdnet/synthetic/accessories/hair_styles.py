@@ -22,7 +22,7 @@ class HairStyle:
         curl_m: Height of curls.
         fringe: Degrees by which the front hairline comes down.
         recede: Degrees by which it has gone up.
-        bald_top: Whether only a wreath is left.
+        bald_top: Whether hair is left at the sides and back only.
         hang_m: Length of hanging hair at the back, 0 for none.
         open_deg: Azimuth where hanging hair begins; in front of it the face is free.
         tie: "", "tail" or "bun".
@@ -119,7 +119,7 @@ class Strands:
     Attributes:
         colour: (3,) at the roots.
         tips: (3,) at the far ends.
-        length_m: Where the tips' colour is reached.
+        length_m: Way along the strand at which the tips' colour is reached.
         grain: Noise that is long along the strands.
         contrast: Strength of the grain.
         gloss: Strength of the highlight.

@@ -11,11 +11,11 @@ from scipy.spatial import cKDTree
 from hdnet.synthetic.body import body_model
 from hdnet.synthetic.canonical import canonical_body
 from hdnet.synthetic.components import PosedBody
-from hdnet.synthetic.surface import FloatArray, IntArray, Surface, normalized
+from hdnet.synthetic.surface import FloatArray, IntArray, Surface, compacted, normalized
 
-# HatRoom for clothes between a torso and the hair that lies on it.
+# Room for clothes between a torso and the hair that lies on it.
 _TORSO_ROOM_M, _HEAD_ROOM_M = 0.026, 0.006
-# How far hanging hair spreads from the middle of the neck, and how firmly it chooses chest or back.
+# Half the spread of hanging hair about the middle of the neck, and its pull towards chest or back.
 _HALF_WIDTH_M, _PARTING = 0.095, 0.38
 
 
@@ -24,7 +24,7 @@ class Hanging:
     """Strands side by side that start on the head and hang over neck and torso.
 
     Attributes:
-        rest: (R, C, 3) the component that sticks to the head, in the rest pose; the last two rows give the direction
+        rest: (R, C, 3) the part that sticks to the head, in the rest pose; the last two rows give the direction
             in which strands leave it.
         step_m: (K, C) lengths of the free segments, root first.
         stiffness: 0 falls at once .. 1 keeps its direction.
@@ -106,8 +106,8 @@ def _obstacle() -> tuple[IntArray, Surface, FloatArray]:
     inner = (region == "head") & (np.abs(centre[:, 0]) < 0.05) & (centre[:, 1] < body.joints["head"][1] - 0.02)
     near = np.isin(region, ("head", "torso", "upperarm.L", "upperarm.R")) & ~inner
     near &= centre[:, 2] > body.joints["spine03"][2] - 0.1
-    used, faces = np.unique(skin[near], return_inverse=True)
+    used, faces = compacted(skin[near])
     head = body.region_weights["head"][used]
     high = np.clip((body.vertices[used, 2] - body.joints["neck02"][2]) / 0.08, 0, 1)
     room = _TORSO_ROOM_M + (_HEAD_ROOM_M - _TORSO_ROOM_M) * head * high
-    return used, Surface(faces.reshape(-1, 3), len(used)), room
+    return used, Surface(faces, len(used)), room

@@ -17,7 +17,7 @@ from hdnet.synthetic.body import body_model
 from hdnet.synthetic.canonical import canonical_body
 from hdnet.synthetic.components import Component, Material, Rigid, Shape
 from hdnet.synthetic.materials import Plain
-from hdnet.synthetic.surface import IntArray, Surface
+from hdnet.synthetic.surface import IntArray, Surface, compacted
 
 _HATS = {"cap": 0.065, "back-cap": 0.02, "beanie": 0.035, "bucket": 0.015, "hat": 0.015}
 _GLASSES, _SUNGLASSES = 0.17, 0.04
@@ -69,5 +69,5 @@ def _mouth(shape: Shape) -> list[Component]:
 
 @lru_cache(maxsize=2)
 def _mouth_mesh(name: str) -> tuple[IntArray, Surface]:
-    used, faces = np.unique(body_model().triangles[name], return_inverse=True)
-    return used, Surface(faces.reshape(-1, 3), len(used))
+    used, faces = compacted(body_model().triangles[name])
+    return used, Surface(faces, len(used))

@@ -7,7 +7,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from hdnet.synthetic.surface import FloatArray, IntArray, Surface, normalized
+from hdnet.synthetic.surface import FloatArray, IntArray, Surface, normalized, triangulate
 
 Mesh = tuple[FloatArray, IntArray]
 """Vertices (N, 3) and faces (F, 3)."""
@@ -24,7 +24,7 @@ def grid_faces(rows: int, columns: int, closed: bool) -> IntArray:
     b = row * columns + (column + 1) % columns
     c, d = a + columns, b + columns
     quads = np.stack([a, c, d, b], axis=-1).reshape(-1, 4)
-    return np.concatenate([quads[:, [0, 1, 2]], quads[:, [0, 2, 3]]]).astype(np.int32)
+    return triangulate(quads)
 
 
 @lru_cache(maxsize=256)
@@ -52,7 +52,7 @@ def tube(path: FloatArray, radius_m: FloatArray | float, sides: int = 6, closed:
         last = np.arange(sides) + (len(path) - 1) * sides
         first_ring, turned = np.arange(sides), (np.arange(sides) + 1) % sides
         quads = np.stack([last, first_ring, turned, last[turned]], axis=1)
-        faces = np.concatenate([faces, quads[:, [0, 1, 2]], quads[:, [0, 2, 3]]])
+        faces = np.concatenate([faces, triangulate(quads)])
     return vertices.reshape(-1, 3), faces[:, ::-1]
 
 

@@ -22,7 +22,7 @@ class Shell:
 
     Attributes:
         matrix: (M, V) sparse map from the body's vertices.
-        surface: Its faces.
+        surface: Faces.
         weights: (M, B) sparse bone weights.
         canonical: (M, 3) its vertices on the canonical body.
         field: (M,) value of the field that it was cut_shell by, 0 at the edge.
@@ -47,8 +47,8 @@ def cut_shell(mesh: str, near: Field, field: Field, levels: int = 0) -> Shell:
 
     Args:
         mesh: "skin" or "tights".
-        near: Positive on whole faces to look at (by their centres); saves time.
-        field: In metres, roughly.
+        near: Positive at the centres of the faces to consider; saves time.
+        field: Signed distance, roughly in metres.
         levels: Loop subdivisions before the cut_shell.
     """
     body = canonical_body()

@@ -31,7 +31,7 @@ class Skull:
 
     Attributes:
         centre: (3,) middle of the skull.
-        size: Radius over that of the canonical head.
+        size: Radius relative to the canonical head.
         bare: (rows, columns, 3) the skin without the ears.
         full: (rows, columns, 3) the skin with the ears.
     """

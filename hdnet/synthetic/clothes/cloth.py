@@ -41,7 +41,7 @@ class Cloth:
         for mark in self.marks:
             cover = mark.cover(points)[:, None]
             colour = colour + ((colour * mark.colour if mark.factor else mark.colour) - colour) * cover
-        # Worn, washed cloth is never one flat colour.
+        # Worn cloth varies in brightness.
         worn = 1 + 0.06 * self.wear(points) + 0.02 * self.weave(points)
         return np.asarray(np.clip(colour * worn[:, None], 0.004, 0.95))
 
@@ -52,7 +52,7 @@ def draw_cloth(rng: np.random.Generator, prints: dict[str, float], marks: tuple[
     Args:
         rng: Random stream of the clothes.
         prints: Share of each print, of :data:`PRINTS`.
-        marks: What is sewn on it.
+        marks: Marks such as seams and buttons.
     """
     names = list(prints)
     shares = np.array([prints[name] for name in names])

@@ -16,7 +16,7 @@ from hdnet.synthetic.clothes.patterns import pattern
 from hdnet.synthetic.clothes.simulation import Collider, Sheet, drape
 from hdnet.synthetic.clothes.trims import trim_surface, trim_vertices
 from hdnet.synthetic.components import PosedBody
-from hdnet.synthetic.surface import FloatArray, IntArray, Surface
+from hdnet.synthetic.surface import FloatArray, IntArray, Surface, compacted
 
 _CUT_SMOOTHING = 5
 
@@ -40,13 +40,13 @@ def dress(outfit: Sequence[Garment], bodies: Sequence[PosedBody], keep: Sequence
     Args:
         outfit: Garments from the skin outwards.
         bodies: All frames, the rest pose first.
-        keep: Frames that are wanted.
+        keep: Numbers of the frames to return.
 
     Returns:
         For each kept frame the vertices of every garment and its trims, as :func:`garment_surfaces` lists them.
 
     Raises:
-        DataError: A package is missing or a simulation blew up.
+        DataError: A package is missing or a simulation diverged.
     """
     vertices, below_faces, soften = _body_collider()
     below = np.stack([soften @ body.vertices[vertices] for body in bodies]).astype(np.float32)
@@ -65,7 +65,7 @@ def dress(outfit: Sequence[Garment], bodies: Sequence[PosedBody], keep: Sequence
 def _drape(garment: Garment, bodies: Sequence[PosedBody], collider: Collider) -> FloatArray:
     piece = pattern(garment.cut)
     surface = piece.surface
-    # What the cut is made for: the body at rest, with ease, spanning hollows instead of following them.
+    # Rest lengths come from the body at rest plus ease, spanning hollows instead of following them.
     rest = np.asarray(piece.coarse @ bodies[0].shape.rest)
     cut = surface.smooth(rest + surface.normals(rest) * garment.ease_m[:, None], _CUT_SMOOTHING)
     reach = np.where(garment.pinned, garment.stand_off_m, garment.ease_m)[:, None]
@@ -99,8 +99,7 @@ def _body_collider() -> tuple[IntArray, IntArray, Any]:
     body = canonical_body()
     skin = body_model().triangles["skin"]
     bare = np.isin(body.region_of_faces(skin), ["head", "hand.L", "hand.R", "foot.L", "foot.R"])
-    used, faces = np.unique(skin[~bare], return_inverse=True)
-    faces = faces.reshape(-1, 3).astype(np.int32)
+    used, faces = compacted(skin[~bare])
     points = body.vertices[used]
     chest = (points[:, 1] < -0.05) & (np.abs(points[:, 2] - body.joints["spine01"][2] + 0.03) < 0.12)
     chest &= np.abs(points[:, 0]) < 0.16

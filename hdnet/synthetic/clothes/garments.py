@@ -25,16 +25,16 @@ class Garment:
 
     Attributes:
         name: "shirt", "trousers", ...
-        cut: Which piece.
-        ease_m: (N,) how far it is let out.
-        slack: (N,) factor on its size, above 1 where it has cloth to fold.
-        pinned: (N,) what is held by the body: collar, waistband.
+        cut: Parameters of its pattern.
+        ease_m: (N,) distance from the body's helper surface.
+        slack: (N,) factor on the rest lengths, above 1 where cloth can fold.
+        pinned: (N,) vertices held by the body: collar, waistband.
         stand_off_m: Distance of the pinned parts from the body's helper surface.
-        carry: Share of the body's motion that takes the free parts along.
-        reach_m: (N,) how far it may slip or swing from where the body alone would carry it.
-        fabric: How it moves.
-        relief_m: (M,) what hems and pockets add.
-        material: Its colour.
+        carry: Share of the body's motion applied to the free vertices.
+        reach_m: (N,) greatest distance from where the body alone would put it.
+        fabric: Mechanical properties.
+        relief_m: (M,) thickness of hems and pockets.
+        material: Cloth material.
         trims: Collar or hood.
     """
 
@@ -62,7 +62,7 @@ class Fit:
         sleeve_m: Ease of the sleeves.
         slack: Size of the cloth against its cut.
         cuffs: Factor on the size at sleeve ends and hem, below 1 for ribbed ones.
-        cuffed: Long sleeves are held at the wrist.
+        cuffed: Whether long sleeves are held at the wrist.
         layer_m: Distance from the body's helper surface at the collar: more over other clothes.
     """
 
@@ -108,7 +108,7 @@ def top(
     pinned = (from_neck < 0.115) | ((from_neck < 0.135) & (points[:, 1] > neck[1]))
     if cut.length > _LONG_SLEEVE and fit.cuffed:
         pinned |= (piece.edge_m < 0.022) & (arm > 0.5)
-    # A sleeve does not slip down a raised arm further than this, else the arm would be seen to end.
+    # A sleeve slides down a raised arm no further than this: the skin below it is not rendered.
     reach = _TUBE_REACH_M + 0.5 * fit.sleeve_m + (0.10 - _TUBE_REACH_M) * (1 - arm)
     stand_off_m, relief = fit.layer_m + 0.004, _hems(cut, 0.02)
     return Garment(name, cut, ease, slack, pinned, stand_off_m, 1.0, reach, fabric, relief, material, trims)

@@ -44,8 +44,8 @@ class Cut:
     """Parameters of a pattern.
 
     Attributes:
-        kind: What it covers.
-        length: Where sleeves or legs end: 0 at the shoulder or hip, 1 at elbow or knee, 2 at wrist or ankle; for a
+        kind: Kind of garment.
+        length: End of sleeves or legs: 0 at the shoulder or hip, 1 at elbow or knee, 2 at wrist or ankle; for a
             skirt metres below the hip joint.
         edge_m: Height over the hip joint, on the canonical body, of a top's hem or of the waist of trousers or skirt.
         neck: Shape of a top's neck hole.

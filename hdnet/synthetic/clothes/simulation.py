@@ -22,9 +22,9 @@ class Fabric:
     Attributes:
         push: Resistance to compression, 0..1; pulling is always resisted in full.
         bend: Resistance to bending, 0..1.
-        thickness_m: Distance it keeps from what lies below.
-        friction: Share of a step's slip that the body holds back.
-        damping: Share of the speed that a frame leaves.
+        thickness_m: Distance kept from the surface below.
+        friction: Share of a step's slip that contact removes.
+        damping: Share of the speed left after a frame.
     """
 
     push: float = 1.0
@@ -39,12 +39,12 @@ class Sheet:
     """Garment as the simulation takes it.
 
     Attributes:
-        surface: Its faces.
-        rest: (N, 3) the cut: where distances between neighbours are at ease.
-        slack: (N,) factor on the distances around a vertex, above 1 where there is more cloth than the cut.
-        free: (N,) 0 where it is pinned to the body, else how much of the body's motion carries it, above 0.
-        reach_m: (N,) how far a vertex may get from where the body alone would carry it.
-        fabric: How it moves.
+        surface: Faces.
+        rest: (N, 3) the cut, which gives the rest lengths.
+        slack: (N,) factor on the rest lengths around a vertex, above 1 where there is extra cloth.
+        free: (N,) 0 where pinned to the body, else the share of the body's motion applied to it.
+        reach_m: (N,) greatest distance from where the body alone would put it.
+        fabric: Mechanical properties.
     """
 
     surface: Surface
@@ -78,15 +78,15 @@ def drape(sheet: Sheet, start: FloatArray, targets: FloatArray, collider: Collid
 
     Args:
         sheet: The garment.
-        start: (N, 3) where it begins, at the motion's first frame.
-        targets: (T, N, 3) where the body alone would carry it; where it is pinned, where it is.
+        start: (N, 3) positions at the motion's first frame.
+        targets: (T, N, 3) where the body alone would put it; pinned vertices lie there.
         collider: The body and clothes below, in the same T frames.
 
     Returns:
         (T, N, 3) float32 positions; the first frame is ``start``.
 
     Raises:
-        DataError: The package warp-lang is missing, or the simulation blew up.
+        DataError: The package warp-lang is missing, or the simulation diverged.
     """
     try:
         import warp as wp

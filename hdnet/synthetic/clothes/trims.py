@@ -11,7 +11,7 @@ from scipy.ndimage import gaussian_filter1d
 from hdnet.synthetic.canonical import canonical_body
 from hdnet.synthetic.clothes.patterns import Cut, pattern
 from hdnet.synthetic.components import PosedBody
-from hdnet.synthetic.surface import FloatArray, IntArray, Surface, edges_of, normalized
+from hdnet.synthetic.surface import FloatArray, IntArray, Surface, edges_of, normalized, triangulate
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +88,7 @@ def _strip(gap_rad: float, rows: int) -> tuple[FloatArray, Surface]:
     a = column * rows + np.arange(rows - 1)
     b = (column + 1) % _COLUMNS * rows + np.arange(rows - 1)
     quads = np.stack([a, b, b + 1, a + 1], axis=-1).reshape(-1, 4)
-    return angles, Surface(np.concatenate([quads[:, [0, 1, 2]], quads[:, [0, 2, 3]]]), _COLUMNS * rows)
+    return angles, Surface(triangulate(quads), _COLUMNS * rows)
 
 
 def trim_surface(trim: Trim) -> Surface:

@@ -11,6 +11,7 @@ from scipy.ndimage import gaussian_filter1d
 from hdnet.synthetic.components import Shape
 from hdnet.synthetic.motion.body_proxy import BodyProxy, fit_proxy, out_of_capsule, push_out
 from hdnet.synthetic.motion.bones import (
+    FLIP,
     about,
     apply,
     arm_direction,
@@ -34,7 +35,6 @@ from hdnet.synthetic.surface import FloatArray, normalized
 
 _ROUNDS = 6
 _CALM = 1.5
-_FLIP = np.array([-1.0, 1.0, 1.0])
 # Points along an arm and how far each stays off the body, metres: shoulder (free), two thirds down the upper arm,
 # elbow, two on the forearm, wrist, palm, tips of middle finger, thumb and little finger.
 _RADII = np.array([-1.0, 0.052, 0.050, 0.050, 0.044, 0.036, 0.030, 0.018, 0.016, 0.016])
@@ -48,9 +48,9 @@ def solve_arms(angles: FloatArray, reach: FloatArray, shape: Shape) -> FloatArra
     """Bring hands to their goals and move arms out of the body.
 
     Args:
-        angles: (T, len(ANGLES)), legs settled.
+        angles: (T, len(ANGLES)), legs solved.
         reach: (T, 2, len(GOALS)) as in :class:`Pose`.
-        shape: Whose body.
+        shape: Shape of the person.
     """
     proxy, goals = _of_shape(shape)
     joints = shape.joints
@@ -212,7 +212,7 @@ def _separate(
     for side in SIDES:
         curl = angles[:, INDEX[f"middle.{side}"]]
         points = _points(place_arm(angles, side, shape.joints), curl, shape.joints)
-        spots.append(points if side == "L" else points * _FLIP)
+        spots.append(points if side == "L" else points * FLIP)
     result, moved = [], []
     for number, target in enumerate(targets):
         points, other = spots[number], spots[1 - number]
@@ -229,7 +229,7 @@ def _separate(
         wrist_step = _largest(total, size * _MOVES_WRIST)
         elbow_step = _largest(total, size * _MOVES_ELBOW)
         if number == 1:
-            wrist_step, elbow_step = wrist_step * _FLIP, elbow_step * _FLIP
+            wrist_step, elbow_step = wrist_step * FLIP, elbow_step * FLIP
         change = (size.max(1) > 0.002).astype(np.float64)
         result.append(
             replace(

@@ -11,7 +11,7 @@ from hdnet.synthetic.components import Shape
 from hdnet.synthetic.surface import FloatArray, normalized
 
 _TRUNK_BONES = ("root", "pelvis", "spine", "clavicle", "neck01", "upperleg01")
-# Which bone carries which part of the trunk: from its bone's name to the joints at its lower and upper end.
+# Pieces of the trunk: bone that moves the piece, joints at its lower and upper end.
 _PIECES = (("root", None, "spine03"), ("spine03", "spine03", "spine02"), ("spine01", "spine02", "neck01"))
 _SLICES = 7
 
@@ -21,7 +21,7 @@ class EllipseStack:
     """Stack of ellipses in the rest pose's axes.
 
     Attributes:
-        bone: What carries them.
+        bone: Bone that moves them.
         heights: (S,) z of each ellipse.
         depths: (S,) y of their middles.
         sizes: (S, 2) half axes along x and y.
@@ -52,8 +52,7 @@ class BodyProxy:
 def fit_proxy(shape: Shape) -> BodyProxy:
     """Fit a collision proxy to a body."""
     model, rest = body_model(), shape.rest[:SKIN_VERTICES]
-    main = np.asarray(model.weights[:SKIN_VERTICES].argmax(axis=1)).ravel()
-    names = np.array(model.bone_names)[main]
+    names = np.array(model.bone_names)[model.main_bones()]
     trunk = rest[np.array([name.startswith(_TRUNK_BONES) for name in names])]
     crotch = shape.joints["upperleg01.L"][2] - 0.16
     stacks = []
@@ -139,7 +138,7 @@ def _out_of_stack(stack: EllipseStack, transform: FloatArray, points: FloatArray
     sizes = sizes + radii[:, None]
     flat = np.stack([local[..., 0], local[..., 1] - middle], axis=-1)
     square = ((flat / sizes) ** 2).sum(-1)
-    # What is deep inside goes to the front or the side, not through to the back.
+    # Points deep inside leave to the front or the side, not to the back.
     from_back = flat - np.where(square < 0.6, 0.5, 0.0)[..., None] * sizes * [0.0, 1.0]
     way = normalized(from_back / sizes)
     scaled, step = flat / sizes, way / sizes

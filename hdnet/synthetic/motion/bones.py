@@ -10,7 +10,9 @@ import numpy as np
 from hdnet.synthetic.motion.pose import FINGERS, INDEX, SIDES, TRUNK_ANGLES, Pose
 from hdnet.synthetic.surface import FloatArray, normalized
 
-MIRROR = np.outer([-1.0, 1.0, 1.0], [-1.0, 1.0, 1.0])
+FLIP = np.array([-1.0, 1.0, 1.0])
+"""A point times this is its mirror image in the plane x = 0."""
+MIRROR = np.outer(FLIP, FLIP)
 """A rotation times this is its mirror image in the plane x = 0."""
 TRUNK_CHAIN = ("root", "spine05", "spine04", "spine03", "spine02", "spine01")
 NECK_CHAIN = ("neck01", "neck02", "neck03", "head")

@@ -36,7 +36,7 @@ def draw_dance(rng: np.random.Generator, frames: int, fps: float = 30.0) -> list
         fps: Poses a second.
 
     Returns:
-        Poses to be settled on a person together, in order.
+        Poses in order, to be solved together for a person.
     """
     beat_s = 60 / rng.uniform(88, 128)
     times = np.arange(frames) / fps

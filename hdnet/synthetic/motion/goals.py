@@ -7,7 +7,7 @@ from functools import cache
 
 import numpy as np
 
-from hdnet.synthetic.body import SKIN_VERTICES, body_model
+from hdnet.synthetic.body import body_model
 from hdnet.synthetic.canonical import CANONICAL_SHAPE
 from hdnet.synthetic.motion.pose import GOALS
 from hdnet.synthetic.surface import FloatArray, IntArray, normalized
@@ -20,10 +20,10 @@ class Goal:
     """Goal of the left palm, in the axes of the rest pose.
 
     Attributes:
-        bone: What carries it.
-        point: On the canonical body; the nearest skin vertex is meant.
+        bone: Bone that moves the goal.
+        point: Position on the canonical body; the nearest skin vertex is used.
         fingers: Direction of the fingers.
-        palm: Direction the palm looks.
+        palm: Direction that the palm faces.
         clearance_m: From the skin to the middle of the palm.
         elbow: Direction of the elbow, seen from the line between shoulder and wrist.
     """
@@ -68,7 +68,7 @@ class PlacedGoal:
     """Goal on one person, for the left or the right hand, in the axes of the rest pose.
 
     Attributes:
-        bone: What carries it ("upperleg" is that of the hand's side).
+        bone: Bone that moves the goal ("upperleg" is that of the hand's side).
         palm_point: (3,) middle of the palm.
         fingers, palm, elbow: (3,) unit directions.
     """
@@ -98,9 +98,8 @@ def placed_goals(rest: FloatArray, side: int) -> list[PlacedGoal]:
 def trunk_vertices() -> IntArray:
     """Return the skin vertices of trunk, head, hips and legs: all but arms and hands."""
     model = body_model()
-    main = np.asarray(model.weights[:SKIN_VERTICES].argmax(axis=1)).ravel()
     arm = np.array([name.startswith(_NOT_TRUNK) for name in model.bone_names])
-    return np.flatnonzero(~arm[main])
+    return np.flatnonzero(~arm[model.main_bones()])
 
 
 @cache

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from hdnet.synthetic.motion.bones import (
+    FLIP,
     MIRROR,
     Arm,
     about,
@@ -22,8 +23,6 @@ from hdnet.synthetic.motion.bones import (
 )
 from hdnet.synthetic.motion.pose import INDEX, LIMITS
 from hdnet.synthetic.surface import FloatArray, normalized
-
-_FLIP = np.array([-1.0, 1.0, 1.0])
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +66,7 @@ def two_bones(
         first: (3,) first bone in the rest pose.
         second: (3,) second bone.
         hinge: (3,) unit axis of the joint between them.
-        to: (T, 3) wanted end, seen from the start; beyond reach it is pointed at.
+        to: (T, 3) target of the end, seen from the start; the chain points at a target beyond reach.
         side: (T, 3) wanted direction of the hinge.
         bends: Least and greatest turn about the hinge in degrees, from the rest pose.
 
@@ -202,7 +201,7 @@ def reach_leg(
     angles = angles.copy()
     mirrored = side == "R"
     if mirrored:
-        ankle, knee_deg, sole = ankle * _FLIP, -knee_deg, sole * MIRROR
+        ankle, knee_deg, sole = ankle * FLIP, -knee_deg, sole * MIRROR
     first = joints["lowerleg01.L"] - joints["upperleg01.L"]
     second = joints["foot.L"] - joints["lowerleg01.L"]
     heading = np.radians(knee_deg)
@@ -230,8 +229,8 @@ def mirrored(target: ArmTarget) -> ArmTarget:
     """Mirror a target for the other arm."""
     return replace(
         target,
-        wrist=target.wrist * _FLIP,
-        elbow=target.elbow * _FLIP,
-        fingers=target.fingers * _FLIP,
-        palm=target.palm * _FLIP,
+        wrist=target.wrist * FLIP,
+        elbow=target.elbow * FLIP,
+        fingers=target.fingers * FLIP,
+        palm=target.palm * FLIP,
     )

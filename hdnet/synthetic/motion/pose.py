@@ -60,14 +60,14 @@ GOALS = (
     *("hip", "hip_back", "pocket", "back_low", "back_over", "front_under", "front_over", "cross_under"),
     *("cross_over", "chest", "shoulder", "chin", "cheek", "hair", "neck", "ear", "phone", "thigh", "knee"),
 )
-"""Places on the body a hand can be wanted at, see :mod:`hdnet.synthetic.motion.goals`."""
+"""Places on the body that a hand can reach for, see :mod:`hdnet.synthetic.motion.goals`."""
 
 
 @dataclass(frozen=True, eq=False)
 class Pose:
     """Pose of a person in one frame.
 
-    A drawn pose holds wishes for hands (``reach``) and feet (``feet``); :func:`solve` turns them into joint
+    A drawn pose holds targets for hands (``reach``) and feet (``feet``); :func:`solve` turns them into joint
     angles of one person. Lengths of a drawn pose are those of a person with hips 0.976 m high.
 
     Attributes:
@@ -102,6 +102,12 @@ class Pose:
     def angle(self, name: str) -> float:
         """Return one angle in degrees, by its name in :data:`ANGLES`."""
         return float(self.angles_deg[INDEX[name]])
+
+
+def floor_turn(degrees: float) -> FloatArray:
+    """Return the rotation (2, 2) of floor positions by an angle, counter-clockwise seen from above."""
+    angle = np.radians(degrees)
+    return np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
 
 
 def neutral_angles() -> FloatArray:
@@ -159,9 +165,9 @@ def approach(pose: Pose, frames: int, start: Pose | None = None) -> list[Pose]:
     """Return a smooth motion that ends in a drawn pose, for clothes that have to follow the body there.
 
     Args:
-        pose: The end, not settled yet.
+        pose: The end, not solved yet.
         frames: Number of poses, the start left out.
-        start: Where to begin; by default :func:`a_pose` turned as ``pose``.
+        start: First pose; by default :func:`a_pose` turned as ``pose``.
     """
     if start is None:
         start = a_pose()
@@ -218,8 +224,7 @@ class PoseBuilder:
 
     def pose(self, yaw_deg: float) -> Pose:
         """Return the pose, turned by ``yaw_deg``."""
-        yaw = np.radians(yaw_deg)
-        turn = np.array([[np.cos(yaw), -np.sin(yaw)], [np.sin(yaw), np.cos(yaw)]])
+        turn = floor_turn(yaw_deg)
         feet = self.feet.copy()
         # The hips stay over the start: the feet move the other way.
         feet[:, :2] = (feet[:, :2] - self.hips) @ turn.T

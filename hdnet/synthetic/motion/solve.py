@@ -44,16 +44,16 @@ class FootShape:
 def solve(poses: Sequence[Pose], shape: Shape) -> list[Pose]:
     """Turn the targets of drawn poses (frames of a motion, or one still) into joint angles of a person.
 
-    Legs are bent so that the feet are where they are wanted, with level soles; hands are brought to their
+    Legs are bent so that the feet reach their targets, with level soles; hands are brought to their
     goals; arms are moved out of trunk, head, thighs and of each other.
     """
     angles = clamp(stacked(poses), LIMITS)
     yaw = np.array([pose.yaw_deg for pose in poses])
     travel = np.stack([pose.travel_m for pose in poses])
     scale = hip_height(shape) / USUAL_HIP_HEIGHT_M
-    wished = np.array([pose.feet is not None for pose in poses])
-    if wished.any():
-        used = np.flatnonzero(wished)
+    has_feet = np.array([pose.feet is not None for pose in poses])
+    if has_feet.any():
+        used = np.flatnonzero(has_feet)
         angles[used] = _solve_legs(angles[used], yaw[used], [pose for pose in poses if pose.feet is not None], shape)
         travel[used] = travel[used] * scale
     reach = np.stack([pose.reach for pose in poses])
@@ -81,14 +81,12 @@ def hip_height(shape: Shape) -> float:
 def foot_vertices(side: str) -> IntArray:
     """Return the skin vertices that move with a foot."""
     model = body_model()
-    weights = model.weights[:SKIN_VERTICES]
-    main = np.asarray(weights.argmax(axis=1)).ravel()
     bones = [
         number
         for number, name in enumerate(model.bone_names)
         if name.startswith(("foot", "toe")) and name.endswith(f".{side}")
     ]
-    return np.flatnonzero(np.isin(main, bones))
+    return np.flatnonzero(np.isin(model.main_bones(), bones))
 
 
 def foot_shape(shape: Shape) -> FootShape:
@@ -155,12 +153,12 @@ def place(poses: Sequence[Pose], bodies: Sequence[FloatArray], sole_m: float = 0
     """Return the world translations (T, 3) of posed bodies.
 
     Args:
-        poses: Settled poses, a motion in order or a single one.
+        poses: Solved poses, a motion in order or a single one.
         bodies: (V, 3) each, ``BodyModel.pose(shape.rest, rotations(pose, shape.joints))``.
         sole_m: Thickness of the soles the person stands on; the naked body's lowest point is that high.
 
     Returns:
-        What to add to the vertices. The lowest point is at ``lift_m`` over the sole; a foot that stays
+        Translations of the vertices. The lowest point is at ``lift_m`` over the sole; a foot that stays
         planted stays where it touched the floor; hips start over (0, 0) up to ``travel_m``.
     """
     heights = np.array([body[:SKIN_VERTICES, 2].min() for body in bodies], dtype=np.float64)

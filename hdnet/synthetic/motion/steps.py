@@ -50,10 +50,14 @@ class _Plan:
         self.turn: list[tuple[float, float]] = [(-1.0, facing_deg)]
         self.jumps: list[tuple[float, float]] = []
 
+    def axes(self) -> tuple[FloatArray, FloatArray]:
+        """Return the dancer's left and front, unit vectors (2,) on the floor."""
+        yaw = np.radians(self.facing)
+        return np.array([np.cos(yaw), np.sin(yaw)]), np.array([np.sin(yaw), -np.cos(yaw)])
+
     def home(self, side: int, ahead: float = 0.0, apart: float = 0.0) -> FloatArray:
         """Return a place for a foot beside the centre."""
-        yaw = np.radians(self.facing)
-        left, front = np.array([np.cos(yaw), np.sin(yaw)]), np.array([np.sin(yaw), -np.cos(yaw)])
+        left, front = self.axes()
         sign = 1 - 2 * side
         place = self.centre + sign * (self.width + apart) * left + ahead * front
         return np.array([*place, self.facing + sign * self.rng.uniform(4, 16), 0.0, 0.0])
@@ -134,8 +138,7 @@ def _touch(plan: _Plan, at: float, beat: float, side: int) -> float:
     """Tap or kick with one foot and bring it back."""
     rng = plan.rng
     home = plan.feet[side].copy()
-    yaw = np.radians(plan.facing)
-    left, front = np.array([np.cos(yaw), np.sin(yaw)]), np.array([np.sin(yaw), -np.cos(yaw)])
+    left, front = plan.axes()
     out = home.copy()
     out[:2] += (1 - 2 * side) * rng.uniform(0.0, 0.2) * left + rng.uniform(-0.16, 0.22) * front
     kick = rng.random() < 0.35

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from hdnet.synthetic.motion.dance import draw_dance
-from hdnet.synthetic.motion.pose import FINGERS, Pose, PoseBuilder, point_finger, raise_arm
+from hdnet.synthetic.motion.pose import FINGERS, Pose, PoseBuilder, floor_turn, point_finger, raise_arm
 from hdnet.synthetic.surface import FloatArray
 
 ArmDraw = Callable[[np.random.Generator, PoseBuilder], None]
@@ -46,8 +46,7 @@ def draw_still(rng: np.random.Generator) -> Pose:
 def _turned(pose: Pose, yaw_deg: float) -> Pose:
     if pose.feet is None:
         return replace(pose, yaw_deg=yaw_deg)
-    by = np.radians(yaw_deg - pose.yaw_deg)
-    turn = np.array([[np.cos(by), -np.sin(by)], [np.sin(by), np.cos(by)]])
+    turn = floor_turn(yaw_deg - pose.yaw_deg)
     feet = pose.feet.copy()
     feet[:, :2] = (feet[:, :2] - pose.travel_m) @ turn.T
     feet[:, 2] += yaw_deg - pose.yaw_deg

@@ -21,7 +21,7 @@ from hdnet.synthetic.surface import BoolArray, FloatArray
 
 _MARGIN_M, _FADE_M = 1.6, 0.6
 _STRIDE = 2
-# In the logarithm of the depth.
+# Step in the logarithm of the depth.
 _EDGE_STEP = 0.04
 
 
@@ -31,7 +31,7 @@ class Background:
 
     Attributes:
         radiance: (256, 256, 3) linear.
-        depth_m: (H * W,) z of what is seen, 0 for the sky.
+        depth_m: (H * W,) z of the surface, 0 for the sky.
         normals: (H * W, 3) unit, camera frame, towards the camera.
         ambient: (H * W, 3) ambient irradiance.
         direct: (lamps, H * W) cosines of the lamps, 0 in the shade of the background itself.
@@ -49,11 +49,11 @@ class Background:
         """Return radiance (256, 256, 3) with the shadows of people and furniture on what is near them.
 
         Args:
-            scene: What casts shadows.
-            view: Of the camera.
-            light: That the background was drawn with.
+            scene: Occluders.
+            view: View of the camera.
+            light: Light that the background was drawn with.
             people: (N, 3) world points of the person.
-            covered: (H * W,) where nothing of the background is seen.
+            covered: (H * W,) where the background is hidden.
         """
         y, x = (grid.ravel() for grid in np.mgrid[0:PICTURE_SIZE:_STRIDE, 0:PICTURE_SIZE:_STRIDE])
         pixels = y * PICTURE_SIZE + x
@@ -84,10 +84,10 @@ def draw_background(rng: np.random.Generator, view: View, light: Light, people: 
     """Draw a room, an outdoor scene or a studio that matches the light.
 
     Args:
-        rng: The light's stream.
-        view: Of the camera.
-        light: Of the person.
-        people: All frames, in the world: nothing stands where they are.
+        rng: Stream of the light.
+        view: View of the camera.
+        light: Light of the person.
+        people: All frames, in the world; nothing is placed where they stand.
     """
     plans = [posed.vertices[::7, :2] for posed in people]
     ends = np.concatenate([[plan.min(0), plan.max(0)] for plan in plans])
@@ -153,7 +153,7 @@ def _radiance(
     for cosine, lamp in zip(direct, light.lamps, strict=True):
         irradiance = irradiance + cosine[:, None] * lamp.rgb.astype(np.float32)
     behind = 1 + (light.behind - 1) * np.clip((hits.depth_m - person_z) / 1.5, 0, 1)
-    # Light in a place is never even.
+    # Real places are lit unevenly.
     pools = 1 + 0.1 * value_noise(0.45 * where[:, 0] + 0.45 * where[:, 1], 0.6 * where[:, 2] + 0.4 * where[:, 1])
     return np.asarray(colour * (irradiance * (behind * pools)[:, None] + glow[:, None] / light.exposure))
 

@@ -32,7 +32,7 @@ class Film:
         read: Standard deviation of noise in the dark.
         grain: Standard deviation in pixels of the noise's smoothing (denoisers leave blotches).
         sharpening: Strength of the halo at edges.
-        quality: Of the JPEG, None for none.
+        quality: JPEG quality, None for no compression.
         halved_colour: Whether the JPEG stores colour at half the resolution.
     """
 
@@ -81,7 +81,7 @@ def develop(rng: np.random.Generator, film: Film, radiance: FloatArray) -> Float
     """Return the stored picture (H, W, 3) uint8.
 
     Args:
-        rng: Of this frame's noise.
+        rng: Stream of this frame's noise.
         film: The camera.
         radiance: (H, W, 3) linear, 1 for white.
     """

@@ -51,11 +51,11 @@ def render_frame(
     Args:
         view: Camera and its place.
         posed: The dressed person in the world.
-        light: Of the person, and of the background when it was drawn.
-        background: What is behind the person.
-        furniture: What stands before the person; its pixels are not the person's.
-        film: What the camera makes of the light.
-        rng: Of this frame's noise.
+        light: Light of the person and of the background.
+        background: Background behind the person.
+        furniture: Furniture in front of the person; its pixels are not part of the mask.
+        film: Camera settings.
+        rng: Stream of this frame's noise.
     """
     foreground = _Foreground.of(view, posed, furniture)
     hits = foreground.cast_centres()
@@ -80,14 +80,14 @@ class _Foreground:
     """Foreground in the camera frame: the person's faces, then those of the furniture.
 
     Attributes:
-        view: Of the camera.
+        view: View of the camera.
         posed: The person.
-        furniture: What stands before them.
+        furniture: Furniture in front of the person.
         vertices: (V, 3) of both.
         normals: (V, 3), 0 of furniture.
         scene: The faces that may be seen.
-        built: Their numbers among all faces.
-        window: Left, right, top and bottom pixel of what may be seen.
+        built: Numbers of these faces among all faces.
+        window: Left, right, top and bottom pixel of the visible region.
     """
 
     view: View
@@ -109,7 +109,7 @@ class _Foreground:
         x, y = project_points(view.camera, vertices[: len(posed.vertices)]).T
         built = np.arange(len(faces))
         if x.min() < -_OUTSIDE_PX or max(x.max(), y.max()) > PICTURE_SIZE + _OUTSIDE_PX or y.min() < -_OUTSIDE_PX:
-            # What is far outside the picture costs time and throws no shadow into it.
+            # Faces far outside the picture cost time and cast no shadow into it.
             near = (np.abs(x - PICTURE_SIZE / 2) < PICTURE_SIZE / 2 + _OUTSIDE_PX) & (
                 np.abs(y - PICTURE_SIZE / 2) < PICTURE_SIZE / 2 + _OUTSIDE_PX
             )
@@ -200,7 +200,7 @@ def _window(x: FloatArray, y: FloatArray) -> tuple[int, int, int, int]:
 def _iuv(vertices: FloatArray, hits: Hits) -> IntArray:
     """Return I, U, V of the naked body behind the pixels of the dressed one, (H, W, 3) uint8."""
     charts = canonical_charts()
-    # DensePose sees through clothes: the skin alone is cast, hidden faces included.
+    # DensePose predicts the body below the clothes: cast the skin alone, hidden faces included.
     points, faces = vertices[:SKIN_VERTICES], body_model().triangles["skin"]
     a = points[faces[:, 0]]
     u, v = points[faces[:, 1]] - a, points[faces[:, 2]] - a

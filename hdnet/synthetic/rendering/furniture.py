@@ -24,12 +24,12 @@ def draw_furniture(rng: np.random.Generator, view: View, people: Sequence[PosedP
     """Draw something in front of the person, fixed over all frames.
 
     Args:
-        rng: The camera's stream.
-        view: Where the camera is.
+        rng: Stream of the camera.
+        view: View of the camera.
         people: All frames, in the world.
 
     Returns:
-        None where in a few draws nothing hides between 3 and 35 % of the person.
+        The piece, or None if no draw hides between 3 and 35 % of the person.
     """
     head_height = float(canonical_body().joints["neck01"][2])
     points = np.concatenate([posed.vertices[:SKIN_VERTICES:17] for posed in people])
@@ -61,7 +61,7 @@ def _draw_piece(rng: np.random.Generator, view: View, points: FloatArray) -> Sol
     front = float(np.quantile(points[:, 1], 0.01))
     camera = view.centre_m
     gap = front - camera[1]
-    # Rather near the person: what is close to the lens would fill the picture.
+    # Rather near the person: a piece close to the lens would fill the picture.
     at_y = front - gap * rng.uniform(0.08, 0.45) - 0.1
     share = (at_y - camera[1]) / (points[:, 1].mean() - camera[1])
     middle = camera[0] + (points[:, 0].mean() - camera[0]) * share

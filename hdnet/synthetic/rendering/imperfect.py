@@ -20,10 +20,10 @@ from hdnet.synthetic.surface import BoolArray, FloatArray, IntArray
 SWAP_SHARE = 0.02
 _LEAST_KEPT = 0.8
 _MAX_SPILL_PX = 5.0
-# Parts whose left and right number follow each other; of some the chart of one side is the other's mirror image.
+# First of each left-right pair of parts; in some pairs one chart mirrors the other.
 _ARMS, _LEGS = (3, 15, 17, 19, 21), (5, 7, 9, 11, 13)
 _MIRRORED = (3, 4, 5, 6, 23, 24)
-# How often DensePose misses them.
+# Share of pictures in which DensePose misses a part.
 _LOST_SHARES = {3: 0.05, 4: 0.05, 5: 0.06, 6: 0.06, 19: 0.01, 20: 0.01, 21: 0.01, 22: 0.01}
 
 
@@ -49,11 +49,11 @@ def imperfect_frame(rng: np.random.Generator, frame: Frame, *, segmenter: bool =
 def segmenter_mask(rng: np.random.Generator, mask: BoolArray, image: IntArray) -> BoolArray:
     """Return a mask (H, W) as a matting network would predict it.
 
-    Its edge is soft, then cut; it wanders more where person and background look alike; thin parts get lost; small
-    holes and spill of a few pixels appear.
+    Its edge is blurred, then thresholded; it shifts more where person and background look alike; thin parts vanish;
+    small holes and spill of a few pixels appear.
 
     Args:
-        rng: The stream of imperfections.
+        rng: Stream of imperfections.
         mask: (H, W) exact.
         image: (H, W, 3) uint8, the picture.
     """
@@ -62,7 +62,7 @@ def segmenter_mask(rng: np.random.Generator, mask: BoolArray, image: IntArray) -
     soft = blur(mask.astype(np.float32)[None], float(rng.uniform(0.8, 2.0)))[0]
     grey = blur(image.astype(np.float32).mean(-1)[None], 1.2)[0]
     slope = np.hypot(*np.gradient(grey))
-    # Alike colours on both sides: the network guesses.
+    # Similar colours on both sides make the edge uncertain.
     alike = np.exp(-slope / 12)
     strength = rng.uniform(0.04, 0.14) + rng.uniform(0.0, 0.18) * alike
     outside_px, inside_px = distance_transform_edt(~mask), distance_transform_edt(mask)
@@ -82,7 +82,7 @@ def densepose_like(rng: np.random.Generator, iuv: IntArray, mask: BoolArray) -> 
     and in two of a hundred pictures arms or legs of which left and right are exchanged.
 
     Args:
-        rng: The stream of imperfections.
+        rng: Stream of imperfections.
         iuv: (H, W, 3) uint8 exact I, U, V.
         mask: (H, W) bool of the person.
     """

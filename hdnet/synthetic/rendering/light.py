@@ -7,11 +7,12 @@ from typing import Literal
 
 import numpy as np
 
+from hdnet.synthetic.materials import hue_rgb
 from hdnet.synthetic.surface import FloatArray, normalized
 
 Place = Literal["room", "outdoor", "studio", "night"]
 
-# (kind, share): what one sees in pictures of people that somebody took with a phone.
+# (kind, share), as in phone pictures of people.
 _KINDS = (
     ("ceiling", 0.26),
     ("window", 0.2),
@@ -45,12 +46,12 @@ class Light:
 
     Attributes:
         kind: Name of the situation.
-        place: Where such light is found.
+        place: Kind of place with such light.
         lobes: (K, 3) unit directions that ambient light comes from.
         lobe_rgb: (K, 3) irradiance of each, linear.
-        lamps: What casts shadows.
+        lamps: Lamps, which cast shadows.
         exposure: Factor from radiance to film, on which a white surface is about 1.
-        behind: How bright the surroundings behind the person are, relative to what the light gives.
+        behind: Brightness of the surroundings behind the person, relative to the light.
     """
 
     kind: str
@@ -82,7 +83,7 @@ def draw_light(rng: np.random.Generator) -> Light:
     ambient, lamps, place, behind = _SITUATIONS[kind](rng)
     directions, colours = zip(*ambient, strict=True)
     light = Light(kind, place, normalized(np.array(directions)), np.array(colours), tuple(lamps), 1.0, behind)
-    # A lit white shirt is just below white.
+    # Expose so that a lit white shirt is just below white.
     exposure = rng.uniform(0.75, 1.25) / light.frontal_irradiance()
     return Light(kind, place, light.lobes, light.lobe_rgb, light.lamps, float(exposure), behind)
 
@@ -186,9 +187,8 @@ def _flash(rng: np.random.Generator) -> _Situation:
 
 def _neon(rng: np.random.Generator) -> _Situation:
     def colour() -> FloatArray:
-        hue = rng.uniform(0, 1)
-        wheel = np.clip(np.abs((hue * 6 + np.array([0.0, 4.0, 2.0])) % 6 - 3) - 1, 0, 1)
-        return np.asarray(1 + rng.uniform(0.1, 0.45) * (wheel / wheel.mean() - 1))
+        rgb = hue_rgb(rng.uniform(0, 1))
+        return np.asarray(1 + rng.uniform(0.1, 0.45) * (rgb / rgb.mean() - 1))
 
     lobes = _shell(rng, 0.25 * (1 + colour()), colour() * 0.15, rng.uniform(0.3, 0.7))
     side = rng.choice([-1.0, 1.0])

@@ -14,7 +14,7 @@ def draw_outdoors(rng: np.random.Generator, standing: FloatArray, night: bool) -
     """Draw the ground and what stands on it behind the people.
 
     Args:
-        rng: The light's stream.
+        rng: Stream of the light.
         standing: (N, 2) world x and y of the camera, then of the people.
         night: Whether windows are lit.
     """

@@ -16,12 +16,12 @@ def draw_room(rng: np.random.Generator, standing: FloatArray, daylight: bool) ->
     """Draw a room around camera and people.
 
     Args:
-        rng: The light's stream.
+        rng: Stream of the light.
         standing: (N, 2) world x and y that the room must contain, the camera first, then the people.
-        daylight: Whether it is bright outside its windows.
+        daylight: Whether it is bright outside the windows.
 
     Returns:
-        The shell (floor, walls), which casts no shadow since lamps are far away, and what stands in it.
+        The shell (floor, walls), which casts no shadow since lamps are far away, and the things in it.
     """
     yaw = float(rng.choice([0.0, rng.normal(0, 14)]))
     turn = np.radians(yaw)

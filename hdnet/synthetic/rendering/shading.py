@@ -43,13 +43,13 @@ def incoming_light(
     """Compute ambient occlusion and soft shadows, interpolated to nearby pixels.
 
     Args:
-        scene: What hides the light.
-        view: Of the camera.
-        light: Whose lamps.
+        scene: Occluders.
+        view: View of the camera.
+        light: Light with the lamps.
         pixels: (N,) flat pixel numbers of the points.
         points: (N, 3) in the camera frame.
         flat: (N, 3) geometric normals towards the camera.
-        stride: Of the pixels, in rows and columns.
+        stride: Spacing of the pixels in rows and columns.
     """
     row, column = (number // stride for number in np.divmod(pixels, PICTURE_SIZE))
     start = points + flat * BIAS_M
@@ -151,7 +151,7 @@ def outgoing_radiance(
 
     Args:
         light: The light.
-        view: Of the camera.
+        view: View of the camera.
         hits: The points.
         normals: (N, 3) shading normals.
         colours: (N, 3) albedo, linear.
@@ -162,7 +162,7 @@ def outgoing_radiance(
     flat = hits.facing_face_normals()
     to_camera = -unit(hits.directions)
     closed = 1 - openness[:, None]
-    # Light that neighbouring surface of the same colour throws back.
+    # Interreflection from nearby surface of the same colour.
     ambient = light.ambient(view.world_directions(normals)) * (openness[:, None] / (1 - 0.8 * colours * closed))
     facing = np.clip(np.einsum("ij,ij->i", normals, to_camera), 0, 1)
     power = 6 + 90 * gloss
@@ -171,7 +171,7 @@ def outgoing_radiance(
     for number, lamp in enumerate(light.lamps):
         towards = view.directions(lamp.direction[None])[0]
         rgb = lamp.rgb.astype(np.float32)
-        # A smooth normal may see a lamp that the flat face cannot: fade instead of a jagged terminator.
+        # A smooth normal may face a lamp that the flat face does not: fade to avoid a jagged terminator.
         bent = np.clip((normals @ towards + lamp.spread * 0.5) / (1 + lamp.spread * 0.5), 0, None)
         cosine = bent * np.clip((flat @ towards + 0.05 + lamp.spread) / 0.2, 0, 1) * lit[number]
         half = unit(to_camera + towards)

@@ -16,14 +16,14 @@ _BOX_QUADS = np.array([[0, 1, 3, 2], [4, 6, 7, 5], [0, 4, 5, 1], [2, 3, 7, 6], [
 
 @dataclass(frozen=True, eq=False)
 class Finish:
-    """Surface properties of a face.
+    """Colours, pattern and gloss of a face.
 
     Attributes:
         colours: (2, 3) linear RGB, of which a plain one uses the first.
-        pattern: How they are distributed.
+        pattern: Distribution of the two colours.
         size_m: (2,) of a tile, plank or window, across and up.
         gloss: 0 matt .. 1 metal or glass.
-        glow: Light that it gives itself, relative to a lit white wall.
+        glow: Emitted light, relative to a lit white wall.
     """
 
     colours: FloatArray
@@ -41,7 +41,7 @@ class Solid:
         vertices: (V, 3) float32.
         faces: (F, 3) int32.
         finish: (F,) index into ``finishes``.
-        finishes: What the faces are made of.
+        finishes: Finishes of the faces.
     """
 
     vertices: FloatArray

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from hdnet.synthetic.materials import hue_rgb
 from hdnet.synthetic.rendering.solids import Finish, Pattern, Solid
 from hdnet.synthetic.surface import FloatArray, IntArray
 
@@ -16,9 +17,8 @@ _WOODS = np.array([[0.34, 0.19, 0.09], [0.2, 0.1, 0.05], [0.55, 0.36, 0.2], [0.0
 def draw_paint_colour(rng: np.random.Generator, value: tuple[float, float], saturation: float = 0.25) -> FloatArray:
     """Draw a linear colour: value as displayed (0..1), mostly muted, warm ones more often than others."""
     hue = rng.choice([rng.normal(0.09, 0.05), rng.normal(0.58, 0.07), rng.uniform()], p=[0.5, 0.25, 0.25])
-    wheel = np.clip(np.abs((hue * 6 + np.array([0.0, 4.0, 2.0])) % 6 - 3) - 1, 0, 1)
     strength = saturation * rng.beta(1.2, 2.0)
-    return np.asarray((rng.uniform(*value) * (1 - strength + strength * wheel)) ** 2.2)
+    return np.asarray((rng.uniform(*value) * (1 - strength + strength * hue_rgb(hue))) ** 2.2)
 
 
 def draw_wood(rng: np.random.Generator) -> Finish:
@@ -44,11 +44,11 @@ def texture(
     """Return albedo (N, 3) and glow (N,) of faces.
 
     Args:
-        solid: What is seen.
-        face: (N,) its faces.
-        points: (N, 3) where, in the world.
+        solid: Solid with the finishes.
+        face: (N,) faces of the solid.
+        points: (N, 3) positions in the world.
         normals: (N, 3) in the world.
-        pixel_m: (N,) size of a pixel there: patterns that are finer fade to their mean.
+        pixel_m: (N,) size of a pixel on the surface; finer patterns fade to their mean.
     """
     finish = solid.finish[face]
     colour, glow = np.zeros((len(face), 3), dtype=np.float32), np.zeros(len(face), dtype=np.float32)

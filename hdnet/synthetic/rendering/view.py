@@ -23,7 +23,7 @@ _ATTEMPTS = 24
 _BORDER_PX = 5
 _HEIGHT_M = (0.3, 2.7)
 _NEAREST_M, _FARTHEST_M = 0.35, 10.0
-# Of the median depth of what is seen: 1..8 m after scaling to 4 m, with a margin.
+# Nearest and farthest depth over the median: 1..8 m after scaling to 4 m, with a margin.
 _DEPTH_RATIOS = (0.3, 1.85)
 # From the world (z up, people face -y) into a camera in front of them (x right, y down, z forward).
 _FRONT_VIEW = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]])
@@ -58,7 +58,7 @@ class Framing:
 
     @property
     def shares(self) -> tuple[float, float, float, float]:
-        """Of WHOLE, THIGH, WAIST, CLOSE."""
+        """Shares of WHOLE, THIGH, WAIST and CLOSE."""
         return self.whole, self.thigh, self.waist, self.close
 
 
@@ -109,19 +109,19 @@ def draw_view(
     """Place a camera before people (all frames of a sequence).
 
     Args:
-        rng: The camera's stream.
+        rng: Stream of the camera.
         camera: Intrinsics of 256 x 256 pictures.
-        people: In the world.
-        framing: How much is to be seen.
+        people: All frames, in the world.
+        framing: Shares of whole and cut people.
 
     Raises:
-        DataError: No place shows them well enough.
+        DataError: No place frames them well enough.
     """
     shares = (framing or Framing()).shares
     wanted = int(rng.choice(4, p=shares))
     cloud = _PointCloud.of(people)
     for attempt in range(_ATTEMPTS):
-        # What cannot be framed as wanted (a kick towards the camera in a close-up) is shown whole.
+        # Poses that cannot be framed as wanted (a kick towards the camera in a close-up) are shown whole.
         view = _try(rng, camera, cloud, wanted if attempt < _ATTEMPTS // 2 else WHOLE)
         if view is not None:
             return view

@@ -18,11 +18,11 @@ from uuid import uuid4
 from hdnet.data.layout.folders import TangFolder, TikTokFolder
 from hdnet.data.layout.samples import LabelledSample, UnlabelledFrame
 from hdnet.data.parallel import ordered_map
-from hdnet.errors import DataError, HDNetError
+from hdnet.errors import DataError
 from hdnet.files import read_json_object, resumable_folder, write_json
 from hdnet.geometry import Camera
 from hdnet.synthetic.body import body_model
-from hdnet.synthetic.generate import Progress, SyntheticSpec, make_sequence, make_still, one_thread
+from hdnet.synthetic.generate import Progress, SyntheticSpec, make_sequence, make_still, making
 from hdnet.synthetic.sizes import check_room, cost
 from hdnet.synthetic.version import fingerprint
 
@@ -84,8 +84,8 @@ def synthesize(
 ) -> SynthesisCounts:
     """Write ``out/Tang_data`` and ``out/tiktok_data``, complete or not at all.
 
-    Finished tasks of an interrupted run stay in ``.NAME.partial`` beside ``out``; the next call with the
-    same spec and the same generator continues from them, another call starts afresh. The bytes are the same either way.
+    Finished tasks of an interrupted run stay in ``.NAME.partial`` beside ``out``. The next call with the same spec and
+    the same generator continues from them, another call starts afresh; the bytes are the same either way.
 
     Args:
         out: The data root; the result of an earlier run is replaced.
@@ -104,12 +104,12 @@ def synthesize(
     _check_replaceable(out)
     tasks = _tasks(spec)
     with resumable_folder(out) as (root, notes):
-        notes = _notes_of_this_run(root, notes, fingerprint(spec))
+        notes = _records_of_run(root, notes, fingerprint(spec))
         finished = {task for task in tasks if _is_finished(root, notes, task)}
         _announce(out, tasks, finished, jobs)
         for kind in {task.kind for task in tasks}:
             (root / kind).mkdir(exist_ok=True)
-        _make(_Place(root, notes, root / f"{_WORK}{uuid4().hex}"), spec, tasks, finished, jobs, progress, engine)
+        _make(_Folders(root, notes, root / f"{_WORK}{uuid4().hex}"), spec, tasks, finished, jobs, progress, engine)
         _write_meta(root, notes, tasks)
     return SynthesisCounts(spec.people, spec.sequences, spec.sequences * spec.frames_per_sequence)
 
@@ -121,7 +121,7 @@ def _tasks(spec: SyntheticSpec) -> list[_Task]:
 
 
 @dataclass(frozen=True)
-class _Place:
+class _Folders:
     """Folders of a run.
 
     Attributes:
@@ -135,7 +135,7 @@ class _Place:
     work: Path
 
 
-def _notes_of_this_run(root: Path, notes: Path, key: str) -> Path:
+def _records_of_run(root: Path, notes: Path, key: str) -> Path:
     """Return the folder of this run's records and remove the remains of any other run."""
     mine = notes / key
     others = [entry.name for entry in root.iterdir() if entry != notes] if not mine.is_dir() else []
@@ -173,7 +173,7 @@ def _announce(out: Path, tasks: list[_Task], finished: set[_Task], jobs: int) ->
 
 
 def _make(
-    place: _Place,
+    folders: _Folders,
     spec: SyntheticSpec,
     tasks: list[_Task],
     finished: set[_Task],
@@ -189,36 +189,31 @@ def _make(
         return
     # Before any worker starts, so that caches are built once.
     engine.prepare()
-    place.work.mkdir()
+    folders.work.mkdir()
     try:
-        work = partial(_make_task, place, spec, engine)
+        work = partial(_make_task, folders, spec, engine)
         for pictures in ordered_map(work, open_tasks, jobs, progress=False, label="", inner_threads=1):
             done += pictures
             if progress is not None:
                 progress(done, total)
     finally:
-        shutil.rmtree(place.work, ignore_errors=True)
+        shutil.rmtree(folders.work, ignore_errors=True)
 
 
-def _make_task(place: _Place, spec: SyntheticSpec, engine: Engine, task: _Task) -> int:
+def _make_task(folders: _Folders, spec: SyntheticSpec, engine: Engine, task: _Task) -> int:
     """Make, write and record one task; return its number of pictures."""
-    folder = place.work / task.name
+    folder = folders.work / task.name
     folder.mkdir()
-    try:
-        with one_thread():
-            samples = _make_samples(folder, spec, engine, task)
-    except (ArithmeticError, IndexError, KeyError, ValueError, HDNetError) as error:
-        raise DataError(
-            f"synthetic {task.name} of seed {spec.seed} could not be made ({error}); choose another seed or report it"
-        ) from error
+    with making(task.name, spec):
+        samples = _make_samples(folder, spec, engine, task)
     if len(samples) != task.pictures:
         raise DataError(f"synthetic {task.name} has {len(samples)} pictures; expected {task.pictures}")
     note = {
         "sequence": samples[0].sequence if isinstance(samples[0], UnlabelledFrame) else None,
         "cameras": {sample.name: sample.camera.to_dict() for sample in samples},
-        "files": _move_files(folder, place.root / task.kind),
+        "files": _move_files(folder, folders.root / task.kind),
     }
-    write_json(place.notes / f"{task.name}.json", note)
+    write_json(folders.notes / f"{task.name}.json", note)
     return task.pictures
 
 

@@ -14,6 +14,8 @@ from functools import cache, partial
 from typing import Any, Literal, TypeVar
 
 import numpy as np
+import scipy.linalg  # noqa: F401 - loads its own BLAS, whose threads are limited too
+import torch
 
 from hdnet.data.layout.samples import LabelledSample, UnlabelledFrame
 from hdnet.data.parallel import ordered_map
@@ -240,25 +242,33 @@ def _in_order(
 
 
 def _make(make: Callable[[SyntheticSpec, int], T], spec: SyntheticSpec, index: int) -> T:
+    with making(f"sample {index}", spec):
+        return make(spec, index)
+
+
+@contextmanager
+def making(what: str, spec: SyntheticSpec) -> Iterator[None]:
+    """Make one sample of a spec: on one thread, with failures reported as one error.
+
+    Args:
+        what: Name of the sample for the message.
+        spec: Specification that it belongs to.
+
+    Raises:
+        DataError: The sample cannot be made, or the package threadpoolctl is missing.
+    """
     try:
-        with one_thread():
-            return make(spec, index)
+        with _one_thread():
+            yield
     except (ArithmeticError, IndexError, KeyError, ValueError, HDNetError) as error:
         raise DataError(
-            f"synthetic sample {index} of seed {spec.seed} could not be made ({error}); "
-            "choose another seed or report it"
+            f"synthetic {what} of seed {spec.seed} could not be made ({error}); choose another seed or report it"
         ) from error
 
 
 @contextmanager
-def one_thread() -> Iterator[None]:
-    """Limit BLAS, OpenMP and torch to one thread: more would sum in another order and change the bytes.
-
-    Raises:
-        DataError: The package threadpoolctl is missing.
-    """
-    import torch
-
+def _one_thread() -> Iterator[None]:
+    """Limit BLAS, OpenMP and torch to one thread: more would sum in another order and change the bytes."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -271,12 +281,11 @@ def one_thread() -> Iterator[None]:
 @cache
 def _libraries() -> Any:
     """Return the thread pools of this process, found once."""
+    # An optional package, of the extra `synthetic`.
     try:
         from threadpoolctl import ThreadpoolController
     except ImportError as error:
         raise DataError(
             "synthetic people need the package threadpoolctl, which is missing: pip install 'hdnet[synthetic]'"
         ) from error
-    import scipy.linalg  # noqa: F401 - brings a BLAS of its own, which has to be there to be found
-
     return ThreadpoolController()

@@ -188,6 +188,36 @@ def read_json_object(path: Path) -> dict[str, Any]:
     return content
 
 
+class Finished:
+    """Resume record of a folder: results of its finished pieces, each with the fingerprint of what it was made from.
+
+    Args:
+        folder: Folder of the notes, one a piece, as from :func:`resumable_folder`.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def get(self, piece: str, made_from: str) -> dict[str, Any] | None:
+        """Return the result of a piece that was made from the same; None if it is not finished."""
+        try:
+            note = read_json_object(self._note(piece))
+        except DataError:  # none, or a power cut left it empty: the piece is made again
+            return None
+        return note.get("result") if note.get("made_from") == made_from else None
+
+    def put(self, piece: str, made_from: str, result: dict[str, Any]) -> None:
+        """Record a finished piece; the result is JSON-able."""
+        write_json(self._note(piece), {"made_from": made_from, "result": result})
+
+    def drop(self, piece: str) -> None:
+        """Forget a piece."""
+        self._note(piece).unlink(missing_ok=True)
+
+    def _note(self, piece: str) -> Path:
+        return self._folder / f"{piece}.json"
+
+
 def sha256_of(path: Path) -> str:
     """Hexadecimal SHA-256 of a file's bytes.
 

@@ -4,7 +4,16 @@ import sys
 import pytest
 
 from hdnet.errors import DataError
-from hdnet.files import atomic_folder, atomic_write, fingerprint, locked, read_json_object, resumable_folder, write_json
+from hdnet.files import (
+    Finished,
+    atomic_folder,
+    atomic_write,
+    fingerprint,
+    locked,
+    read_json_object,
+    resumable_folder,
+    write_json,
+)
 
 
 def test_folder_appears_only_when_complete(tmp_path):
@@ -177,3 +186,15 @@ def test_a_lock_names_its_holder_and_goes_with_it(tmp_path):
 
 def test_a_fingerprint_sees_every_value_and_no_order():
     assert fingerprint({"a": 1, "b": (2,)}) == fingerprint({"b": [2], "a": 1}) != fingerprint({"a": 2, "b": [2]})
+
+
+def test_a_finished_piece_counts_for_what_it_was_made_from(tmp_path):
+    finished = Finished(tmp_path)
+    assert finished.get("a", "x") is None
+    finished.put("a", "x", {"bytes": 1})
+    assert finished.get("a", "x") == {"bytes": 1}
+    assert finished.get("a", "y") is None
+    (tmp_path / "a.json").write_text("")  # a power cut
+    assert finished.get("a", "x") is None
+    finished.drop("a")
+    assert not list(tmp_path.iterdir())

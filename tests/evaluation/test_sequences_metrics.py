@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from hdnet import losses
-from hdnet.data.correspondence.matching import match
+from hdnet.data.correspondence import match
 from hdnet.errors import DataError, ModelError
 from hdnet.evaluation.sequences_metrics import SEQUENCE_METRICS, DepthView, inside_both, pair_metrics, part_residuals
 from hdnet.geometry import Camera

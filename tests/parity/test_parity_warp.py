@@ -8,7 +8,7 @@ import torch
 from parity_figures import assert_gradient_close, load, original_camera, original_focal_px, tensor
 
 from hdnet import losses
-from hdnet.data.correspondence.matching import Correspondences
+from hdnet.data.layout.correspondences import Correspondences
 from hdnet.geometry import Camera
 
 FIGURES = load("warp")

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from hdnet import losses
-from hdnet.data.correspondence.matching import match
+from hdnet.data.correspondence import match
 from hdnet.synthetic.exact import ExactFrame, dancer, exact_frame, match_errors, turned
 from hdnet.synthetic.generate import Shot, SyntheticSpec
 from hdnet.synthetic.motion import draw_still

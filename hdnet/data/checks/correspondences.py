@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 
 from hdnet.data.checks.findings import Findings
-from hdnet.data.correspondence.matching import MAX_ROWS, PARTS
-from hdnet.data.layout.correspondences import CORR_MAT_FILE, ORIGINAL_PARTNERS, pair_files
+from hdnet.data.layout.correspondences import CORR_MAT_FILE, MAX_ROWS, ORIGINAL_PARTNERS, PARTS, pair_files
 from hdnet.data.layout.text import read_integers
 from hdnet.data.parallel import ordered_map
 from hdnet.data.store.pairs import PackedPairs, is_packed

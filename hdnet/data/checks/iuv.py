@@ -9,7 +9,7 @@ from scipy import ndimage
 
 from hdnet.data.checks.findings import Findings
 from hdnet.data.checks.shapes import check_placement, outside, read_charts
-from hdnet.data.correspondence.matching import PARTS
+from hdnet.data.layout.correspondences import PARTS
 from hdnet.data.layout.png import iuv_from_png_rgb
 
 _EXPECTED = f"channels V, U, I with I = 0..{PARTS} last"

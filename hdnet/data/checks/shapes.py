@@ -16,7 +16,7 @@ import numpy as np
 from scipy import fft
 
 from hdnet.data.checks.findings import Findings
-from hdnet.data.correspondence.matching import PARTS
+from hdnet.data.layout.correspondences import PARTS
 
 # Correct DensePose maps under loose clothes lie 1 to 3 pixels off their best place and gain below 0.03 there; a shift
 # of 4 pixels in a 256 x 256 picture costs 0.15.

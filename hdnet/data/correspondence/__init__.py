@@ -1,5 +1,6 @@
 """Matches between frames along DensePose."""
 
-from hdnet.data.correspondence.matching import Correspondences, match
+from hdnet.data.correspondence.matching import match
+from hdnet.data.layout.correspondences import Correspondences
 
 __all__ = ["Correspondences", "match"]

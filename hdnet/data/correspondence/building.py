@@ -1,13 +1,11 @@
-"""Building a folder of pairs, batch by batch, in one process or several, going on where an earlier run was stopped.
+"""Construction of a folder of pairs, batch by batch, in one process or several, resumed after an interruption.
 
-Frames are worked on in batches of neighbours, a shard of matches each. A batch that is finished is noted with what it
-was made from, so that a run that was killed goes on behind it, and ends with the same bytes as one that was not.
+A batch of neighbouring frames makes one shard. A run that was killed continues behind its finished batches, and ends
+with the same bytes as one that was not.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,9 +18,10 @@ from hdnet import __version__
 from hdnet.data.layout.correspondences import CORR_MAT_FILE, ORIGINAL_PARTNERS, pair_files
 from hdnet.data.layout.folders import write_corr_mat, write_correspondences
 from hdnet.data.parallel import ordered_map
-from hdnet.data.store.pairs_writing import FORMAT_VERSION, INDEX_FILE, Pair, PairsIndex, Shard, write_shard
+from hdnet.data.store.pairs import Pair, PairsIndex, PairsShard, write_pairs
+from hdnet.data.store.shards import FORMAT_VERSION, INDEX_FILE, finish_shard
 from hdnet.errors import DataError
-from hdnet.files import read_json_object, resumable_folder, sha256_of, write_json
+from hdnet.files import Finished, fingerprint, resumable_folder
 
 # Frames of a shard: at 256 x 256 pixels and four partners some 60 MB, written in seconds.
 BATCH_FRAMES = 256
@@ -37,14 +36,14 @@ class Batch:
 
 
 class Source(Protocol):
-    """Where pairs come from."""
+    """Source of pairs."""
 
     def files(self, batch: Batch) -> Iterator[Path]:
-        """Everything on the disk that the pairs of a batch are made from."""
+        """Return all files that the pairs of a batch are made from."""
         ...
 
     def pairs(self, batch: Batch, dropped: Counter[str]) -> Iterator[Pair]:
-        """The pairs of a batch to keep; counts the others."""
+        """Yield the pairs of a batch to keep, and count the others."""
         ...
 
 
@@ -65,13 +64,13 @@ def build_pairs(
         wanted: Frames with the partners to try, in order.
         names: Names of all frames.
         out: The folder to write; it appears (or is replaced) only when complete.
-        settings: How the pairs are made, JSON-able: a run with others begins again.
+        settings: How the pairs are made, JSON-able: a run with others starts over.
         jobs: Processes.
         progress: Show a progress bar on stderr.
         text_files: Write the original's text files, too.
 
     Returns:
-        What was written, and how many pairs were left out for which reason.
+        The written index, and the numbers of pairs left out, by reason.
 
     Raises:
         DataError: What the source raises, no pair is left, or ``out`` cannot be written.
@@ -83,15 +82,13 @@ def build_pairs(
     ]
     with resumable_folder(out, marker=INDEX_FILE) as (folder, notes):
         index, dropped = PairsIndex(names), Counter[str]()
-        made_from = json.dumps([__version__, FORMAT_VERSION, settings, text_files])
-        work = partial(_finish, source, folder, notes, made_from, text_files)
+        work = partial(_finish, source, folder, Finished(notes), settings, text_files)
         label = f"correspondences ({BATCH_FRAMES} frames)"
-        for batch, _ in zip(batches, ordered_map(work, batches, jobs, progress, label), strict=True):
-            note = read_json_object(_note(notes, batch))
-            index.add(Shard.from_dict(note["shard"]))
-            dropped.update(note["dropped"])
+        for made in ordered_map(work, batches, jobs, progress, label):
+            dropped.update(made.pop("dropped"))
+            index.add(PairsShard(**made))
         if not len(index.column("pairs")):
-            for file in notes.iterdir():  # there is nothing to go on with
+            for file in notes.iterdir():  # nothing to resume from
                 file.unlink()
             raise DataError(_none_left(out, dropped))
         index.write(folder, settings)
@@ -101,49 +98,33 @@ def build_pairs(
     return index, dropped
 
 
-def _finish(source: Source, folder: Path, notes: Path, settings: str, text_files: bool, batch: Batch) -> None:
-    """Write the shard of a batch and its note, unless an earlier run has done so from the same files."""
-    state = [settings, batch.wanted, [_state(file) for file in source.files(batch)]]
-    made_from = hashlib.sha256(json.dumps(state).encode()).hexdigest()
-    note, file = _note(notes, batch), folder / batch.file
-    if _is_finished(note, made_from, file):
-        return
-    note.unlink(missing_ok=True)
-    if text_files:
-        (folder / "corrs").mkdir(exist_ok=True)
-    dropped = Counter[str]()
+def _finish(
+    source: Source, folder: Path, finished: Finished, settings: Mapping[str, Any], text_files: bool, batch: Batch
+) -> dict[str, Any]:
+    """Return the attributes of the shard of a batch, and how many pairs were left out, as "dropped"."""
+    state = [_state(file) for file in source.files(batch)]
+    made_from = fingerprint([__version__, FORMAT_VERSION, settings, text_files, batch.wanted, state])
 
-    def pairs() -> Iterator[Pair]:
-        for pair in source.pairs(batch, dropped):
-            if text_files:
-                write_correspondences(folder, pair.name_i, pair.name_j, pair.matches)
-            yield pair
+    def write(file: Path) -> dict[str, Any]:
+        if text_files:
+            (folder / "corrs").mkdir(exist_ok=True)
+        dropped = Counter[str]()
 
-    shard = write_shard(file, pairs())
-    write_json(note, {"made_from": made_from, "shard": shard.to_dict(), "dropped": dropped})
+        def pairs() -> Iterator[Pair]:
+            for pair in source.pairs(batch, dropped):
+                if text_files:
+                    write_correspondences(folder, pair.name_i, pair.name_j, pair.matches)
+                yield pair
 
+        return {**vars(write_pairs(file, pairs())), "dropped": dropped}
 
-def _note(notes: Path, batch: Batch) -> Path:
-    return notes / f"{batch.file}.json"
-
-
-def _is_finished(note: Path, made_from: str, file: Path) -> bool:
-    try:
-        earlier = read_json_object(note)
-    except DataError:  # none, or a power cut left it empty
-        return False
-    return (
-        earlier["made_from"] == made_from
-        and file.is_file()
-        and file.stat().st_size == earlier["shard"]["bytes"]
-        and sha256_of(file) == earlier["shard"]["sha256"]
-    )
+    return finish_shard(folder / batch.file, finished, made_from, write)
 
 
 def _state(file: Path) -> tuple[str, int, int]:
     try:
         found = file.stat()
-    except OSError:  # whoever reads it will say so
+    except OSError:  # reported by its reader
         return file.name, 0, 0
     return file.name, found.st_size, found.st_mtime_ns
 
@@ -156,7 +137,7 @@ def _write_table(folder: Path, index: PairsIndex) -> None:
 
 
 def _remove_leftovers(folder: Path, index: PairsIndex, shards: set[str], text_files: bool) -> None:
-    """What an earlier run with other settings or data had left in the temporary folder."""
+    """Delete what an earlier run with other settings or data has left in the temporary folder."""
     for file in folder.glob("rows-*"):
         if file.name not in shards:
             file.unlink()

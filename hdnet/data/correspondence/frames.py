@@ -1,8 +1,4 @@
-"""Correspondences of a whole folder of frames: which frames, matched how, into which files.
-
-Pixels are matched in ``matching.py``, pairs chosen in ``pair_rule.py``, files described in ``pairs.py`` and, in the
-original's text form, in ``layout_correspondences.py``; the public names of the first two are offered here as well.
-"""
+"""Correspondences of a whole folder of frames, matched or given as text, packed into a folder of pairs."""
 
 from __future__ import annotations
 
@@ -16,13 +12,12 @@ import numpy as np
 
 from hdnet.data.correspondence.body_turn import torso_turn_deg
 from hdnet.data.correspondence.building import Batch, build_pairs
-from hdnet.data.correspondence.matching import Correspondences, FrameIndex, choose_pairs, match, usable
+from hdnet.data.correspondence.matching import FrameIndex, choose_pairs, match, usable
 from hdnet.data.correspondence.pair_rule import REASONS, PairRule
-from hdnet.data.layout.correspondences import CORR_MAT_FILE, ORIGINAL_PARTNERS, pair_files
+from hdnet.data.layout.correspondences import CORR_MAT_FILE, ORIGINAL_PARTNERS, Correspondences, pair_files
 from hdnet.data.layout.folders import TikTokFolder
 from hdnet.data.layout.png import read_mask
-from hdnet.data.store.pairs import read_pairs, text_pairs
-from hdnet.data.store.pairs_writing import Pair, PairsIndex
+from hdnet.data.store.pairs import Pair, PairsIndex, read_pairs, text_pairs
 from hdnet.errors import DataError
 
 __all__ = ["Correspondences", "PairRule", "choose_pairs", "match", "match_folder", "pack_given", "usable"]

@@ -8,7 +8,6 @@ parts. Two further conditions on a match are options here: that it is mutual, an
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -16,40 +15,8 @@ from scipy.spatial import cKDTree
 
 from hdnet.data.correspondence.body_turn import TorsoView
 from hdnet.data.correspondence.match_filter import affine_residuals_px
+from hdnet.data.layout.correspondences import PARTS, Correspondences
 from hdnet.errors import DataError
-
-PARTS = 24
-# The original allocates this many rows for a pair and cannot read a file with more (quirks 27 and 41).
-MAX_ROWS = 25_000
-
-
-@dataclass(frozen=True, eq=False)
-class Correspondences:
-    """Matches between a frame i and a frame j, grouped by body part.
-
-    Attributes:
-        rows: (N, 5) int64: part 1..24, row and column in i, row and column in j; rows and columns 1-based.
-        limits: (24, 3) int64: part, first and last row of ``rows`` (0-based, inclusive), -1, -1 where absent.
-    """
-
-    rows: np.ndarray
-    limits: np.ndarray
-
-    @classmethod
-    def from_rows(cls, rows: np.ndarray) -> Correspondences:
-        """Group (N, 5) rows by part (order within a part is kept) and derive the limits."""
-        rows = np.asarray(rows, dtype=np.int64).reshape(-1, 5)
-        rows = rows[np.argsort(rows[:, 0], kind="stable")]
-        parts = np.arange(1, PARTS + 1)
-        first, end = np.searchsorted(rows[:, 0], parts), np.searchsorted(rows[:, 0], parts, side="right")
-        present = end > first
-        limits = np.stack([parts, np.where(present, first, -1), np.where(present, end - 1, -1)], axis=1)
-        return cls(rows, limits)
-
-    @property
-    def parts(self) -> int:
-        """Number of body parts with matches."""
-        return int((self.limits[:, 1] >= 0).sum())
 
 
 class FrameIndex:

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hdnet.data.correspondence.matching import Correspondences, FrameIndex, match_indexed, usable
-from hdnet.data.store.pairs_writing import Pair
+from hdnet.data.correspondence.matching import FrameIndex, match_indexed, usable
+from hdnet.data.layout.correspondences import Correspondences
+from hdnet.data.store.pairs import Pair
 
 # Why pairs are left out, in the order in which it is asked.
 REASONS = ("few_parts", "low_overlap", "turned", "turn_unknown")

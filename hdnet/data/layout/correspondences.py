@@ -3,17 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from hdnet.data.correspondence.matching import MAX_ROWS, PARTS, Correspondences
 from hdnet.data.layout.text import read_integers, write_integers
 from hdnet.errors import DataError
 
 CORR_MAT_FILE = "corr_mat.txt"
 # Partners of a frame in the original's table.
 ORIGINAL_PARTNERS = 4
+PARTS = 24
+# The original allocates this many rows for a pair and cannot read a file with more (docs/parity.md, 27 and 41).
+MAX_ROWS = 25_000
+
+
+@dataclass(frozen=True, eq=False)
+class Correspondences:
+    """Matches between a frame i and a frame j, grouped by body part.
+
+    Attributes:
+        rows: (N, 5) int64: part 1..24, row and column in i, row and column in j; rows and columns 1-based.
+        limits: (24, 3) int64: part, first and last row of ``rows`` (0-based, inclusive), -1, -1 where absent.
+    """
+
+    rows: np.ndarray
+    limits: np.ndarray
+
+    @classmethod
+    def from_rows(cls, rows: np.ndarray) -> Correspondences:
+        """Group (N, 5) rows by part (order within a part is kept) and derive the limits."""
+        rows = np.asarray(rows, dtype=np.int64).reshape(-1, 5)
+        rows = rows[np.argsort(rows[:, 0], kind="stable")]
+        parts = np.arange(1, PARTS + 1)
+        first, end = np.searchsorted(rows[:, 0], parts), np.searchsorted(rows[:, 0], parts, side="right")
+        present = end > first
+        limits = np.stack([parts, np.where(present, first, -1), np.where(present, end - 1, -1)], axis=1)
+        return cls(rows, limits)
+
+    @property
+    def parts(self) -> int:
+        """Number of body parts with matches."""
+        return int((self.limits[:, 1] >= 0).sum())
 
 
 def pair_files(folder: Path, name_i: str, name_j: str) -> tuple[Path, Path]:
@@ -59,11 +91,11 @@ def read_correspondences(
         size: (H, W) of the pictures; rows and columns beyond are refused.
 
     Returns:
-        Matches grouped by part; one row stays one row, an empty file is no match (quirk 41).
+        Matches grouped by part; one row stays one row, an empty file is no match (docs/parity.md, 41).
 
     Raises:
         DataError: A file is missing or damaged, an index is below 1 or beyond the picture, a part is not
-            1..24, or the limits do not fit the rows (quirk 33).
+            1..24, or the limits do not fit the rows (docs/parity.md, 33).
     """
     rows_file, limits_file = pair_files(folder, name_i, name_j)
     rows = read_integers(rows_file, 5)
@@ -112,7 +144,7 @@ def write_corr_mat(folder: Path, partners: Mapping[str, Sequence[str]], width: i
     """Write ``corr_mat.txt``: one row a frame, its number and those of its partners.
 
     The original needs a rectangle of at least two rows: shorter rows are filled by repeating their partners in turn, a
-    row that is alone is written twice (quirk 41).
+    row that is alone is written twice (docs/parity.md, 41).
 
     Args:
         folder: The ``correspondences`` folder.

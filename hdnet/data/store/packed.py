@@ -1,16 +1,13 @@
-"""Packed training data: text and pictures parsed once, then read without a copy.
+"""Packed training data: texts and pictures parsed once, then read without a copy.
 
-What a record holds stands in :mod:`hdnet.data.store.records`, how records lie on the disk in
-:mod:`hdnet.data.store.shards`.
-Packing goes on where a killed or failed one stopped: finished shards are verified, not made again, unless a file that
-they were made from has changed. Labelled samples and frames also have ``cameras.npy``, (N, 7) float64: the fields of
+Content of the records: :mod:`hdnet.data.store.records`; format of the files: :mod:`hdnet.data.store.shards`.
+Packing resumes after a kill or failure: finished shards are verified, not made again, unless a file that they were made
+from has changed. Labelled samples and frames also have ``cameras.npy``, (N, 7) float64: the fields of
 :class:`hdnet.geometry.Camera` in order.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import shutil
 import sys
@@ -26,42 +23,42 @@ from tqdm import tqdm
 
 from hdnet import __version__
 from hdnet.data.parallel import ordered_map
+from hdnet.data.store.reading import PackedRecords, read_index
 from hdnet.data.store.records import FIELDS_OF_KIND, FrameRecords, LabelledRecords, NormalRecords, Source
 from hdnet.data.store.shards import (
-    FORMAT,
     FORMAT_VERSION,
     INDEX_FILE,
+    Entry,
     Shard,
-    ShardReader,
-    read_index,
+    finish_shard,
+    record_blocks,
     record_type,
     shards_of,
+    write_index,
     write_shard,
 )
 from hdnet.errors import DataError
-from hdnet.files import read_json_object, resumable_folder, sha256_of, write_json
+from hdnet.files import Finished, fingerprint, resumable_folder
 from hdnet.geometry import Camera
 
 _log = logging.getLogger(__name__)
 
-CAMERAS_FILE = "cameras.npy"
-
 
 def pack_tang(folder: Path, out: Path, progress: bool = False, jobs: int = 1, median_m: float = 4.0) -> None:
-    """Packs a Tang folder; see :func:`pack`.
+    """Pack a Tang folder; see :func:`pack`.
 
     Args:
         folder: The ``Tang_data`` folder itself.
         out: The packed folder.
         progress: Show a progress bar on stderr.
         jobs: Processes, of which each writes whole shards.
-        median_m: The median over the mask to which each depth map is shifted, in metres (quirk 38).
+        median_m: The median over the mask to which each depth map is shifted, in metres (docs/parity.md, 38).
     """
     pack(LabelledRecords(Path(folder), median_m), out, progress, jobs)
 
 
 def pack_tiktok(folder: Path, out: Path, progress: bool = False, jobs: int = 1) -> None:
-    """Packs the pictures, cameras and sequences of a TikTok folder; arguments as :func:`pack_tang`."""
+    """Pack the pictures, cameras and sequences of a TikTok folder; arguments as :func:`pack_tang`."""
     pack(FrameRecords(Path(folder)), out, progress, jobs)
 
 
@@ -72,20 +69,20 @@ def write_pseudo_normals(
     made_from: str | None = None,
     progress: bool = False,
 ) -> None:
-    """Stores normals that an estimator gives packed pictures; see :func:`pack`.
+    """Pack normals that are predicted from packed pictures; see :func:`pack`.
 
     Args:
         out: The packed folder.
         pictures: The pictures.
         predict: The normals of a range of them, in order: (H, W, 3) unit vectors, 0 where there is none.
-        made_from: Names model and pictures, so that an interrupted run with the same goes on; None starts over.
+        made_from: Identifies model and pictures: an interrupted run with the same is resumed; None starts over.
         progress: Show a progress bar on stderr.
     """
     pack(NormalRecords(pictures.names, pictures.size, predict, made_from), out, progress, jobs=1)
 
 
 def pack(source: Source, out: Path, progress: bool, jobs: int) -> None:
-    """Packs one source into ``out``, which appears (or is replaced) only when complete.
+    """Pack one source into ``out``, which appears (or is replaced) only when complete.
 
     Raises:
         DataError: A file is missing or damaged, a mask is empty, sizes differ, or ``out`` cannot be written.
@@ -95,7 +92,7 @@ def pack(source: Source, out: Path, progress: bool, jobs: int) -> None:
 
 
 def pack_together(sources: Mapping[str, Source], out: Path, progress: bool, jobs: int) -> None:
-    """Packs every source into a folder of its name in ``out``, which appears only when all are complete."""
+    """Pack every source into a folder of its name in ``out``, which appears only when all are complete."""
     with resumable_folder(out, marker=next(iter(sources))) as (temporary, notes):
         _remove_all_but({*sources, notes.name}, temporary)
         for name, source in sources.items():
@@ -108,41 +105,29 @@ def _fill(folder: Path, notes: Path, source: Source, progress: bool, jobs: int, 
     names, size = source.names(), source.size()
     dtype, shards = record_type(FIELDS_OF_KIND[source.kind], size), shards_of(names)
     _warn_of_a_full_disk(folder, len(names) * dtype.itemsize - _bytes_in(folder))
-    work = partial(_finish, source, folder, notes, dtype)
+    work = partial(_finish, source, folder, Finished(notes), dtype)
     with _progress(folder, dtype.itemsize, len(names), f"pack {label}", progress):
         done = ordered_map(work, shards, jobs, progress=False, label="")
-        files = {shard.file: entry for shard, entry in zip(shards, done, strict=True)}
-    cameras, more = source.about(names)
-    if cameras is not None:
-        file = folder / CAMERAS_FILE
-        np.save(file, cameras)
-        files[CAMERAS_FILE] = {"records": len(names), "bytes": file.stat().st_size, "sha256": sha256_of(file)}
-    _remove_all_but({*files, notes.name}, folder)
-    index = {"format": FORMAT, "version": FORMAT_VERSION, "kind": source.kind, "size": list(size)}
-    write_json(folder / INDEX_FILE, {**index, "files": files, **more, "names": names})
+        entries = {shard.file: entry for shard, entry in zip(shards, done, strict=True)}
+    _remove_all_but({*entries, notes.name}, folder)
+    cameras, about = source.about(names)
+    arrays = {} if cameras is None else {"cameras": cameras}
+    write_index(folder, source.kind, names, entries, arrays, {"size": list(size), **about})
 
 
-def _finish(source: Source, folder: Path, notes: Path, dtype: np.dtype[Any], shard: Shard) -> dict[str, Any]:
-    """Entry of one shard for the index; it is written unless an earlier run has done so from the same files."""
-    file, note = folder / shard.file, notes / f"{shard.file}.json"
+def _finish(source: Source, folder: Path, finished: Finished, dtype: np.dtype[Any], shard: Shard) -> Entry:
+    """Return the entry of one shard for the index."""
     state = source.state(shard)
-    made_from = None
-    if state is not None:
-        everything = json.dumps([__version__, FORMAT_VERSION, str(dtype), shard.names, state])
-        made_from = hashlib.sha256(everything.encode()).hexdigest()
-        earlier = _read_note(note)
-        if earlier.get("made_from") == made_from and _is_intact(file, earlier["entry"]):
-            entry: dict[str, Any] = earlier["entry"]
-            return entry
-    note.unlink(missing_ok=True)
-    entry = write_shard(file, dtype, shard.names, source.records(shard), source.origin)
-    if made_from is not None:
-        write_json(note, {"made_from": made_from, "entry": entry})
-    return entry
+    inputs = [__version__, FORMAT_VERSION, str(dtype), shard.names, state]
+
+    def write(file: Path) -> Entry:
+        return write_shard(file, dtype, record_blocks(dtype, shard.names, source.records(shard), source.origin))
+
+    return finish_shard(folder / shard.file, finished, None if state is None else fingerprint(inputs), write)
 
 
 def _remove_all_but(names: set[str], folder: Path) -> None:
-    """Clears away what an interrupted run of other data has left."""
+    """Delete what an interrupted run of other data has left."""
     for path in folder.iterdir():
         if path.name in names:
             continue
@@ -150,17 +135,6 @@ def _remove_all_but(names: set[str], folder: Path) -> None:
             shutil.rmtree(path)
         else:
             path.unlink()
-
-
-def _read_note(note: Path) -> dict[str, Any]:
-    try:
-        return read_json_object(note)
-    except DataError:  # none, or a power cut left it empty: the shard is made again
-        return {}
-
-
-def _is_intact(file: Path, entry: dict[str, Any]) -> bool:
-    return file.is_file() and file.stat().st_size == entry["bytes"] and sha256_of(file) == entry["sha256"]
 
 
 def _bytes_in(folder: Path) -> int:
@@ -181,7 +155,7 @@ def _warn_of_a_full_disk(folder: Path, needed: int) -> None:
 
 @contextmanager
 def _progress(folder: Path, record_bytes: int, count: int, label: str, shown: bool) -> Iterator[None]:
-    """A bar that counts records by the bytes in the folder, whichever process or machine writes them."""
+    """Progress bar that counts records by the bytes in the folder, whichever process or machine writes them."""
     if not shown:
         yield
         return
@@ -208,47 +182,29 @@ def _progress(folder: Path, record_bytes: int, count: int, label: str, shown: bo
             bar.n = written()
 
 
-class _Packed(ShardReader):
-    """A packed folder, opened without reading its records; see :class:`hdnet.data.store.shards.ShardReader`."""
-
-    kind: str
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder, self.kind, FIELDS_OF_KIND[self.kind])
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        # Data loader workers map the files again instead of receiving a copy of all records.
-        return type(self), (self.folder,)
-
-
-class _WithPictures(_Packed):
+class _WithCameras(PackedRecords):
     @cached_property
     def cameras(self) -> np.ndarray:
         """(N, 7) float64, the fields of :class:`hdnet.geometry.Camera` of every record."""
-        file = self.folder / CAMERAS_FILE
-        try:
-            cameras: np.ndarray = np.load(file)
-        except (OSError, ValueError) as error:
-            raise DataError(f"{file}: cannot be opened ({error}); pack the data again") from error
-        if cameras.shape != (len(self), 7):
-            raise DataError(f"{file}: found {cameras.shape}, expected {(len(self), 7)}; pack the data again")
-        return cameras
+        return self.array("cameras", "<f8", (len(self), 7))
 
     def camera(self, k: int) -> Camera:
-        """Camera of record ``k``."""
+        """Return the camera of record ``k``."""
         return Camera(*(float(value) for value in self.cameras[k]))
 
 
-class PackedLabelled(_WithPictures):
-    """Reader of what :func:`pack_tang` wrote."""
+class PackedLabelled(_WithCameras):
+    """Packed folder of :func:`pack_tang`."""
 
     kind = "labelled"
+    fields = FIELDS_OF_KIND[kind]
 
 
-class PackedFrames(_WithPictures):
-    """Reader of what :func:`pack_tiktok` wrote."""
+class PackedFrames(_WithCameras):
+    """Packed folder of :func:`pack_tiktok`."""
 
     kind = "frames"
+    fields = FIELDS_OF_KIND[kind]
 
     @property
     def sequences(self) -> dict[str, list[str]]:
@@ -257,10 +213,11 @@ class PackedFrames(_WithPictures):
         return sequences
 
 
-class PseudoNormals(_Packed):
-    """Reader of what :func:`write_pseudo_normals` wrote."""
+class PseudoNormals(PackedRecords):
+    """Packed folder of :func:`write_pseudo_normals`."""
 
     kind = "pseudo_normals"
+    fields = FIELDS_OF_KIND[kind]
 
     def check_names(self, frames: PackedFrames | PackedLabelled) -> None:
         """Raise a DataError unless these are normals of exactly those pictures."""
@@ -272,10 +229,10 @@ class PseudoNormals(_Packed):
 
 
 def open_packed(folder: Path) -> PackedLabelled | PackedFrames | PseudoNormals:
-    """A packed folder of whichever kind.
+    """Open a packed folder of records of any kind.
 
     Raises:
-        DataError: As :class:`hdnet.data.store.shards.ShardReader`, or the kind is unknown.
+        DataError: As :class:`hdnet.data.store.reading.PackedFolder`, or the kind is unknown.
     """
     kind = read_index(folder)["kind"]
     for reader in (PackedLabelled, PackedFrames, PseudoNormals):

@@ -1,16 +1,17 @@
-"""Correspondences in a few large files: written in shards by several processes, read pair by pair.
+"""Correspondences of pairs of frames as a packed folder, and conversion from the original's text files.
 
-A folder of pairs holds::
+Records are pairs, in the form with varying length of :mod:`hdnet.data.store.shards`. A row is a match, int16: part, row
+and column in i, row and column in j, 1-based, grouped by part. A match takes 10 bytes, where text takes 17. The names
+in the index are those of the frames; beside it lie
 
-    index.json         names of the frames, how they were matched, the shards, bytes and SHA-256 of every file
-    pairs.npy          (N, 2) int32: frames i and j of each pair, as places in the list of names
-    offsets.npy        (N + 1,) int64: matches of pair k are offsets[k] .. offsets[k + 1]
-    overlap.npy        (N,) float32: matches / body pixels of frame i
-    turn_deg.npy       (N,) float32: turn of the body from i to j (hdnet.data.correspondence.body_turn), nan where
-    unknown rows-00000.npy ... (M, 5) int16: part, row and column in i, row and column in j, 1-based; grouped by part
+=============== =============== =======================================================================================
+``pairs.npy``    (N, 2) int32    frames i and j of each pair, as places in the names
+``offsets.npy``  (N + 1,) int64  matches of pair k are offsets[k] .. offsets[k + 1]
+``overlap.npy``  (N,) float32    matches / body pixels of frame i, nan where unknown
+``turn_deg.npy`` (N,) float32    turn of the body from i to j (hdnet.data.correspondence.body_turn), nan where unknown
+=============== =============== =======================================================================================
 
-and, on request, the same pairs in the original's text files beside them (layout_correspondences.py). The limits of the
-original's second file are those of the groups in the rows. A match takes 10 bytes, where text takes 17.
+and, on request, the same pairs in the original's text files (:mod:`hdnet.data.layout.correspondences`).
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from __future__ import annotations
 import os
 import shutil
 import weakref
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from tempfile import mkdtemp
@@ -26,32 +28,149 @@ from typing import Any
 
 import numpy as np
 
-from hdnet.data.correspondence.matching import Correspondences
-from hdnet.data.layout.correspondences import CORR_MAT_FILE, read_corr_mat, read_correspondences, stored_names
-from hdnet.data.store.pairs_writing import (
-    ARRAYS,
-    FORMAT,
-    FORMAT_VERSION,
-    HEADER_BYTES,
-    INDEX_FILE,
-    ROW_TYPE,
-    Pair,
-    PairsIndex,
-    write_shard,
+from hdnet.data.layout.correspondences import (
+    CORR_MAT_FILE,
+    Correspondences,
+    read_corr_mat,
+    read_correspondences,
+    stored_names,
 )
+from hdnet.data.store.reading import PackedRows
+from hdnet.data.store.shards import INDEX_FILE, Entry, write_index, write_shard
 from hdnet.errors import DataError
-from hdnet.files import read_json_object, sha256_of
+from hdnet.files import read_json_object
 
-__all__ = ["INDEX_FILE", "PackedPairs", "is_packed", "read_index", "read_pairs", "text_pairs"]
+KIND = "pairs"
+ROW_TYPE: np.dtype[Any] = np.dtype(("<i2", (5,)))
+# Columns of the rows that hold rows, and columns, of pictures.
+_PLACES = ([1, 3], [2, 4])
+_LARGEST = int(np.iinfo(ROW_TYPE.base).max)
 
-_ROW_BYTES = 5 * ROW_TYPE.itemsize
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """One pair of frames to be packed.
+
+    Attributes:
+        name_i: Frame i.
+        name_j: Frame j.
+        matches: Their correspondences.
+        overlap: Matches / body pixels of frame i; nan where unknown.
+        turn_deg: Turn of the body from i to j; nan where unknown.
+    """
+
+    name_i: str
+    name_j: str
+    matches: Correspondences
+    overlap: float = float("nan")
+    turn_deg: float = float("nan")
 
 
-class PackedPairs:
+@dataclass(frozen=True, eq=False)
+class PairsShard:
+    """Content of a shard; its attributes are JSON-able.
+
+    Attributes:
+        file: Its name.
+        bytes: Its size.
+        sha256: Its SHA-256.
+        names: Frames (i, j) of its pairs.
+        matches: Number of matches of each pair.
+        parts: Number of body parts of each.
+        overlap: :attr:`Pair.overlap` of each.
+        turn_deg: :attr:`Pair.turn_deg` of each.
+        largest: Largest row and column in it.
+    """
+
+    file: str
+    bytes: int
+    sha256: str
+    names: list[tuple[str, str]]
+    matches: list[int]
+    parts: list[int]
+    overlap: list[float]
+    turn_deg: list[float]
+    largest: tuple[int, int]
+
+
+def write_pairs(file: Path, pairs: Iterable[Pair]) -> PairsShard:
+    """Write the matches of some pairs; see :func:`hdnet.data.store.shards.write_shard`.
+
+    Raises:
+        DataError: A row or column is beyond 32767.
+    """
+    written: list[tuple[tuple[str, str], int, int, float, float]] = []
+    largest = [0, 0]
+
+    def blocks() -> Iterator[np.ndarray]:
+        for pair in pairs:
+            rows = pair.matches.rows
+            for side, columns in enumerate(_PLACES):
+                largest[side] = max(largest[side], int(rows[:, columns].max(initial=0)))
+            if max(largest) > _LARGEST:
+                raise DataError(
+                    f"{file.parent}: frames {pair.name_i} and {pair.name_j} match at row or column {max(largest)}; "
+                    f"expected pictures of at most {_LARGEST} pixels a side"
+                )
+            measured = float(np.float32(pair.overlap)), float(np.float32(pair.turn_deg))
+            written.append(((pair.name_i, pair.name_j), len(rows), pair.matches.parts, *measured))
+            yield rows
+
+    entry = write_shard(file, ROW_TYPE, blocks())
+    names, matches, parts, overlap, turn_deg = map(list, zip(*written, strict=True)) if written else ([],) * 5
+    return PairsShard(
+        file.name, entry["bytes"], entry["sha256"], names, matches, parts, overlap, turn_deg, (largest[0], largest[1])
+    )
+
+
+class PairsIndex:
+    """Index of a folder of pairs, collected from its shards in order; some 30 bytes of memory a pair.
+
+    Args:
+        names: Names of all frames that could be in a pair.
+    """
+
+    _TYPES: Mapping[str, str] = {"matches": "i8", "parts": "i1", "overlap": "<f4", "turn_deg": "<f4"}
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self.names = list(names)
+        self._number = {name: k for k, name in enumerate(names)}
+        self._entries: dict[str, Entry] = {}
+        self._columns = {name: [np.zeros(0, dtype)] for name, dtype in self._TYPES.items()}
+        self._columns["pairs"] = [np.zeros((0, 2), "<i4")]
+        self._largest = np.zeros(2, dtype=np.int64)
+
+    def add(self, shard: PairsShard) -> None:
+        """Add the next shard."""
+        self._entries[shard.file] = {"records": len(shard.names), "bytes": shard.bytes, "sha256": shard.sha256}
+        numbers = [(self._number[i], self._number[j]) for i, j in shard.names]
+        self._columns["pairs"].append(np.array(numbers, "<i4").reshape(-1, 2))
+        for name, dtype in self._TYPES.items():
+            self._columns[name].append(np.array(getattr(shard, name), dtype))
+        self._largest = np.maximum(self._largest, shard.largest)
+
+    def column(self, name: str) -> np.ndarray:
+        """Return one value a pair: "pairs" (N, 2) places in the names, "matches", "parts", "overlap" or "turn_deg"."""
+        return np.concatenate(self._columns[name])
+
+    def write(self, folder: Path, settings: Mapping[str, Any]) -> None:
+        """Write the small arrays and the index.
+
+        Args:
+            folder: The folder that holds the shards.
+            settings: How the pairs were made, JSON-able; kept in the index.
+        """
+        arrays = {name: self.column(name) for name in ("pairs", "overlap", "turn_deg")}
+        arrays["offsets"] = np.cumsum([0, *self.column("matches")], dtype="<i8")
+        about = {"settings": dict(settings), "largest": self._largest.tolist()}
+        write_index(folder, KIND, self.names, self._entries, arrays, about)
+
+
+class PackedPairs(PackedRows):
     """Pairs of frames with their correspondences, opened without reading the matches.
 
     Args:
-        folder: A folder of pairs; or one in the original's text form (``corr_mat.txt`` and ``corrs/``), which is
+        folder: A packed folder of pairs; or one in the original's text form (``corr_mat.txt`` and ``corrs/``), which is
             converted now, into a temporary folder that lives as long as this object. That takes a minute for
             every 10,000 pairs: ``hdnet data correspond --given`` does it once and for all.
 
@@ -59,44 +178,33 @@ class PackedPairs:
         DataError: The folder holds neither, is damaged, of another version, or a file is missing or of another size.
     """
 
+    kind = KIND
+    row = ROW_TYPE
+    _keys = ("largest",)
+    _again = "match the frames again with `hdnet data correspond`"
+
     def __init__(self, folder: Path) -> None:
-        self.source = self.folder = Path(folder)
-        if not (self.folder / INDEX_FILE).exists() and (self.folder / CORR_MAT_FILE).exists():
-            self.folder = Path(mkdtemp(prefix="hdnet-pairs-"))
-            weakref.finalize(self, _remove, self.folder, os.getpid())
-            _convert(self.source, self.folder)
-        self.index = read_index(self.folder)
-        self.names: list[str] = self.index["names"]
-        """Names of all frames that could be in a pair."""
-        self._check_files()
-        self._first_pair = np.cumsum([0, *(shard["pairs"] for shard in self.index["shards"])])
-
-    def __len__(self) -> int:
-        return len(self.pairs)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        # Data loader workers open the folder again instead of receiving a copy of all arrays.
-        return type(self), (self.folder,)
+        self.source = folder = Path(folder)
+        if not (folder / INDEX_FILE).exists() and (folder / CORR_MAT_FILE).exists():
+            folder = Path(mkdtemp(prefix="hdnet-pairs-"))
+            weakref.finalize(self, _remove, folder, os.getpid())
+            _convert(self.source, folder)
+        super().__init__(folder)
 
     @cached_property
     def pairs(self) -> np.ndarray:
         """(N, 2) int32: frames i and j of each pair, as places in :attr:`names`; memory-mapped."""
-        return self._array("pairs")
-
-    @cached_property
-    def offsets(self) -> np.ndarray:
-        """(N + 1,) int64: number of matches before each pair, and of all; memory-mapped."""
-        return self._array("offsets")
+        return self.array("pairs", "<i4", (len(self), 2), mapped=True)
 
     @cached_property
     def overlap(self) -> np.ndarray:
         """(N,) float32: matches / body pixels of frame i, nan where unknown; memory-mapped."""
-        return self._array("overlap")
+        return self.array("overlap", "<f4", (len(self),), mapped=True)
 
     @cached_property
     def turn_deg(self) -> np.ndarray:
         """(N,) float32: turn of the body from i to j, nan where unknown; memory-mapped."""
-        return self._array("turn_deg")
+        return self.array("turn_deg", "<f4", (len(self),), mapped=True)
 
     @property
     def largest(self) -> tuple[int, int]:
@@ -104,7 +212,7 @@ class PackedPairs:
         return self.index["largest"][0], self.index["largest"][1]
 
     def places_in(self, names: Sequence[str], size: tuple[int, int]) -> np.ndarray:
-        """The pairs as places in another list of names.
+        """Return the pairs as places in another list of names.
 
         Args:
             names: Names of the frames that are at hand.
@@ -132,115 +240,28 @@ class PackedPairs:
         places = np.array([place.get(name, -1) for name in self.names], dtype=np.int64)
         return np.asarray(places[self.pairs])
 
-    def rows(self, k: int) -> np.ndarray:
-        """Matches of pair ``k``, (M, 5) int16: part, row and column in i, row and column in j, 1-based.
-
-        They are read from the file, which costs microseconds once the system has it in its cache, and not mapped: the
-        process does not grow to the size of the data.
-        """
-        k = range(len(self))[k]
-        shard = self._shard_of(k)
-        first, end = int(self.offsets[k]), int(self.offsets[k + 1])
-        begin = int(self.offsets[self._first_pair[shard]])
-        file = self.folder / self.index["shards"][shard]["file"]
-        place = HEADER_BYTES + (first - begin) * _ROW_BYTES
-        try:
-            values = np.fromfile(file, ROW_TYPE, (end - first) * 5, offset=place)
-        except OSError as error:
-            raise DataError(f"{file}: cannot be read ({error.strerror}); match the frames again") from error
-        if values.size != (end - first) * 5:
-            raise DataError(f"{file}: ends before match {end - begin}; match the frames again")
-        return values.reshape(-1, 5)
-
-    def file_of(self, k: int) -> str:
-        """Name of the file that holds the matches of pair ``k``."""
-        name: str = self.index["shards"][self._shard_of(k)]["file"]
-        return name
-
     def matches(self, k: int) -> Correspondences:
-        """Matches of pair ``k`` with their limits."""
+        """Return the matches of pair ``k`` with their limits."""
         return Correspondences.from_rows(self.rows(k))
-
-    def verify(self) -> None:
-        """Compare every file with its SHA-256.
-
-        Raises:
-            DataError: A file has changed since it was written.
-        """
-        for name, expected in self.index["files"].items():
-            found = sha256_of(self.folder / name)
-            if found != expected["sha256"]:
-                raise DataError(
-                    f"{self.folder / name}: SHA-256 is {found[:12]}..., expected {expected['sha256'][:12]}... as in "
-                    f"{INDEX_FILE}; the file has changed, match the frames again"
-                )
-
-    def _shard_of(self, k: int) -> int:
-        return int(np.searchsorted(self._first_pair, k, side="right")) - 1
-
-    def _array(self, name: str) -> np.ndarray:
-        file = self.folder / f"{name}.npy"
-        try:
-            array: np.ndarray = np.load(file, mmap_mode="r")
-        except (OSError, ValueError) as error:
-            raise DataError(f"{file}: cannot be opened ({error}); match the frames again") from error
-        dtype, shape = ARRAYS[name]
-        expected = (int(self._first_pair[-1]) + (name == "offsets"), *shape)
-        if array.shape != expected or array.dtype != dtype:
-            raise DataError(
-                f"{file}: found {array.dtype} {array.shape}, expected {np.dtype(dtype)} {expected}; "
-                "match the frames again"
-            )
-        return array
-
-    def _check_files(self) -> None:
-        for name, expected in self.index["files"].items():
-            file = self.folder / name
-            try:
-                found = file.stat().st_size
-            except OSError as error:
-                raise DataError(f"{file}: cannot be opened ({error.strerror}); match the frames again") from error
-            if found != expected["bytes"]:
-                raise DataError(
-                    f"{file}: found {found} bytes, expected {expected['bytes']} as in {INDEX_FILE}; the file is "
-                    "damaged or only half copied, match the frames again"
-                )
 
 
 def is_packed(folder: Path) -> bool:
-    """Whether a folder holds packed pairs, rather than other packed data or text."""
+    """Return whether a folder holds packed pairs, of any version, rather than other packed data or text."""
     file = Path(folder) / INDEX_FILE
-    return file.exists() and read_json_object(file).get("format") == FORMAT
-
-
-def read_index(folder: Path) -> dict[str, Any]:
-    """``index.json`` of a folder of pairs.
-
-    Raises:
-        DataError: It is missing, not such an index, or of another version.
-    """
-    file = folder / INDEX_FILE
+    if not file.exists():
+        return False
     index = read_json_object(file)
-    if index.get("format") != FORMAT:
-        raise DataError(f"{file}: is not the index of matched pairs; match the frames with `hdnet data correspond`")
-    if index.get("version") != FORMAT_VERSION:
-        raise DataError(
-            f"{file}: format version {index.get('version')}, expected {FORMAT_VERSION}; match the frames again"
-        )
-    missing = sorted({"names", "shards", "files", "largest"} - set(index))
-    if missing:
-        raise DataError(f"{file}: has no {', '.join(missing)}; match the frames again")
-    return index
+    return index.get("kind") == KIND or index.get("format") == "hdnet-pairs"
 
 
 def text_pairs(folder: Path, names: Sequence[str]) -> dict[str, list[str]]:
-    """Partners by frame of a folder in the original's text form, in the order of the frames."""
+    """Return the partners by frame of a folder in the original's text form, in the order of the frames."""
     partners = read_corr_mat(folder, names)
     return {name: partners[name] for name in names if name in partners}
 
 
-def read_pairs(folder: Path, partners: Mapping[str, Sequence[str]], size: tuple[int, int] | None) -> Iterable[Pair]:
-    """Pairs of a folder in the original's text form, one after the other."""
+def read_pairs(folder: Path, partners: Mapping[str, Sequence[str]], size: tuple[int, int] | None) -> Iterator[Pair]:
+    """Yield the pairs of a folder in the original's text form."""
     for name_i, others in partners.items():
         for name_j in others:
             yield Pair(name_i, name_j, read_correspondences(folder, name_i, name_j, size))
@@ -254,5 +275,5 @@ def _remove(folder: Path, owner: int) -> None:
 
 def _convert(folder: Path, out: Path) -> None:
     index = PairsIndex(stored_names(folder))
-    index.add(write_shard(out / "rows-00000.npy", read_pairs(folder, text_pairs(folder, index.names), None)))
+    index.add(write_pairs(out / "rows-00000.npy", read_pairs(folder, text_pairs(folder, index.names), None)))
     index.write(out, {"source": "given"})

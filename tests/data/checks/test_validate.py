@@ -7,7 +7,7 @@ from dolls import CAMERA, doll, doll_frame
 from PIL import Image
 
 from hdnet.data.checks.validate import raise_if_errors, validate_any, validate_raw, validate_tang, validate_tiktok
-from hdnet.data.correspondence.matching import match
+from hdnet.data.correspondence import match
 from hdnet.data.layout.correspondences import write_corr_mat, write_correspondences
 from hdnet.data.layout.folders import TangFolder, TikTokFolder
 from hdnet.data.layout.png import write_png

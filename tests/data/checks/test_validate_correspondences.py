@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 
 from hdnet.data.checks.correspondences import check_correspondences
-from hdnet.data.correspondence.matching import Correspondences
-from hdnet.data.layout.correspondences import pair_files
+from hdnet.data.layout.correspondences import Correspondences, pair_files
 from hdnet.data.layout.folders import write_corr_mat, write_correspondences
-from hdnet.data.store.pairs_writing import Pair, PairsIndex, write_shard
+from hdnet.data.store.pairs import Pair, PairsIndex, write_pairs
 from hdnet.files import sha256_of
 
 SIZE = (32, 24)
@@ -41,7 +40,7 @@ def check(folder):
 def packed(folder, pairs, rows=ROWS):
     index = PairsIndex([*NAMES, "0000099"])
     index.add(
-        write_shard(folder / "rows-00000.npy", [Pair(*names, Correspondences.from_rows(rows)) for names in pairs])
+        write_pairs(folder / "rows-00000.npy", [Pair(*names, Correspondences.from_rows(rows)) for names in pairs])
     )
     index.write(folder, {})
     return folder

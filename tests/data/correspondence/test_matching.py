@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from hdnet.data.correspondence.frames import choose_pairs, match, usable
-from hdnet.data.correspondence.matching import Correspondences
+from hdnet.data.layout.correspondences import Correspondences
 from hdnet.errors import DataError
 
 

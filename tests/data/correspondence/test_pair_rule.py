@@ -3,9 +3,10 @@ import pytest
 from turning_torso import torso
 
 from hdnet.data.correspondence.body_turn import torso_turn_deg
-from hdnet.data.correspondence.matching import Correspondences, FrameIndex
+from hdnet.data.correspondence.matching import FrameIndex
 from hdnet.data.correspondence.pair_rule import PairRule
-from hdnet.data.store.pairs_writing import Pair
+from hdnet.data.layout.correspondences import Correspondences
+from hdnet.data.store.pairs import Pair
 
 FIVE_PARTS = Correspondences.from_rows(np.array([[part, 1, 1, 1, 1] for part in (1, 2, 8, 9, 24)]))
 

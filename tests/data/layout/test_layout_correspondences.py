@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
 
-from hdnet.data.correspondence.matching import Correspondences
-from hdnet.data.layout.correspondences import pair_files, stored_names
+from hdnet.data.layout.correspondences import Correspondences, pair_files, stored_names
 from hdnet.data.layout.folders import read_corr_mat, read_correspondences, write_corr_mat, write_correspondences
 from hdnet.errors import DataError
 

@@ -17,7 +17,7 @@ from PIL import Image
 from hdnet.data.layout.folders import TangFolder, shift_to_median
 from hdnet.data.layout.png import write_png
 from hdnet.data.store import packed as packed_module
-from hdnet.data.store import shards
+from hdnet.data.store import reading, shards
 from hdnet.data.store.packed import (
     PackedFrames,
     PackedLabelled,
@@ -282,7 +282,7 @@ def test_a_full_disk_is_one_clear_error_and_costs_only_the_shard(tang, tmp_path,
     rename = Path.replace
 
     def replace(self, target):
-        if self.name == "00001.partial":
+        if self.name.startswith(".00001.npy."):
             raise OSError(errno.ENOSPC, "No space left on device")
         return rename(self, target)
 
@@ -431,8 +431,8 @@ def test_interrupted_predictions_go_on_for_the_same_model(tiktok, tmp_path, made
 
 def test_reading_keeps_no_files_open_and_gives_pages_back(tiktok, tmp_path, monkeypatch):
     monkeypatch.setattr(shards, "SHARD_RECORDS", 1)
-    monkeypatch.setattr(shards, "_OPEN_SHARDS", 2)
-    monkeypatch.setattr(shards, "_MAPPED_BYTES", 20_000)  # four records
+    monkeypatch.setattr(reading, "_OPEN_SHARDS", 2)
+    monkeypatch.setattr(reading, "_MAPPED_BYTES", 20_000)  # four records
     pack_tiktok(tiktok.root, tmp_path / "packed")
     packed = PackedFrames(tmp_path / "packed")
     given_back = []

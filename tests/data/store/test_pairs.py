@@ -5,10 +5,9 @@ import shutil
 import numpy as np
 import pytest
 
-from hdnet.data.correspondence.matching import Correspondences
+from hdnet.data.layout.correspondences import Correspondences
 from hdnet.data.layout.folders import write_corr_mat, write_correspondences
-from hdnet.data.store.pairs import PackedPairs, is_packed
-from hdnet.data.store.pairs_writing import Pair, PairsIndex, Shard, write_shard
+from hdnet.data.store.pairs import PackedPairs, Pair, PairsIndex, PairsShard, is_packed, write_pairs
 from hdnet.errors import DataError
 
 NAMES = ["0000007", "0000008", "0000009", "0000012"]
@@ -37,8 +36,8 @@ def folder(tmp_path, pairs):
     out.mkdir()
     index = PairsIndex(NAMES)
     for k, some in enumerate((pairs[:3], [], pairs[3:])):
-        shard = write_shard(out / f"rows-{k:05d}.npy", some)
-        index.add(Shard.from_dict(json.loads(json.dumps(shard.to_dict()))))
+        shard = write_pairs(out / f"rows-{k:05d}.npy", some)
+        index.add(PairsShard(**json.loads(json.dumps(vars(shard)))))
     index.write(out, {"source": "test"})
     return out
 
@@ -99,7 +98,7 @@ def test_changed_cut_and_missing_files_are_refused_by_name(folder):
     file.write_bytes(content[:-40])
     with pytest.raises(DataError, match=r"rows-00000\.npy: found \d+ bytes, expected \d+"):
         PackedPairs(folder)
-    with pytest.raises(DataError, match=r"rows-00000\.npy: ends before match 47"):
+    with pytest.raises(DataError, match=r"rows-00000\.npy: ends before row 47"):
         opened.rows(2)
     file.unlink()
     with pytest.raises(DataError, match=r"rows-00000\.npy: cannot be opened"):
@@ -109,8 +108,13 @@ def test_changed_cut_and_missing_files_are_refused_by_name(folder):
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        ({"format": "hdnet-packed"}, "is not the index of matched pairs"),
-        ({"version": 99}, "format version 99, expected 1"),
+        ({"format": "hdnet-other"}, "is not the index of a packed folder; match the frames again"),
+        (
+            {"format": "hdnet-pairs", "version": 1},
+            "format version 1, expected 2; match the frames again .* another version",
+        ),
+        ({"kind": "frames"}, "a packed folder of kind frames, expected pairs"),
+        ({"version": 99}, "format version 99, expected 2"),
         ({"names": None}, "has no names"),
     ],
 )
@@ -119,7 +123,7 @@ def test_another_index_is_refused(folder, change, complaint):
     (folder / "index.json").write_text(json.dumps({key: value for key, value in index.items() if value is not None}))
     with pytest.raises(DataError, match=rf"index\.json: {complaint}"):
         PackedPairs(folder)
-    assert is_packed(folder) == (index["format"] == "hdnet-pairs")
+    assert is_packed(folder) == (index["kind"] == "pairs")
 
 
 def test_neither_packed_nor_text_is_refused(tmp_path):
@@ -156,8 +160,8 @@ def test_a_shard_is_complete_or_absent(tmp_path, pairs):
         raise DataError("a picture cannot be read")
 
     with pytest.raises(DataError, match="a picture"):
-        write_shard(tmp_path / "rows-00000.npy", broken())
+        write_pairs(tmp_path / "rows-00000.npy", broken())
     wide = Correspondences.from_rows(np.array([[1, 1, 1, 1, 40_000]]))
     with pytest.raises(DataError, match="frames 1 and 2 match at row or column 40000"):
-        write_shard(tmp_path / "rows-00000.npy", [Pair("1", "2", wide)])
+        write_pairs(tmp_path / "rows-00000.npy", [Pair("1", "2", wide)])
     assert not list(tmp_path.iterdir())

@@ -136,8 +136,8 @@ class PairsIndex:
         self.names = list(names)
         self._number = {name: k for k, name in enumerate(names)}
         self._entries: dict[str, Entry] = {}
-        self._columns = {name: [np.zeros(0, dtype)] for name, dtype in self._TYPES.items()}
-        self._columns["pairs"] = [np.zeros((0, 2), "<i4")]
+        self._columns: dict[str, list[np.ndarray]] = {"pairs": [np.zeros((0, 2), "<i4")]}
+        self._columns |= {name: [np.zeros(0, dtype)] for name, dtype in self._TYPES.items()}
         self._largest = np.zeros(2, dtype=np.int64)
 
     def add(self, shard: PairsShard) -> None:

@@ -168,7 +168,7 @@ class PackedRows(PackedFolder):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         entries = {name: entry for name, entry in self.index["files"].items() if name.startswith("rows-")}
-        self._shards = list(entries)
+        self._shards: list[str] = list(entries)
         self._first_record = np.cumsum([0, *(entry["records"] for entry in entries.values())])
         self._header_bytes = len(shards.header(self.row, 0))
 

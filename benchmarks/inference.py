@@ -32,11 +32,11 @@ from hdnet.pictures.checks import Pictures, check_pictures, decode_pictures
 from hdnet.pictures.reading import encode_png
 from hdnet.predict.inference import Predictor, Prepared, load_source
 from hdnet.predict.prediction import depth_millimetres
-from hdnet.predict.runtimes import CPU_RUNTIMES, Difference, difference, make_runtime
+from hdnet.predict.runtimes import RUNTIMES, Difference, difference, make_runtime
 from hdnet.predict.runtimes.probes import probe_inputs
 from hdnet.visualize import normal_picture
 
-PLAIN = CPU_RUNTIMES[0]
+PLAIN = RUNTIMES[0]
 
 
 class Milliseconds(NamedTuple):
@@ -73,7 +73,7 @@ def measure(arguments: argparse.Namespace) -> None:
     torch.set_num_threads(arguments.threads)
     model = load_source(arguments.model)[0] if arguments.model else made_up(arguments.width)
     runtimes: dict[str, Any] = {}
-    for name in CPU_RUNTIMES:
+    for name in RUNTIMES:
         try:
             runtimes[name] = make_runtime(name, model, arguments.threads)
         except ModelError as error:

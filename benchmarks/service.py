@@ -27,7 +27,7 @@ from service_soak import add_soak
 from service_swaps import add_swaps
 
 from hdnet.errors import run_command
-from hdnet.predict.runtimes import CPU_RUNTIMES
+from hdnet.predict.runtimes import RUNTIMES
 
 
 def main() -> None:
@@ -43,7 +43,7 @@ def main() -> None:
 
 def add_shared(verb: argparse.ArgumentParser) -> None:
     """The options of all commands."""
-    verb.add_argument("--runtime", choices=CPU_RUNTIMES, default="openvino-int8", help="of the networks")
+    verb.add_argument("--runtime", choices=RUNTIMES, default="openvino-int8", help="of the networks")
     verb.add_argument("--threads", type=int, default=1, help="of the networks")
 
 

@@ -18,7 +18,8 @@ from hdnet.data.store.packed import PackedFrames, PackedLabelled, PseudoNormals
 from hdnet.data.store.shards import INDEX_FILE
 from hdnet.geometry import Camera
 from hdnet.models import DepthEstimator, NormalEstimator
-from hdnet.models.hourglass import NORM_EPS, POOL_BEFORE, SKIP_INTO, Hourglass, upsample_legacy
+from hdnet.models.fast_paths import JOINS, NORMALISATIONS
+from hdnet.models.hourglass import Hourglass, figure
 from hdnet.training.tasks import DepthTask, DepthWeights, HDNetTask, NormalTask, PairWeights, Stream, Task
 
 PLAIN_SETTINGS = "float32, NCHW, eager"
@@ -112,16 +113,51 @@ def training_flop(task: Task) -> float:
     """
     network = task.model
     first = task.streams["labelled"].dataset[0]["mask"]
-    pixels, forward = float(first.shape[-1] * first.shape[-2]), []
-    for index, block in enumerate(network.blocks):
-        pixels *= 0.25 if index in POOL_BEFORE else 4 if index in SKIP_INTO else 1
-        forward.append(2 * pixels * block.conv.weight.numel())  # type: ignore[union-attr]
-    forward.append(2 * pixels * network.head.weight.numel())
-    return pictures_per_step(task) * (3 * sum(forward) - forward[0])
+    layers = FlopLayers(network)
+    pixels = figure(float(first.shape[-1] * first.shape[-2]), layers)
+    layers.flop.append(2 * pixels * network.head.weight.numel())
+    return pictures_per_step(task) * (3 * sum(layers.flop) - layers.flop[0])
+
+
+class FlopLayers:
+    """Counts additions and multiplications of the convolutions; goes through the figure with a number of pixels."""
+
+    def __init__(self, network: Hourglass) -> None:
+        self.blocks, self.flop = network.blocks, list[float]()
+
+    def block(self, index: int, pixels: float) -> float:
+        """A convolution at this size."""
+        self.flop.append(2 * pixels * self.blocks[index].conv.weight.numel())  # type: ignore[union-attr, operator]
+        return pixels
+
+    def halve(self, pixels: float) -> float:
+        """A quarter of the pixels."""
+        return pixels / 4
+
+    def join(self, pixels: float, skip: float) -> float:  # noqa: ARG002 - the other one's size is the same
+        """Four times the pixels."""
+        return 4 * pixels
+
+
+class PlainLayers:
+    """The layers as anyone would write them down."""
+
+    def __init__(self, network: Hourglass) -> None:
+        self.blocks = network.blocks
+        self.normalise, self.join = NORMALISATIONS["export"], JOINS["export"]
+
+    def block(self, index: int, x: Tensor) -> Tensor:
+        """Convolution, normalisation, ReLU."""
+        block: Any = self.blocks[index]
+        return self.normalise(block.conv(x), block.shift)
+
+    def halve(self, x: Tensor) -> Tensor:
+        """2 x 2 max pooling."""
+        return F.max_pool2d(x, 2)
 
 
 class PlainNetwork(nn.Module):
-    """The same network as anyone would write it down."""
+    """The same network with :class:`PlainLayers`."""
 
     def __init__(self, network: Hourglass) -> None:
         super().__init__()
@@ -130,19 +166,10 @@ class PlainNetwork(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W), all pictures at once."""
-        network, skips = self.network, {}
+        network = self.network
         if self.config.input_scale == "unit":
             x = x * network.input_gain + network.input_offset
-        for index, block in enumerate(network.blocks):
-            if index in POOL_BEFORE:
-                x = F.max_pool2d(x, 2)
-            elif index in SKIP_INTO:
-                x = torch.cat([upsample_legacy(x), skips.pop(SKIP_INTO[index])], dim=1)
-            x = block.conv(x)
-            x = F.relu(F.instance_norm(x, weight=torch.ones_like(block.shift), bias=block.shift, eps=NORM_EPS))
-            if index in SKIP_INTO.values():
-                skips[index] = x
-        output: Tensor = network.head(x)
+        output: Tensor = network.head(figure(x, PlainLayers(network)))
         return output
 
 

@@ -10,13 +10,12 @@ from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from hdnet.errors import ParamsError
+from hdnet.predict.runtime_names import RuntimeChoice
 
 PREFIX = "HDNET_"
 _SHORTEST_SECRET = 16
 _SECRET = re.compile(rf"[!-~]{{{_SHORTEST_SECRET},}}")
 _ORIGIN = re.compile(r"https?://[^/\s*]+")
-
-RuntimeName = Literal["auto", "torch", "torch-bf16", "openvino", "openvino-bf16", "openvino-int8"]
 
 
 class Settings(BaseSettings):
@@ -35,7 +34,7 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="Address to listen on; 0.0.0.0 for all.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on.")
     device: str = Field("cpu", min_length=1, description="Where the networks run: cpu, cuda or cuda:N.")
-    runtime: RuntimeName = Field(
+    runtime: RuntimeChoice = Field(
         "auto", description="What runs the networks; auto measures the candidates when a model is loaded."
     )
     threads: int | None = Field(None, ge=1, description="CPU threads of the networks; the runtime's choice if unset.")

@@ -1,4 +1,4 @@
-"""The complete model: normal estimator, then depth estimator."""
+"""The complete model: a normal estimator, then a depth estimator."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from hdnet.models.hourglass import DepthEstimator, NormalEstimator
 
 
 def unit_normals(raw_b3hw: Tensor, mask_b1hw: Tensor) -> Tensor:
-    """Normals of unit length inside the mask, 0 outside; a zero vector stays 0 (NaN in the original, quirk 56)."""
+    """Scale normals to unit length in the mask, 0 outside; a zero vector stays 0 (docs/parity.md, 56)."""
     return F.normalize(raw_b3hw, dim=1, eps=1e-12) * mask_b1hw.to(raw_b3hw.dtype)
 
 
 def depth_inputs(image_b3hw: Tensor, normals_b3hw: Tensor, vui_b3hw: Tensor) -> Tensor:
-    """The depth estimator's input in the reference's channel order: R,G,B, nx,ny,nz, V,U,I."""
+    """Join the depth estimator's input in the reference's channel order: R,G,B, nx,ny,nz, V,U,I."""
     return torch.cat([image_b3hw, normals_b3hw, vui_b3hw], dim=1)
 
 
 class HDNet(nn.Module):
-    """Both estimators and the camera that they were trained in: what is saved, registered and served.
+    """Both estimators and the camera that they were trained in; this is saved, registered and served.
 
     Args:
         normal_estimator: Pictures to normals.
         depth_estimator: Picture, normals and IUV to depth.
-        camera: Camera of the 256 x 256 pictures that the networks learned from.
+        camera: Camera of the 256 x 256 training pictures.
     """
 
     def __init__(self, normal_estimator: NormalEstimator, depth_estimator: DepthEstimator, camera: Camera) -> None:
@@ -36,14 +36,14 @@ class HDNet(nn.Module):
         self.camera = camera
 
     def forward(self, inputs_b7hw: Tensor) -> Tensor:
-        """The inference chain in one call.
+        """Compute depth and normals, the whole inference chain.
 
         Args:
             inputs_b7hw: R, G, B (0..255, white background), I, U, V (0..255, I = 0..24), mask (0 or 1).
 
         Returns:
-            outputs_b4hw: depth in metres (also outside the mask, where it means nothing), then the unit normals in the
-            camera frame, 0 outside the mask.
+            outputs_b4hw: depth in metres (meaningless outside the mask), then the unit normals in the camera frame, 0
+            outside the mask.
 
         Raises:
             ValueError: If the shape is not (B, 7, H, W) with H and W multiples of 16.

@@ -1,4 +1,4 @@
-"""Which registered model a result came from."""
+"""Identity of a registered model."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class ModelIdentity:
     Attributes:
         name: Registered name.
         version: Version of that name.
-        alias: The alias it was asked for by, if any.
+        alias: The alias that it was requested by, if any.
         run_id: MLflow run that made it.
     """
 

@@ -1,7 +1,7 @@
 """Model files: safetensors with everything needed to rebuild the model in their header.
 
 No pickle anywhere: a model file cannot run code. The header's one entry ``hdnet`` is JSON:
-format version, kind ("normal", "depth" or "hdnet"), configuration of each network, camera, provenance.
+format version, kind ("normal", "depth" or "hdnet"), name and configuration of each network, camera, provenance.
 A network alone may carry its optimiser's moments, tensors whose names begin with ``moments.``; only a training that
 continues with them reads those.
 """
@@ -15,61 +15,65 @@ from typing import Any, TypeVar
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from hdnet.errors import ModelError
 from hdnet.files import atomic_write
 from hdnet.geometry import Camera
 from hdnet.models.hdnet import HDNet
-from hdnet.models.hourglass import DepthEstimator, HourglassConfig, NormalEstimator
+from hdnet.models.hourglass import DepthEstimator, Hourglass, NormalEstimator
 
 FORMAT_VERSION = 1
 HDNET_FILE = "hdnet.safetensors"
 _MOMENTS = "moments."
+# Networks that a model file can hold, by name and role; a new network is added here.
+NETWORKS: dict[tuple[str, str], type[Hourglass]] = {
+    (network.network, network.role): network for network in (NormalEstimator, DepthEstimator)
+}
+# The network of files that name none, written before there was a choice.
+_UNNAMED_NETWORK = "hourglass"
 
-EstimatorT = TypeVar("EstimatorT", NormalEstimator, DepthEstimator)
-ModuleT = TypeVar("ModuleT", NormalEstimator, DepthEstimator, HDNet)
+EstimatorT = TypeVar("EstimatorT", bound=Hourglass)
+ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
 
 def save_estimator(
     path: Path,
-    model: NormalEstimator | DepthEstimator,
+    model: Hourglass,
     provenance: dict[str, str],
     moments: Mapping[str, Tensor] | None = None,
 ) -> None:
-    """Writes one network, atomically: a reader sees the old file or the new one, never half.
+    """Write one network, atomically: a reader sees the old file or the new one, never half.
 
     Args:
         path: File to write.
         model: The network.
-        provenance: Where it comes from, for the header.
+        provenance: Its origin, for the header.
         moments: Its optimiser's, by name; see :func:`load_moments`.
     """
-    kind = "normal" if isinstance(model, NormalEstimator) else "depth"
     state = model.state_dict() | {f"{_MOMENTS}{name}": tensor for name, tensor in (moments or {}).items()}
-    _save(path, state, {"kind": kind, "networks": {kind: model.config.to_dict()}}, provenance)
+    _save(path, state, {"kind": model.role, "networks": {model.role: _described(model)}}, provenance)
 
 
 def load_estimator(path: Path, kind: type[EstimatorT]) -> EstimatorT:
-    """Reads one network of the given class, in evaluation mode, on the CPU; also out of a complete model.
+    """Read one network of the given class, in evaluation mode, on the CPU; also out of a complete model.
 
     Raises:
         ModelError: If the file is missing, damaged, of another kind, or its weights do not fit its configuration.
     """
-    wanted = "normal" if kind is NormalEstimator else "depth"
     header = read_header(path)
-    if wanted not in header["networks"]:
-        raise ModelError(f"{path}: holds a {header['kind']!r} model, expected {wanted!r}")
-    prefix = f"{wanted}_estimator." if header["kind"] == "hdnet" else ""
+    if kind.role not in header["networks"]:
+        raise ModelError(f"{path}: holds a {header['kind']!r} model, expected {kind.role!r}")
+    prefix = f"{kind.role}_estimator." if header["kind"] == "hdnet" else ""
     state = {name.removeprefix(prefix): tensor for name, tensor in load_file(path).items() if name.startswith(prefix)}
-    return _fill(_build(header["networks"][wanted], kind, path), state, path)
+    return _fill(_build(header["networks"][kind.role], kind, path), state, path)
 
 
 def load_moments(path: Path) -> dict[str, Tensor]:
-    """The optimiser's moments that a network's file carries, by name.
+    """Read the optimiser's moments from a network's file, by name.
 
     Raises:
-        ModelError: If there is no such file, or none in it.
+        ModelError: If there is no such file, or no moments in it.
     """
     read_header(path)
     moments = {name.removeprefix(_MOMENTS): t for name, t in load_file(path).items() if name.startswith(_MOMENTS)}
@@ -79,14 +83,14 @@ def load_moments(path: Path) -> dict[str, Tensor]:
 
 
 def save_hdnet(path: Path, model: HDNet, provenance: dict[str, str]) -> None:
-    """Writes the complete model, atomically."""
-    networks = {"normal": model.normal_estimator.config.to_dict(), "depth": model.depth_estimator.config.to_dict()}
+    """Write the complete model, atomically."""
+    networks = {network.role: _described(network) for network in (model.normal_estimator, model.depth_estimator)}
     header = {"kind": "hdnet", "networks": networks, "camera": model.camera.to_dict()}
     _save(path, model.state_dict(), header, provenance)
 
 
 def load_hdnet(path: Path) -> HDNet:
-    """Reads the complete model, in evaluation mode, on the CPU.
+    """Read the complete model, in evaluation mode, on the CPU.
 
     Raises:
         ModelError: If the file is missing, damaged, of another kind, or its weights do not fit its configuration.
@@ -104,7 +108,7 @@ def load_hdnet(path: Path) -> HDNet:
 
 
 def read_header(path: Path) -> dict[str, Any]:
-    """Kind, configuration, camera and provenance of a model file, without reading the weights.
+    """Read kind, configuration, camera and provenance of a model file, without the weights.
 
     Raises:
         ModelError: If the file is missing or is not one of ours.
@@ -138,14 +142,20 @@ def _save(path: Path, state: dict[str, Tensor], header: dict[str, Any], provenan
         raise ModelError(f"{path}: cannot be written ({error}); is the disk full?") from error
 
 
+def _described(network: Hourglass) -> dict[str, Any]:
+    return {"network": network.network, **network.config.to_dict()}
+
+
 def _build(values: dict[str, Any], kind: type[EstimatorT], path: Path) -> EstimatorT:
+    """A network with random weights from its entry in a header."""
+    name, config = values.get("network", _UNNAMED_NETWORK), {k: v for k, v in values.items() if k != "network"}
+    network = NETWORKS.get((name, kind.role))
+    if network is None or not issubclass(network, kind):
+        raise ModelError(f"{path}: its {kind.role} network is {name!r}, expected {kind.network!r}")
     try:
-        config = HourglassConfig(**values)
+        return network.from_dict(config)
     except TypeError as error:
-        raise ModelError(f"{path}: network configuration {values} is not understood ({error})") from error
-    if kind is NormalEstimator:
-        return NormalEstimator(config.width, config.input_scale, config.norm)  # type: ignore[return-value]
-    return DepthEstimator(config.width, config.input_scale, config.initial_output, config.norm)  # type: ignore[return-value]
+        raise ModelError(f"{path}: network configuration {config} is not understood ({error})") from error
 
 
 def _fill(model: ModuleT, state: dict[str, Tensor], path: Path) -> ModuleT:

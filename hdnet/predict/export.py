@@ -1,4 +1,4 @@
-"""Models as files of other programs: ONNX and OpenVINO, compared with the original before they are kept."""
+"""Export of models to ONNX and OpenVINO files, each compared with PyTorch before it is kept."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ import torch
 
 from hdnet.errors import ModelError
 from hdnet.models import HDNet, ModelIdentity
+from hdnet.predict.runtime_names import INPUT_NAME, OUTPUT_NAME
 from hdnet.predict.runtimes import Difference, check_export
-from hdnet.predict.runtimes.base import INPUT_NAME, OUTPUT_NAME
 from hdnet.predict.runtimes.probes import probe_inputs
 
 SUFFIXES = {"onnx": ".onnx", "openvino": ".xml"}
@@ -30,24 +30,24 @@ Compute = Callable[[np.ndarray], np.ndarray]
 def export_model(
     model: HDNet, identity: ModelIdentity | None, form: str, out: str | Path
 ) -> tuple[list[Path], Difference]:
-    """Writes a model with an open batch dimension and compares it with PyTorch's on made-up people, 1 and 3 at once.
+    """Write a model for any batch size, and compare it with PyTorch's on batches of 1 and 3 made-up people.
 
-    The file takes what :meth:`hdnet.models.HDNet.forward` takes, (batch, 7, 256, 256) float32 named
-    ``rgb_iuv_mask``, and gives (batch, 4, 256, 256) float32 named ``depth_m_normal_xyz``. The camera that the outputs
-    are in, and the version of the registry, stand in its metadata as JSON under ``hdnet``.
+    The file maps (batch, 7, 256, 256) float32 named ``rgb_iuv_mask``, as :meth:`hdnet.models.HDNet.forward` takes it,
+    to (batch, 4, 256, 256) float32 named ``depth_m_normal_xyz``. Its metadata holds the camera of the outputs and the
+    registered version as JSON under ``hdnet``.
 
     Args:
         model: Both networks.
-        identity: Which registered model it is, if any.
+        identity: Identity of a registered model.
         form: "onnx" or "openvino".
         out: File to write: ``.onnx``, or ``.xml``, beside which OpenVINO puts a ``.bin``.
 
     Returns:
-        The files, and the largest difference that was found.
+        The files, and the largest difference.
 
     Raises:
-        ModelError: If the name does not fit the format, a package is missing, the file cannot be written, or what was
-            exported does not reproduce the model; then there is no file.
+        ModelError: If the name does not fit the format, a package is missing, the file cannot be written, or the
+            export does not reproduce the model; then no file is left.
     """
     path = Path(out)
     if form not in SUFFIXES:
@@ -59,7 +59,7 @@ def export_model(
     model = model.eval().float().cpu()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Beside its place, so that what failed the comparison was never there.
+        # Beside its place: a file that fails the comparison never appears there.
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.stem}.") as folder:
             trial = Path(folder) / path.name
             write(model, trial, notes)
@@ -72,14 +72,14 @@ def export_model(
 
 
 def _write_onnx(model: HDNet, path: Path, notes: str) -> None:
-    import onnx  # what the exporter needs: missing ones shall be named before the work
+    import onnx  # optional packages of the exporter: a missing one is named before the work
     import onnxscript  # noqa: F401
 
     example = torch.from_numpy(probe_inputs(2))
     for name in ("torch.onnx", "onnxscript", "onnx_ir"):
-        logging.getLogger(name).setLevel(logging.WARNING)  # or they tell hundreds of lines of each step
+        logging.getLogger(name).setLevel(logging.WARNING)  # they log hundreds of lines
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the exporter's, of its own parts
+        warnings.simplefilter("ignore")  # the exporter's own
         program: Any = torch.onnx.export(
             model,
             (example,),
@@ -92,21 +92,21 @@ def _write_onnx(model: HDNet, path: Path, notes: str) -> None:
         )
     proto: onnx.ModelProto = program.model_proto
     for one in (*proto.graph.node, *proto.graph.input, *proto.graph.output, *proto.graph.value_info):
-        one.ClearField("metadata_props")  # the exporter's notes, among them paths of this machine
+        one.ClearField("metadata_props")  # the exporter's notes, with paths of this machine
     onnx.helper.set_model_props(proto, {"hdnet": notes})
     onnx.checker.check_model(proto)
     onnx.save(proto, path)
 
 
 def _read_onnx(path: Path) -> Compute:
-    import onnxruntime  # type: ignore[import-untyped]
+    import onnxruntime  # type: ignore[import-untyped]  # an optional package
 
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     return lambda inputs: session.run([OUTPUT_NAME], {INPUT_NAME: inputs})[0]
 
 
 def _write_openvino(model: HDNet, path: Path, notes: str) -> None:
-    import openvino  # type: ignore[import-untyped]
+    import openvino  # type: ignore[import-untyped]  # an optional package, as for the next import
 
     from hdnet.predict.runtimes.openvino_graph import build_graph
 
@@ -116,7 +116,7 @@ def _write_openvino(model: HDNet, path: Path, notes: str) -> None:
 
 
 def _read_openvino(path: Path) -> Compute:
-    from hdnet.predict.runtimes.openvino_core import core
+    from hdnet.predict.runtimes.openvino_cpu import core  # an optional package
 
     compiled = core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     return lambda inputs: compiled([inputs])[0]

@@ -18,7 +18,7 @@ from hdnet.pictures.crop import NETWORK_SIZE, Crop, bounds, map_back, network_in
 from hdnet.pictures.rotation import default_camera, rotate_maps, rotation_between
 from hdnet.predict.original_outputs import OriginalMaps
 from hdnet.predict.prediction import Prediction
-from hdnet.predict.runtimes import AUTO, TORCH, choose_runtime, make_runtime
+from hdnet.predict.runtimes import AUTO, choose_runtime, make_runtime
 
 MODEL_URI = "models:/"
 
@@ -68,7 +68,7 @@ class Predictor:
         model: HDNet,
         identity: ModelIdentity | None = None,
         device: str = "cpu",
-        runtime: str = TORCH,
+        runtime: str = "torch",
         threads: int | None = None,
         candidates: Sequence[str] | None = None,
     ) -> None:
@@ -83,7 +83,7 @@ class Predictor:
         cls,
         source: str | Path,
         device: str = "cpu",
-        runtime: str = TORCH,
+        runtime: str = "torch",
         threads: int | None = None,
         candidates: Sequence[str] | None = None,
     ) -> Predictor:

@@ -25,7 +25,7 @@ def starting_network(kind: type[EstimatorT], params: ModelParams, start: Path | 
     Raises:
         ModelError: If the file does not hold such a network, or one of another shape than params.yaml says.
     """
-    fresh = _random_network(kind, params)
+    fresh = kind.from_params(params)
     if start is None:
         return fresh
     loaded = load_estimator(start, kind)
@@ -38,11 +38,3 @@ def starting_network(kind: type[EstimatorT], params: ModelParams, start: Path | 
         )
     fresh.load_state_dict(loaded.state_dict())
     return fresh
-
-
-def _random_network(kind: type[EstimatorT], params: ModelParams) -> EstimatorT:
-    if kind is NormalEstimator:
-        return NormalEstimator(params.width, params.input_scale, params.norm)  # type: ignore[return-value]
-    return DepthEstimator(  # type: ignore[return-value]
-        params.width, params.input_scale, params.initial_depth_m, params.norm
-    )

@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from hdnet.errors import ModelError
-from hdnet.models import DepthEstimator, NormalEstimator
-from hdnet.models.hourglass import Block, HourglassConfig, upsample_join, upsample_legacy
+from hdnet.models import DepthEstimator, NormalEstimator, fast_paths, hourglass
+from hdnet.models.fast_paths import JOINS, NORMALISATIONS, join, upsample
+from hdnet.models.hourglass import Block, HourglassConfig
 
 
 @pytest.mark.parametrize(
@@ -35,18 +36,61 @@ def test_other_shapes_are_refused(shape):
 def test_upsampling_is_tensorflow_1s():
     x = torch.tensor([[0.0, 1.0], [4.0, 8.0]])[None, None]
     expected = [[0, 0.5, 1, 1], [2, 3.25, 4.5, 4.5], [4, 6, 8, 8], [4, 6, 8, 8]]
-    np.testing.assert_allclose(upsample_legacy(x)[0, 0], expected)
-    assert upsample_legacy(torch.tensor([[[[0.0, 1.0]]]]))[0, 0, 0].tolist() == [0, 0.5, 1, 1]
+    np.testing.assert_allclose(upsample(x)[0, 0], expected)
+    assert upsample(torch.tensor([[[[0.0, 1.0]]]]))[0, 0, 0].tolist() == [0, 0.5, 1, 1]
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 def test_joining_is_upsampling_and_concatenation(layout):
     x = torch.randn(2, 3, 4, 2, dtype=torch.float64).to(memory_format=layout).requires_grad_()
     skip = torch.randn(2, 2, 8, 4, dtype=torch.float64).to(memory_format=layout).requires_grad_()
-    joined = upsample_join(x, skip)
-    torch.testing.assert_close(joined, torch.cat([upsample_legacy(x), skip], dim=1))
+    joined = join(x, skip)
+    torch.testing.assert_close(joined, torch.cat([upsample(x), skip], dim=1))
     assert joined.is_contiguous(memory_format=layout)
-    assert torch.autograd.gradcheck(upsample_join, (x, skip))
+    assert torch.autograd.gradcheck(join, (x, skip))
+
+
+def pictures(batch, layout, dtype=torch.float64):
+    """A batch that its parts are taken from below, in either layout."""
+    return torch.randn(batch, 3, 4, 6, dtype=dtype).to(memory_format=layout).requires_grad_()
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("mode", ["eager", "compiled"])
+def test_variants_of_an_operation_give_the_same_numbers_and_gradients(mode, batch, layout):
+    shift = torch.randn(3, dtype=torch.float64, requires_grad=True)
+    skip = torch.randn(batch, 2, 8, 12, dtype=torch.float64).to(memory_format=layout).requires_grad_()
+    for variants, other in ((NORMALISATIONS, shift), (JOINS, skip)):
+        x = pictures(batch, layout)
+        plain, fast = (variants[name](x, other) for name in ("export", mode))
+        weights = torch.randn_like(plain)
+        torch.testing.assert_close(fast, plain)
+        wanted = torch.autograd.grad((plain * weights).sum(), (x, other))
+        torch.testing.assert_close(torch.autograd.grad((fast * weights).sum(), (x, other)), wanted)
+
+
+@pytest.mark.parametrize("operation", [fast_paths.normalise_images, fast_paths.join])
+def test_the_eager_variant_is_taken_unless_a_compiler_is_at_work(monkeypatch, operation):
+    variants = NORMALISATIONS if operation is fast_paths.normalise_images else JOINS
+    taken = {name: (lambda *_, name=name: name) for name in variants}
+    for name, function in taken.items():
+        monkeypatch.setitem(variants, name, function)
+    assert operation(None, None) == "eager"
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    assert operation(None, None) == "compiled"
+    monkeypatch.setattr(torch.compiler, "is_exporting", lambda: True)
+    assert operation(None, None) == "export"
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_pictures_of_a_batch_go_apart_through_the_outer_blocks_only(batch):
+    model, seen = NormalEstimator(width=1), []
+    for block in model.blocks:
+        block.register_forward_hook(lambda _, inputs, __: seen.append(len(inputs[0])))
+    model(torch.rand(batch, 3, 32, 32))
+    outer = [1] * batch
+    assert seen == [*outer * 4, *[batch] * 9, *outer * 4]
 
 
 @pytest.mark.parametrize("flag", ["is_compiling", "is_exporting"])
@@ -75,13 +119,15 @@ def test_block_agrees_with_numpy():
     np.testing.assert_allclose(block(x[1:]).detach(), expected[1:], atol=1e-12)
 
 
-def test_an_image_does_not_depend_on_its_batch():
+def test_an_image_does_not_depend_on_its_batch(monkeypatch):
     model = DepthEstimator(width=2).double()
     x = torch.rand(3, 9, 32, 32, dtype=torch.float64)
     alone, together = model(x[1:2]), model(torch.cat([x[1:2], 100 * x[:1], x[2:]]))
     torch.testing.assert_close(alone[0], together[0])
-    # The path that batches on other devices and in exports gives the same.
-    torch.testing.assert_close(model._stack(x), model(x))
+    # Batches that other devices compute all together give the same.
+    expected = model(x)
+    monkeypatch.setattr(hourglass, "groups_of", lambda batch, **_: [batch])
+    torch.testing.assert_close(model(x), expected)
 
 
 def test_batch_statistics_while_training_only():

@@ -7,7 +7,7 @@ from safetensors.torch import save_file
 
 from hdnet.errors import ModelError
 from hdnet.geometry import Camera
-from hdnet.models import DepthEstimator, HDNet, NormalEstimator
+from hdnet.models import DepthEstimator, HDNet, NormalEstimator, weights
 from hdnet.models.hdnet import depth_inputs, unit_normals
 from hdnet.models.weights import load_estimator, load_hdnet, read_header, save_estimator, save_hdnet
 
@@ -71,6 +71,35 @@ def test_a_pickle_is_never_opened(tmp_path):
     with pytest.raises(ModelError):
         load_hdnet(path)
     assert not (tmp_path / "ran").exists()
+
+
+def test_files_name_their_networks_and_older_ones_hold_hourglasses(model, tmp_path):
+    path = tmp_path / "model.safetensors"
+    save_hdnet(path, model, {})
+    header = read_header(path)
+    assert [network.pop("network") for network in header["networks"].values()] == ["hourglass", "hourglass"]
+    save_file(model.state_dict(), path, metadata={"hdnet": json.dumps(header)})  # as before networks had names
+    inputs = torch.rand(1, 7, 32, 32) * 24
+    torch.testing.assert_close(load_hdnet(path)(inputs), model(inputs), rtol=0, atol=0)
+    loaded = load_estimator(path, DepthEstimator)
+    assert loaded.config == model.depth_estimator.config
+
+
+def test_another_network_needs_no_more_than_its_class_and_a_line_of_the_registry(model, tmp_path, monkeypatch):
+    class Narrow(NormalEstimator):
+        network = "narrow"
+
+    monkeypatch.setitem(weights.NETWORKS, ("narrow", "normal"), Narrow)
+    path = tmp_path / "narrow.safetensors"
+    save_estimator(path, Narrow(2), {})
+    assert isinstance(load_estimator(path, Narrow), Narrow)
+    save_estimator(path, NormalEstimator(2), {})
+    with pytest.raises(ModelError, match="its normal network is 'hourglass', expected 'narrow'"):
+        load_estimator(path, Narrow)
+    header = {"format": 1, "kind": "normal", "networks": {"normal": {"network": "unknown"}}, "provenance": {}}
+    save_file(model.normal_estimator.state_dict(), path, metadata={"hdnet": json.dumps(header)})
+    with pytest.raises(ModelError, match="its normal network is 'unknown', expected 'hourglass'"):
+        load_estimator(path, NormalEstimator)
 
 
 def test_weights_that_do_not_fit_the_header_are_named(model, tmp_path):

@@ -20,7 +20,7 @@ from hdnet.models.weights import save_hdnet
 from hdnet.predict import export
 from hdnet.predict.export import export_model
 from hdnet.predict.runtimes import MAX_EXPORT_DEPTH_MM, MAX_EXPORT_NORMAL_DEG, difference
-from hdnet.predict.runtimes.openvino_core import core
+from hdnet.predict.runtimes.openvino_cpu import core
 from hdnet.predict.runtimes.probes import probe_inputs
 
 IDENTITY = ModelIdentity("hdnet", "3", "champion", "abc")

@@ -18,7 +18,7 @@ from hdnet.errors import ParamsError
 from hdnet.predict.runtimes import AUTO, RUNTIMES
 from hdnet.tracking.model_cache import ModelCache
 from serving.app import create_app
-from serving.settings import RuntimeName, Settings, read_settings, settings_table
+from serving.settings import Settings, read_settings, settings_table
 
 ClientMaker = Callable[..., TestClient]
 
@@ -149,7 +149,7 @@ def test_lists_and_secrets_of_the_environment(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_runtimes_that_can_be_set_are_those_that_there_are() -> None:
-    assert set(get_args(RuntimeName)) == {AUTO, *RUNTIMES}
+    assert set(get_args(Settings.model_fields["runtime"].annotation)) == {AUTO, *RUNTIMES}
 
 
 def test_cache_folder_is_that_of_the_command_line(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
-"""Ways to compute a model's outputs, from the plain one to the fastest that a processor offers."""
+"""Runtimes: ways to compute a model's outputs, from plain PyTorch to the fastest that a processor offers."""
 
+from hdnet.predict.runtime_names import AUTO, RUNTIMES, Runtime
 from hdnet.predict.runtimes.agreement import (
     MAX_DEPTH_MM,
     MAX_EXPORT_DEPTH_MM,
@@ -9,21 +10,15 @@ from hdnet.predict.runtimes.agreement import (
     check_export,
     difference,
 )
-from hdnet.predict.runtimes.base import Runtime
-from hdnet.predict.runtimes.choice import Choice, choose_runtime
-from hdnet.predict.runtimes.making import AUTO, CPU_RUNTIMES, GPU_RUNTIMES, RUNTIMES, make_runtime
-from hdnet.predict.runtimes.pytorch import TORCH
+from hdnet.predict.runtimes.choice import Choice, choose_runtime, make_runtime
 
 __all__ = [
     "AUTO",
-    "CPU_RUNTIMES",
-    "GPU_RUNTIMES",
     "MAX_DEPTH_MM",
     "MAX_EXPORT_DEPTH_MM",
     "MAX_EXPORT_NORMAL_DEG",
     "MAX_NORMAL_DEG",
     "RUNTIMES",
-    "TORCH",
     "Choice",
     "Difference",
     "Runtime",

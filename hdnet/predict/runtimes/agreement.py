@@ -1,4 +1,4 @@
-"""How far what computes a model is from the model in float32."""
+"""Differences between a runtime or an export and the model in float32."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from hdnet.models import HDNet
 from hdnet.predict.runtimes.probes import probe_inputs
 from hdnet.predict.runtimes.pytorch import TorchRuntime
 
-# A runtime that is further than this from float32 is not chosen. Trained models are wrong by tens of millimetres and
-# about 15 degrees.
+# Largest differences from float32 of a runtime that may be chosen. Errors of trained models are tens of millimetres
+# and about 15 degrees.
 MAX_DEPTH_MM, MAX_NORMAL_DEG = 2.0, 1.0
-# Rounding alone: another order of the same float32 sums.
+# Largest differences of an export, by rounding alone: another order of the same float32 sums.
 MAX_EXPORT_DEPTH_MM, MAX_EXPORT_NORMAL_DEG = 0.5, 0.1
 _EXPORT_BATCHES = (1, 3)
 
 
 @dataclass(frozen=True)
 class Difference:
-    """How far outputs are from those of the model in float32, inside the mask.
+    """Difference of outputs from those of the model in float32, inside the mask.
 
     Attributes:
         depth_mm: Mean absolute difference of depth.
@@ -39,32 +39,32 @@ class Difference:
 
 
 def difference(outputs_b4hw: np.ndarray, reference_b4hw: np.ndarray, mask_bhw: np.ndarray) -> Difference:
-    """Compares outputs of two runtimes; not finite ones are infinitely far away.
+    """Compare outputs of two runtimes; outputs that are not finite are infinitely far away.
 
     Args:
-        outputs_b4hw: (B, 4, H, W), what is judged.
+        outputs_b4hw: (B, 4, H, W), the outputs to judge.
         reference_b4hw: (B, 4, H, W).
-        mask_bhw: (B, H, W) bool, where to compare.
+        mask_bhw: (B, H, W) bool, the pixels to compare.
     """
     found, wanted = (x.transpose(0, 2, 3, 1)[mask_bhw].astype(np.float64) for x in (outputs_b4hw, reference_b4hw))
     if not np.isfinite(found).all():
         return Difference(np.inf, np.inf)
-    # By the chord: the arc cosine of nearly 1 loses all digits.
+    # From the chord: the arc cosine of nearly 1 loses all digits.
     chord = np.linalg.norm(found[:, 1:] - wanted[:, 1:], axis=1)
     angle_deg = np.degrees(2 * np.arcsin((chord / 2).clip(0, 1)))
     return Difference(1000 * float(np.abs(found[:, 0] - wanted[:, 0]).mean()), float(angle_deg.mean()))
 
 
 def check_export(model: HDNet, compute: Callable[[np.ndarray], np.ndarray], name: str) -> Difference:
-    """Compares a model in another form with PyTorch in float32, on 1 and on 3 made-up people at once.
+    """Compare an exported model with PyTorch in float32, on batches of 1 and 3 made-up people.
 
     Args:
         model: The model that was exported.
-        compute: What was exported: (B, 7, 256, 256) to (B, 4, 256, 256), both float32.
+        compute: The export: (B, 7, 256, 256) to (B, 4, 256, 256), both float32.
         name: Of the export, for the error.
 
     Returns:
-        The largest difference that was found.
+        The largest difference.
 
     Raises:
         ModelError: If it is more than 0.5 mm or 0.1 degrees, or not a number.

@@ -1,4 +1,4 @@
-"""The fastest runtime that this machine offers, by measurement."""
+"""Runtimes by name, and the fastest one by measurement."""
 
 from __future__ import annotations
 
@@ -9,33 +9,61 @@ from dataclasses import dataclass, field
 from statistics import median
 
 import numpy as np
+import torch
 
 from hdnet.errors import ModelError, first_line
 from hdnet.models import HDNet
+from hdnet.predict.runtime_names import AUTO, GPU_RUNTIMES, RUNTIMES, Runtime
 from hdnet.predict.runtimes.agreement import MAX_DEPTH_MM, MAX_NORMAL_DEG, Difference, difference
-from hdnet.predict.runtimes.base import Runtime
-from hdnet.predict.runtimes.making import CPU_RUNTIMES, GPU_RUNTIMES, make_runtime, on_processor
 from hdnet.predict.runtimes.probes import probe_inputs
-from hdnet.predict.runtimes.pytorch import TORCH
+from hdnet.predict.runtimes.pytorch import TorchBf16Runtime, TorchRuntime
 
 logger = logging.getLogger("hdnet.predict.runtimes")
 
+_PLAIN = TorchRuntime.name
 _PROBES = 2
-_PROBE_SEED = 2  # not the figures that the 8-bit ranges come from
+_PROBE_SEED = 2  # other figures than those that the 8-bit ranges come from
 _ROUNDS = 3
-_HOPELESS = 2.0
+_TOO_SLOW = 2.0
+
+
+def make_runtime(name: str, model: HDNet, threads: int | None = None, device: str = "cpu") -> Runtime:
+    """Make a runtime by its name.
+
+    Args:
+        name: One of ``RUNTIMES``.
+        model: The networks.
+        threads: Of the processor; None keeps the runtime's own choice.
+        device: PyTorch device.
+
+    Raises:
+        ModelError: If there is no such runtime, its package is missing, or it does not run on this device.
+    """
+    if name not in RUNTIMES:
+        raise ModelError(f"runtime {name!r} is not known, expected {AUTO} or one of {', '.join(RUNTIMES)}")
+    for torch_runtime in (TorchRuntime, TorchBf16Runtime):
+        if name == torch_runtime.name:
+            return torch_runtime(model, threads, device)
+    if not _is_cpu(device):
+        best = TorchBf16Runtime.name
+        raise ModelError(f"runtime {name!r} works on the processor only, found device {device!r}; take {best}")
+    try:
+        from hdnet.predict.runtimes.openvino_cpu import OpenVinoRuntime  # an optional package
+    except ImportError as error:
+        raise ModelError(f"runtime {name!r} needs OpenVINO, `pip install 'hdnet[serve]'` ({error})") from error
+    return OpenVinoRuntime(name, model, threads)
 
 
 @dataclass(frozen=True)
 class Choice:
-    """What was measured, and what was chosen.
+    """The chosen runtime, and the measurements.
 
     Attributes:
         name: The fastest runtime that is accurate enough.
         seconds_by_name: Median time of one picture.
         difference_by_name: From "torch".
-        refused: Runtimes that cannot be used and why, each a line.
-        runtime: The chosen one, ready.
+        refused: Reason for every runtime that cannot be used, one line each.
+        runtime: The chosen runtime, ready to use.
     """
 
     name: str
@@ -48,25 +76,25 @@ class Choice:
 def choose_runtime(
     model: HDNet, threads: int | None = None, candidates: Sequence[str] | None = None, device: str = "cpu"
 ) -> Choice:
-    """Measures runtimes in turns on made-up figures and takes the fastest that is close enough to float32.
+    """Choose the fastest runtime that is close enough to float32, measured in turns on made-up figures.
 
     Args:
         model: The networks.
-        threads: Of the processor; None leaves the choice to the runtimes.
-        candidates: Names of runtimes beside "torch", which is always measured; all that suit the device if not given.
+        threads: Of the processor; None keeps the runtimes' own choice.
+        candidates: Names of runtimes beside "torch", which is always measured; None takes all of the device.
         device: PyTorch device.
 
     Returns:
-        The chosen runtime, and what was measured.
+        The chosen runtime, and the measurements.
     """
     if candidates is None:
-        candidates = CPU_RUNTIMES if on_processor(device) else GPU_RUNTIMES
-    runtimes: dict[str, Runtime] = {TORCH: make_runtime(TORCH, model, threads, device)}
+        candidates = RUNTIMES if _is_cpu(device) else GPU_RUNTIMES
+    runtimes: dict[str, Runtime] = {_PLAIN: make_runtime(_PLAIN, model, threads, device)}
     refused: dict[str, str] = {}
     inputs = probe_inputs(_PROBES, _PROBE_SEED)
     mask = inputs[:, 6] > 0
-    reference = runtimes[TORCH](inputs)
-    differences = {TORCH: Difference(0.0, 0.0)}
+    reference = runtimes[_PLAIN](inputs)
+    differences = {_PLAIN: Difference(0.0, 0.0)}
     for name in candidates:
         if name in runtimes:
             continue
@@ -89,18 +117,22 @@ def choose_runtime(
     return Choice(best, seconds, differences, refused, runtimes[best])
 
 
+def _is_cpu(device: str) -> bool:
+    return torch.device(device).type == "cpu"
+
+
 def _median_seconds(runtimes: dict[str, Runtime], inputs_17hw: np.ndarray) -> dict[str, float]:
-    """In turns, so that what else the machine does strikes all alike."""
+    """Time runtimes in turns, so that other load on the machine affects all alike."""
     seconds: dict[str, list[float]] = {name: [] for name in runtimes}
     for _ in range(_ROUNDS):
-        for name in _in_the_running(seconds):
+        for name in _worth_timing(seconds):
             started = time.perf_counter()
             runtimes[name](inputs_17hw)
             seconds[name].append(time.perf_counter() - started)
     return {name: median(values) for name, values in seconds.items()}
 
 
-def _in_the_running(seconds: dict[str, list[float]]) -> list[str]:
-    """Those not twice as slow as the fastest so far: the slowest take most of the time and need no second look."""
+def _worth_timing(seconds: dict[str, list[float]]) -> list[str]:
+    """Runtimes less than twice as slow as the fastest so far: the slowest would take most of the time."""
     fastest = min((min(values) for values in seconds.values() if values), default=0.0)
-    return [name for name, values in seconds.items() if not values or min(values) < _HOPELESS * fastest]
+    return [name for name, values in seconds.items() if not values or min(values) < _TOO_SLOW * fastest]

@@ -1,8 +1,8 @@
-"""A model as an OpenVINO graph, written down operation by operation.
+"""OpenVINO graph of a model, operation by operation.
 
-Converted from PyTorch, the normalisation falls apart into eight operations and each upsampling into six, a quarter of
-the time. Here a block is Convolution, MVN, Add, ReLU, which OpenVINO computes as two, and the original's upsampling is
-one Interpolate. A convolution of two joined inputs is the sum of two, so that nothing is copied together.
+Converted from PyTorch, the normalisation becomes eight operations and each upsampling six, a quarter of the time. Here
+a block is Convolution, MVN, Add, ReLU, which OpenVINO computes as two, and the original's upsampling is one
+Interpolate. A convolution of two joined inputs is the sum of two, so that nothing is copied together.
 """
 
 from __future__ import annotations
@@ -15,24 +15,25 @@ import openvino as ov  # type: ignore[import-untyped]
 from openvino import opset13 as op
 
 from hdnet.models import HDNet
-from hdnet.models.hourglass import NORM_EPS, POOL_BEFORE, SKIP_INTO, Hourglass
+from hdnet.models.fast_paths import NORM_EPS
+from hdnet.models.hourglass import Hourglass, figure
 from hdnet.pictures.crop import NETWORK_SIZE
-from hdnet.predict.runtimes.base import INPUT_NAME, OUTPUT_NAME
+from hdnet.predict.runtime_names import INPUT_NAME, OUTPUT_NAME
 
-# Layer to the largest value behind its ReLU, network by network; see
-# :func:`hdnet.predict.runtimes.quantization.ranges_of`.
+# Largest value behind the ReLU of every block, by network (:func:`hdnet.predict.runtimes.openvino_cpu.ranges_of`).
 Ranges = Mapping[str, tuple[float, ...]]
 
-
+# Blocks whose output goes to an upsampling, which makes values between those of its input, or to the head.
+_NOT_ROUNDED = (8, 10, 12, 14, 16)
 _ACTIVATION_LEVELS, _WEIGHT_LEVELS = 256, 255  # unsigned; signed and symmetric around 0
 
 
 def build_graph(model: HDNet, batch: int = -1, ranges: Ranges | None = None) -> Any:
-    """The inference chain of :meth:`hdnet.models.HDNet.forward`.
+    """Build the inference chain of :meth:`hdnet.models.HDNet.forward`.
 
     Args:
         model: The networks.
-        batch: Pictures at once; -1 leaves it open.
+        batch: Pictures at once; -1 for any number.
         ranges: Compute all convolutions but the first of each network with 8-bit integers, for activations from 0 to
             these values.
 
@@ -41,62 +42,65 @@ def build_graph(model: HDNet, batch: int = -1, ranges: Ranges | None = None) -> 
     """
     inputs = op.parameter([batch, 7, NETWORK_SIZE, NETWORK_SIZE], np.float32, name=INPUT_NAME)
     image, mask = _channels(inputs, [0, 1, 2]), _channels(inputs, [6])
-    normals = _Network(model.normal_estimator, None if ranges is None else ranges["normal"])(image)
+    normals = _network(model.normal_estimator, image, ranges)
     normals = op.multiply(op.normalize_l2(normals, _indices([1]), 1e-24, "max"), mask)
     joined = op.concat([image, normals, _channels(inputs, [5, 4, 3])], 1)
-    depth = _Network(model.depth_estimator, None if ranges is None else ranges["depth"])(joined)
+    depth = _network(model.depth_estimator, joined, ranges)
     outputs = op.concat([depth, normals], 1)
     outputs.output(0).set_names({OUTPUT_NAME})
     return ov.Model([outputs], [inputs], "hdnet")
 
 
-class _Network:
-    """One hourglass; mirrors :meth:`hdnet.models.hourglass.Hourglass.forward`."""
+def _network(network: Hourglass, x: Any, ranges: Ranges | None) -> Any:
+    """Nodes of :meth:`hdnet.models.hourglass.Hourglass.forward`."""
+    if network.config.input_scale != "raw":
+        x = op.add(op.multiply(x, _array(_numpy(network.input_gain))), _array(_numpy(network.input_offset)))
+    x = figure(x, _Layers(network, None if ranges is None else ranges[network.role]))
+    # The head as products and sums: OpenVINO computes a convolution in bfloat16 if it may, which cannot tell 4.00 m
+    # from 4.01 m, but leaves what comes behind the last convolution in float32.
+    sums = [
+        op.reduce_sum(op.multiply(x, _array(row[None])), _indices([1]), True) for row in _numpy(network.head.weight)
+    ]
+    joined = op.concat(sums, 1) if len(sums) > 1 else sums[0]
+    return op.add(joined, _array(_numpy(network.head.bias)[:, None, None]))
+
+
+class _Layers:
+    """The layers of :func:`hdnet.models.hourglass.figure` as nodes of a graph."""
 
     def __init__(self, network: Hourglass, ranges: tuple[float, ...] | None) -> None:
         self._network, self._ranges = network, ranges
 
-    def __call__(self, x: Any) -> Any:
-        config = self._network.config
-        if config.input_scale != "raw":
-            gain, offset = _numpy(self._network.input_gain), _numpy(self._network.input_offset)
-            x = op.add(op.multiply(x, _array(gain)), _array(offset))
-        skips: dict[int, Any] = {}
-        for index, block in enumerate(self._network.blocks):
-            if index in POOL_BEFORE:
-                x = op.max_pool(x, [2, 2], [1, 1], [0, 0], [0, 0], [2, 2]).output(0)
-            if index in SKIP_INTO:
-                inputs = [self._rounded(_upsampled(x), index - 1), skips.pop(SKIP_INTO[index])]
-            else:
-                inputs = [x]
-            x = self._block(block, inputs, is_first=index == 0)
-            # Upsampling makes values between those of its input: it is rounded behind.
-            if index + 1 not in SKIP_INTO and index + 1 < len(self._network.blocks):
-                x = self._rounded(x, index)
-            if index in SKIP_INTO.values():
-                skips[index] = x
-        return self._head(x)
-
-    def _block(self, block: Any, inputs: list[Any], is_first: bool) -> Any:
+    def block(self, index: int, x: Any) -> Any:
+        """Convolution, MVN, Add, ReLU; a joined input as the sum of two convolutions."""
+        block: Any = self._network.blocks[index]
+        # A joined input is an upsampled one, rounded behind the upsampling, and a skip, rounded before.
+        inputs = [self._rounded(x[0], index - 1), x[1]] if isinstance(x, tuple) else [x]
         weights = np.split(_numpy(block.conv.weight), len(inputs), axis=1)
         convolved = [
-            op.convolution(x, self._weights(weight, is_first), [1, 1], [1, 1], [1, 1], [1, 1])
-            for x, weight in zip(inputs, weights, strict=True)
+            op.convolution(one, self._weights(weight, index == 0), [1, 1], [1, 1], [1, 1], [1, 1])
+            for one, weight in zip(inputs, weights, strict=True)
         ]
         x = convolved[0] if len(convolved) == 1 else op.add(*convolved)
-        # The convolution's bias is what the normalisation takes away.
+        # The normalisation removes the convolution's bias.
         x = op.mvn(x, _indices([2, 3]), True, NORM_EPS, "INSIDE_SQRT")
-        return op.relu(op.add(x, _array(_numpy(block.shift)[:, None, None])))
+        x = op.relu(op.add(x, _array(_numpy(block.shift)[:, None, None])))
+        return x if index in _NOT_ROUNDED else self._rounded(x, index)
 
-    def _head(self, x: Any) -> Any:
-        # As products and sums: OpenVINO computes a convolution in bfloat16 if it may, which cannot tell 4.00 m from
-        # 4.01 m, but leaves what comes behind the last convolution in float32.
-        weights = _numpy(self._network.head.weight)
-        sums = [op.reduce_sum(op.multiply(x, _array(row[None])), _indices([1]), True) for row in weights]
-        joined = op.concat(sums, 1) if len(sums) > 1 else sums[0]
-        return op.add(joined, _array(_numpy(self._network.head.bias)[:, None, None]))
+    def halve(self, x: Any) -> Any:
+        """2 x 2 max pooling."""
+        return op.max_pool(x, [2, 2], [1, 1], [0, 0], [0, 0], [2, 2]).output(0)
+
+    def join(self, x: Any, skip: Any) -> Any:
+        """Both inputs of the next block; :func:`hdnet.models.fast_paths.upsample` as one operation."""
+        scales, axes, none = op.constant(np.array([2, 2], np.float32)), _indices([2, 3]), [0, 0]
+        nearest, cubic = "round_prefer_floor", -0.75  # of other modes, unused
+        # Output pixel i lies at input i / 2, the last one is repeated.
+        up = op.interpolate(x, scales, "linear_onnx", "scales", none, none, "asymmetric", nearest, False, cubic, axes)
+        return up, skip
 
     def _rounded(self, x: Any, index: int) -> Any:
+        """``x`` on the 8-bit steps of block ``index``, if there are any."""
         return x if self._ranges is None else _rounded(x, np.zeros(()), self._ranges[index], _ACTIVATION_LEVELS)
 
     def _weights(self, weights: np.ndarray, is_first: bool) -> Any:
@@ -104,15 +108,8 @@ class _Network:
         if self._ranges is None or is_first:
             return _array(weights)
         largest = np.abs(weights).max(axis=(1, 2, 3), keepdims=True)
-        largest[largest == 0] = 1  # an empty range is none
+        largest[largest == 0] = 1  # an empty range is not allowed
         return _rounded(_array(weights), -largest, largest, _WEIGHT_LEVELS)
-
-
-def _upsampled(x: Any) -> Any:
-    """:func:`hdnet.models.hourglass.upsample_legacy`: output pixel i lies at input i / 2, the last one is repeated."""
-    scales, axes, none = op.constant(np.array([2, 2], np.float32)), _indices([2, 3]), [0, 0]
-    nearest, cubic = "round_prefer_floor", -0.75  # of modes that are not this one
-    return op.interpolate(x, scales, "linear_onnx", "scales", none, none, "asymmetric", nearest, False, cubic, axes)
 
 
 def _rounded(x: Any, low: Any, high: Any, levels: int) -> Any:

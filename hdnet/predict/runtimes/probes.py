@@ -1,7 +1,7 @@
-"""Made-up pictures of a figure, at the size and with the contents that a network is used to.
+"""Made-up pictures of a figure, like those that the networks are made for.
 
-What a runtime takes and how far it is from float32 depends on what goes through: noise has no background, no edges and
-no body parts. These figures need no data, which a service does not have.
+A runtime's time and its difference from float32 depend on the picture: noise has no background, no edges and no body
+parts. These figures need no data, which a service does not have.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ _PARTS = 25
 
 
 def probe_inputs(count: int, seed: int = 0) -> np.ndarray:
-    """Figures of round limbs with chance poses, colours, stripes and light.
+    """Draw figures of round limbs with random poses, colours, stripes and light.
 
     Args:
-        count: How many.
-        seed: Of the chance; every figure depends on this and its number only.
+        count: Number of figures.
+        seed: Every figure depends on this and its number only.
 
     Returns:
         (count, 7, 256, 256) float32 as :meth:`hdnet.models.HDNet.forward` takes it.
@@ -45,12 +45,12 @@ def probe_inputs(count: int, seed: int = 0) -> np.ndarray:
     return np.stack([_figure(np.random.default_rng([seed, number])) for number in range(count)])
 
 
-def _figure(chance: np.random.Generator) -> np.ndarray:
+def _figure(rng: np.random.Generator) -> np.ndarray:
     y, x = np.mgrid[:NETWORK_SIZE, :NETWORK_SIZE].astype(np.float64)
     height = np.full(x.shape, -np.inf)
     part, along, across, normals = np.zeros(x.shape, int), np.zeros(x.shape), np.zeros(x.shape), np.zeros((*x.shape, 3))
     for number, start, end, radius in _LIMBS:
-        axis = np.subtract(end, start) + chance.normal(0, 5, 2)
+        axis = np.subtract(end, start) + rng.normal(0, 5, 2)
         share = ((x - start[0]) * axis[0] + (y - start[1]) * axis[1]) / (axis @ axis)
         share = share.clip(0, 1)
         dx, dy = x - start[0] - share * axis[0], y - start[1] - share * axis[1]
@@ -61,11 +61,11 @@ def _figure(chance: np.random.Generator) -> np.ndarray:
         along[front], across[front] = 255 * share[front], 127 * (1 + dx[front] / radius)
         normals[front] = np.stack([dx, dy, -limb_height], axis=2)[front] / radius
     mask = part > 0
-    light = chance.normal(size=3)
+    light = rng.normal(size=3)
     shade = 0.45 + 0.55 * (normals @ (light / np.linalg.norm(light))).clip(0, 1)
-    stripes = 1 + 0.15 * np.sin(x * chance.uniform(0.1, 0.6) + y * chance.uniform(0.1, 0.6))
-    colours = chance.uniform(40, 240, (_PARTS, 3))[part] * (shade * stripes)[..., None]
-    colours = (colours + chance.normal(0, 4, colours.shape)).clip(0, 254)
+    stripes = 1 + 0.15 * np.sin(x * rng.uniform(0.1, 0.6) + y * rng.uniform(0.1, 0.6))
+    colours = rng.uniform(40, 240, (_PARTS, 3))[part] * (shade * stripes)[..., None]
+    colours = (colours + rng.normal(0, 4, colours.shape)).clip(0, 254)
     image = np.where(mask[..., None], colours, 255)
     inputs_hw7 = np.concatenate([image, np.stack([part, along, across, mask], axis=2)], axis=2)
     return inputs_hw7.round().transpose(2, 0, 1).astype(np.float32, order="C")

@@ -1,17 +1,14 @@
-"""PyTorch: the model as it is, or with its convolutions in bfloat16."""
+"""PyTorch runtimes: the model as it is, or with its convolutions in bfloat16."""
 
 from __future__ import annotations
 
 import copy
-from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from hdnet.models import HDNet
-
-TORCH, TORCH_BF16 = "torch", "torch-bf16"
 
 
 class TorchRuntime:
@@ -19,11 +16,11 @@ class TorchRuntime:
 
     Args:
         model: The networks; moved to ``device``.
-        threads: Of the processor; None leaves PyTorch's own choice. PyTorch keeps this number for the whole process.
+        threads: Of the processor; None keeps PyTorch's own choice. PyTorch applies this number to the whole process.
         device: PyTorch device.
     """
 
-    name = TORCH
+    name = "torch"
 
     def __init__(self, model: HDNet, threads: int | None = None, device: str = "cpu") -> None:
         self._model = model.to(device).eval()
@@ -35,14 +32,14 @@ class TorchRuntime:
     @torch.inference_mode()
     def __call__(self, inputs_b7hw: np.ndarray) -> np.ndarray:
         """See :class:`hdnet.predict.runtimes.Runtime`."""
-        # Set here and not once: OpenMP counts for each calling thread.
+        # At every call: OpenMP counts threads for each calling thread.
         if self._threads is not None and torch.get_num_threads() != self._threads:
             torch.set_num_threads(self._threads)
         outputs: np.ndarray = self._model(self._inputs(inputs_b7hw)).cpu().numpy()
         return outputs
 
     def _inputs(self, inputs_b7hw: np.ndarray) -> Tensor:
-        # On a processor PyTorch adds up statistics of channels_last pictures pixel after pixel in float32: 2e-3 off.
+        # On a processor PyTorch sums the statistics of channels_last pictures pixel by pixel in float32: 2e-3 off.
         return torch.from_numpy(np.ascontiguousarray(inputs_b7hw)).to(self._device, self._dtype)
 
 
@@ -58,20 +55,14 @@ class TorchBf16Runtime(TorchRuntime):
         device: PyTorch device.
     """
 
-    name = TORCH_BF16
+    name = "torch-bf16"
 
     def __init__(self, model: HDNet, threads: int | None = None, device: str = "cpu") -> None:
-        halved = copy.deepcopy(model).float().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        for network in (halved.normal_estimator, halved.depth_estimator):
-            for block in network.blocks:
-                block.conv.to(torch.bfloat16)
-            network.blocks[0].register_forward_pre_hook(_to_bfloat16)
-        super().__init__(halved, threads, device)
+        copied = copy.deepcopy(model).float().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        for network in (copied.normal_estimator, copied.depth_estimator):
+            network.convolutions_to_bfloat16()
+        super().__init__(copied, threads, device)
         self._dtype = torch.float32
 
     def _inputs(self, inputs_b7hw: np.ndarray) -> Tensor:
         return super()._inputs(inputs_b7hw).contiguous(memory_format=torch.channels_last)
-
-
-def _to_bfloat16(_: nn.Module, arguments: tuple[Any, ...]) -> tuple[Tensor, ...]:
-    return tuple(argument.to(torch.bfloat16) for argument in arguments)

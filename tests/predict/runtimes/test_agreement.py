@@ -10,7 +10,7 @@ import torch
 
 from hdnet.errors import ModelError
 from hdnet.models import HDNet
-from hdnet.predict.runtimes import TORCH, check_export, difference, make_runtime
+from hdnet.predict.runtimes import check_export, difference, make_runtime
 
 
 def test_difference_by_hand() -> None:
@@ -32,7 +32,7 @@ def test_difference_by_hand() -> None:
 
 
 def test_an_export_is_compared_one_by_one_and_in_batches(model: HDNet) -> None:
-    computed = make_runtime(TORCH, model)
+    computed = make_runtime("torch", model)
     batches: list[int] = []
 
     def compute(inputs: np.ndarray) -> np.ndarray:
@@ -54,7 +54,7 @@ def test_an_export_is_compared_one_by_one_and_in_batches(model: HDNet) -> None:
 def test_an_export_that_differs_at_either_batch_is_refused(
     off_mm: float, off_deg: float, batch: int, refused: bool, model: HDNet
 ) -> None:
-    computed = make_runtime(TORCH, model)
+    computed = make_runtime("torch", model)
 
     def compute(inputs: np.ndarray) -> np.ndarray:
         outputs = computed(inputs)

@@ -11,7 +11,7 @@ import pytest
 
 from hdnet.errors import ModelError
 from hdnet.models import HDNet
-from hdnet.predict.runtimes import CPU_RUNTIMES, choice, choose_runtime
+from hdnet.predict.runtimes import RUNTIMES, choice, choose_runtime
 
 
 class FakeRuntime:
@@ -74,6 +74,6 @@ def test_plain_torch_is_taken_where_nothing_else_will_do(fakes: Fakes, model: HD
 def test_all_runtimes_of_a_processor_are_looked_at(model: HDNet) -> None:
     found = choose_runtime(model, threads=1)
 
-    assert found.difference_by_name.keys() | found.refused.keys() == set(CPU_RUNTIMES)
+    assert found.difference_by_name.keys() | found.refused.keys() == set(RUNTIMES)
     assert found.name in found.seconds_by_name
     assert found.difference_by_name[found.name].is_small

@@ -10,7 +10,7 @@ SCRIPT = """
 import os, signal, threading
 import numpy as np
 from openvino import Model, opset13 as op
-from hdnet.predict.runtimes.openvino_core import core
+from hdnet.predict.runtimes.openvino_cpu import core
 
 value = op.parameter([1, 3], np.float32)
 models = [core().compile_model(Model([op.relu(value)], [value]), "CPU")]

@@ -10,9 +10,9 @@ import torch
 
 from hdnet.errors import ModelError
 from hdnet.models import DepthEstimator, HDNet, NormalEstimator
-from hdnet.predict.runtimes import CPU_RUNTIMES, RUNTIMES, difference, make_runtime
+from hdnet.predict.runtimes import RUNTIMES, difference, make_runtime
+from hdnet.predict.runtimes.openvino_cpu import MARGIN, ranges_of
 from hdnet.predict.runtimes.probes import probe_inputs
-from hdnet.predict.runtimes.quantization import MARGIN, ranges_of
 
 # Largest mean difference of depth and of normals from the model: by its own numbers, untrained networks pass on more
 # of a rounding than trained ones. OpenVINO adds up a layer's statistics pixel after pixel in float32.
@@ -93,7 +93,7 @@ def test_graph_keeps_either_scale_of_the_input(scale: str, model: HDNet, inputs:
 def test_the_model_itself_stays_as_it_was(model: HDNet) -> None:
     before = {name: value.clone() for name, value in model.state_dict().items()}
 
-    for name in CPU_RUNTIMES:
+    for name in RUNTIMES:
         make_runtime(name, model, threads=1)
 
     after = model.state_dict()
@@ -166,7 +166,7 @@ def test_what_cannot_run_is_named(name: str, device: str, words: str, model: HDN
 
 def test_missing_openvino_is_named(model: HDNet, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "openvino", None)
-    for ours in ("openvino_core", "openvino_graph"):
+    for ours in ("openvino_cpu", "openvino_graph"):
         monkeypatch.delitem(sys.modules, f"hdnet.predict.runtimes.{ours}", raising=False)
 
     with pytest.raises(ModelError, match=r"runtime 'openvino' needs OpenVINO, `pip install 'hdnet\[serve\]'`"):

@@ -1,0 +1,203 @@
+"""The hourglass's operations as each device and compiler computes them fastest.
+
+Every operation stands here with its plain form first, which ``torch.export`` gets, and variants that give the same
+numbers: one for running layer by layer, one that ``torch.compile`` fuses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+NORM_EPS = 1e-3
+# Blocks that a processor computes for all pictures of a batch at once: their weights outweigh the pictures and would
+# be read once a picture. In the others, what one layer leaves in the cache is worth more to the next.
+_TOGETHER_ON_CPU = range(4, 13)
+
+Mode = Literal["export", "eager", "compiled"]
+
+
+def mode() -> Mode:
+    """What the network runs under at the moment."""
+    if torch.compiler.is_exporting():
+        return "export"
+    return "compiled" if torch.compiler.is_compiling() else "eager"
+
+
+# --- Normalisation, shift, ReLU -----------------------------------------------------------------------------------
+
+
+def normalise_batch(x_bchw: Tensor, shift_c: Tensor) -> Tensor:
+    """Normalise all pictures by the mean and variance of the whole batch, add the shift, apply ReLU."""
+    ones = torch.ones_like(shift_c)
+    return F.relu_(F.batch_norm(x_bchw, None, None, ones, shift_c, training=True, eps=NORM_EPS))
+
+
+def normalise_images(x_bchw: Tensor, shift_c: Tensor) -> Tensor:
+    """Normalise every picture by its own mean and variance, add the shift, apply ReLU."""
+    return NORMALISATIONS[mode()](x_bchw, shift_c)
+
+
+def _normalise_plain(x_bchw: Tensor, shift_c: Tensor) -> Tensor:
+    ones = torch.ones_like(shift_c)
+    return F.relu_(F.instance_norm(x_bchw, weight=ones, bias=shift_c, eps=NORM_EPS))
+
+
+def _normalise_eager(x_bchw: Tensor, shift_c: Tensor) -> Tensor:
+    # Unlike instance_norm, batch_norm keeps channels_last: twice as fast on a CPU.
+    if len(x_bchw) == 1:
+        return normalise_batch(x_bchw, shift_c)
+    if x_bchw.device.type == "cpu":
+        return torch.cat([normalise_batch(one, shift_c) for one in x_bchw.chunk(len(x_bchw))])
+    return _normalise_plain(x_bchw, shift_c)
+
+
+def _normalise_compiled(x_bchw: Tensor, shift_c: Tensor) -> Tensor:
+    # instance_norm asks for NCHW: two copies of the picture in every block. The compiler fuses these lines instead.
+    x = x_bchw.float() if x_bchw.dtype.itemsize < 4 else x_bchw
+    variance, mean = torch.var_mean(x, dim=(2, 3), correction=0, keepdim=True)
+    normalised = (x - mean) * torch.rsqrt(variance + NORM_EPS) + shift_c[:, None, None]
+    return F.relu(normalised).to(x_bchw.dtype)
+
+
+NORMALISATIONS = {"export": _normalise_plain, "eager": _normalise_eager, "compiled": _normalise_compiled}
+
+
+# --- Upsampling and joining ---------------------------------------------------------------------------------------
+
+
+def upsample(x_bchw: Tensor) -> Tensor:
+    """Double height and width as TensorFlow 1 does by default: [0, 1] becomes [0, .5, 1, 1] (docs/parity.md, 9).
+
+    Even outputs are the inputs, odd ones the mean of two neighbours, the last one repeated. That is align_corners on
+    an input that was extended by its last row and column.
+    """
+    height, width = x_bchw.shape[-2:]
+    extended = F.pad(x_bchw, (0, 1, 0, 1), mode="replicate")
+    size = (2 * height + 1, 2 * width + 1)
+    return F.interpolate(extended, size=size, mode="bilinear", align_corners=True)[..., : 2 * height, : 2 * width]
+
+
+def join(x_bchw: Tensor, skip_bchw: Tensor) -> Tensor:
+    """:func:`upsample`, then the channels of a skip connection of that size."""
+    return JOINS[mode()](x_bchw, skip_bchw)
+
+
+def _join_plain(x_bchw: Tensor, skip_bchw: Tensor) -> Tensor:
+    return torch.cat([upsample(x_bchw), skip_bchw], dim=1)
+
+
+def _join_eager(x_bchw: Tensor, skip_bchw: Tensor) -> Tensor:
+    joined: Tensor = _Join.apply(x_bchw, skip_bchw)  # type: ignore[no-untyped-call]
+    return joined
+
+
+class _Join(torch.autograd.Function):
+    """Upsampling written straight into the joined picture, in either memory layout.
+
+    Under autocast :func:`upsample` and ``torch.cat`` go through float32 on a CPU and through atomic additions on a
+    GPU: a tenth of a training step.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, skip: Tensor) -> Tensor:
+        batch, channels, height, width = x.shape
+        shape = (batch, channels + skip.shape[1], 2 * height, 2 * width)
+        is_last = x.is_contiguous(memory_format=torch.channels_last)
+        layout = torch.channels_last if is_last else torch.contiguous_format
+        joined = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=layout)
+        joined[:, channels:] = skip
+        up = _phases(joined[:, :channels])
+        up[:, :, :, 0, :, 0] = x
+        torch.lerp(x[..., :-1], x[..., 1:], 0.5, out=up[:, :, :, 0, :-1, 1])
+        up[:, :, :, 0, -1, 1] = x[..., -1]
+        torch.lerp(up[:, :, :-1, 0], up[:, :, 1:, 0], 0.5, out=up[:, :, :-1, 1])
+        up[:, :, -1, 1] = up[:, :, -1, 0]
+        ctx.channels = channels
+        return joined
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor]:
+        joined = gradients[0]
+        up = _phases(joined[:, : ctx.channels])
+        rows = torch.add(up[:, :, :, 0], up[:, :, :, 1], alpha=0.5)
+        rows[:, :, 1:].add_(up[:, :, :-1, 1], alpha=0.5)
+        rows[:, :, -1].add_(up[:, :, -1, 1], alpha=0.5)
+        x = torch.add(rows[..., 0], rows[..., 1], alpha=0.5)
+        x[..., 1:].add_(rows[..., :-1, 1], alpha=0.5)
+        x[..., -1].add_(rows[..., -1, 1], alpha=0.5)
+        return x, joined[:, ctx.channels :]
+
+
+def _phases(doubled_bchw: Tensor) -> Tensor:
+    """A view (B, C, h, 2, w, 2) of (B, C, 2 h, 2 w)."""
+    batch, channels, height, width = doubled_bchw.shape
+    return doubled_bchw.view(batch, channels, height // 2, 2, width // 2, 2)
+
+
+def _join_compiled(x_bchw: Tensor, skip_bchw: Tensor) -> Tensor:
+    # Plain arithmetic on channels_last, which the compiler fuses with the joining, forwards and backwards.
+    x_bhwc = x_bchw.permute(0, 2, 3, 1)
+    right = torch.cat([x_bhwc[:, :, 1:], x_bhwc[:, :, -1:]], dim=2)
+    x_bhwc = torch.stack([x_bhwc, (x_bhwc + right) * 0.5], dim=3).flatten(2, 3)
+    below = torch.cat([x_bhwc[:, 1:], x_bhwc[:, -1:]], dim=1)
+    x_bhwc = torch.stack([x_bhwc, (x_bhwc + below) * 0.5], dim=2).flatten(1, 2)
+    return torch.cat([x_bhwc, skip_bchw.permute(0, 2, 3, 1)], dim=3).permute(0, 3, 1, 2)
+
+
+JOINS = {"export": _join_plain, "eager": _join_eager, "compiled": _join_compiled}
+
+
+# --- Batches ------------------------------------------------------------------------------------------------------
+
+
+def groups_of(x_bchw: Tensor, is_separable: bool) -> Sequence[Tensor]:
+    """Split a batch into the groups of pictures that :class:`GroupLayers` computes one after the other.
+
+    Args:
+        x_bchw: The batch.
+        is_separable: No picture depends on another one.
+
+    Returns:
+        Single pictures on a processor, elsewhere the whole batch.
+    """
+    is_faster_apart = x_bchw.device.type == "cpu" and mode() == "eager"
+    return x_bchw.chunk(len(x_bchw)) if is_separable and is_faster_apart else [x_bchw]
+
+
+class GroupLayers:
+    """The layers of :func:`hdnet.models.hourglass.figure` on groups of pictures."""
+
+    def __init__(self, blocks: nn.ModuleList) -> None:
+        self.blocks = blocks
+
+    def block(self, index: int, groups: Sequence[Tensor]) -> Sequence[Tensor]:
+        """Block ``index`` of every group."""
+        if index == _TOGETHER_ON_CPU.start and len(groups) > 1:
+            groups = [torch.cat(list(groups))]
+        return [self.blocks[index](group) for group in groups]
+
+    def halve(self, groups: Sequence[Tensor]) -> Sequence[Tensor]:
+        """2 x 2 max pooling."""
+        return [F.max_pool2d(group, 2) for group in groups]
+
+    def join(self, groups: Sequence[Tensor], skips: Sequence[Tensor]) -> Sequence[Tensor]:
+        """:func:`join`; behind the blocks that are computed together, the groups are those of the skips again."""
+        if len(groups) < len(skips):
+            groups = groups[0].chunk(len(skips))
+        return [join(group, skip) for group, skip in zip(groups, skips, strict=True)]
+
+
+def to_bfloat16(blocks: nn.ModuleList) -> None:
+    """Have blocks compute their convolutions in bfloat16: input and weights; sums and normalisation stay float32."""
+    for block in blocks:
+        block.conv.to(torch.bfloat16)
+    blocks[0].register_forward_pre_hook(_input_to_bfloat16)
+
+
+def _input_to_bfloat16(_: nn.Module, arguments: tuple[Any, ...]) -> tuple[Tensor, ...]:
+    return tuple(argument.to(torch.bfloat16) for argument in arguments)

@@ -1,0 +1,98 @@
+"""OpenVINO runtimes on the processor: float32, bfloat16 or 8-bit integers."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+import openvino as ov  # type: ignore[import-untyped]
+import torch
+from torch import Tensor, nn
+
+from hdnet.models import HDNet
+from hdnet.predict.runtimes.openvino_graph import build_graph
+from hdnet.predict.runtimes.probes import probe_inputs
+
+# Margin of the 8-bit ranges over the values that were seen: clipping costs more than coarser steps.
+MARGIN = 1.2
+_PRECISIONS = {"openvino": "f32", "openvino-bf16": "bf16", "openvino-int8": "bf16"}
+_RANGE_PROBES = 4
+_RANGE_SEED = 1
+
+
+@cache
+def core() -> ov.Core:
+    """OpenVINO with its plugins, which stay loaded as long as the process lives.
+
+    The processor's plugin gives the thread that loads it an alternate signal stack, and frees that stack when the last
+    ``Core`` and model are gone. If another thread releases them, the first one is left with freed memory, and
+    the next signal that Python handles there (a child that ends, SIGTERM) kills the process.
+    """
+    return ov.Core()
+
+
+class OpenVinoRuntime:
+    """Runs the model's graph (:mod:`hdnet.predict.runtimes.openvino_graph`), one picture after the other.
+
+    On a processor pictures together are no faster than one by one.
+
+    Args:
+        name: "openvino" (float32), "openvino-bf16" (convolutions in bfloat16; float32 where the processor has none) or
+            "openvino-int8" (all but each network's first convolution with 8-bit integers, the rest as bf16; ranges from
+            made-up pictures).
+        model: The networks.
+        threads: Of the processor; None keeps OpenVINO's own choice.
+    """
+
+    def __init__(self, name: str, model: HDNet, threads: int | None = None) -> None:
+        self.name = name
+        is_quantised = name == "openvino-int8"
+        ranges = ranges_of(model, probe_inputs(_RANGE_PROBES, _RANGE_SEED)) if is_quantised else None
+        graph = build_graph(model, batch=1, ranges=ranges)
+        # Pinned threads would stay on a core that another program works on.
+        settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "ENABLE_CPU_PINNING": False}
+        settings["INFERENCE_PRECISION_HINT"] = _PRECISIONS[name]
+        if threads is not None:
+            settings["INFERENCE_NUM_THREADS"] = threads
+        self._request = core().compile_model(graph, "CPU", settings).create_infer_request()
+
+    def __call__(self, inputs_b7hw: np.ndarray) -> np.ndarray:
+        """See :class:`hdnet.predict.runtimes.Runtime`."""
+        return np.concatenate([self._request.infer([one[None]])[0] for one in inputs_b7hw])
+
+
+@torch.inference_mode()
+def ranges_of(model: HDNet, inputs_b7hw: np.ndarray) -> dict[str, tuple[float, ...]]:
+    """Measure the largest value behind each block's ReLU, with a margin.
+
+    Every block normalises its values, so these depend little on the pictures: a few made-up ones suffice.
+
+    Args:
+        model: The networks, in evaluation mode.
+        inputs_b7hw: (B, 7, 256, 256) float32, the pictures to measure with.
+
+    Returns:
+        For "normal" and "depth" one value per block.
+    """
+    found: dict[str, list[float]] = {}
+    hooks = []
+    for network in (model.normal_estimator, model.depth_estimator):
+        values = found[network.role] = [0.0] * len(network.blocks)
+        hooks += [block.register_forward_hook(_maximum_into(values, i)) for i, block in enumerate(network.blocks)]
+    parameter = next(model.parameters())
+    try:
+        for one in inputs_b7hw:
+            model(torch.from_numpy(one[None]).to(parameter))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    # The range of a block whose outputs are all 0 must not be empty.
+    return {role: tuple(MARGIN * value or 1.0 for value in values) for role, values in found.items()}
+
+
+def _maximum_into(values: list[float], index: int) -> Any:
+    def record(_: nn.Module, __: tuple[Tensor, ...], output: Tensor) -> None:
+        values[index] = max(values[index], output.max().item())
+
+    return record

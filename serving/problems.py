@@ -241,4 +241,4 @@ def problem_of(error: Exception) -> Problem | None:
 def problem_table() -> str:
     """All problems as a Markdown table: code, status, example."""
     rows = [f"| `{kind.code}` | {kind.status} | {kind.text.format(**kind.example)} |" for kind in PROBLEMS.values()]
-    return "\n".join(["| `code` | status | for example |", "|---|---|---|", *rows]) + "\n"
+    return "\n".join(["| `code` | status | example of `detail` |", "|---|---|---|", *rows]) + "\n"

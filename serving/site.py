@@ -1,18 +1,21 @@
-"""The page at ``/`` and its files; nothing is loaded from anywhere else."""
+"""The page at ``/`` and its files; nothing is loaded from other servers."""
 
 from __future__ import annotations
 
+import io
+import zipfile
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Response
 from fastapi.responses import HTMLResponse
 from fastapi.staticfiles import StaticFiles
+from trimesh import resources
 
-# The mesh viewer compiles a decoder, writes style elements into its own shadow tree and hands the mesh over as a blob.
 POLICY = (
-    "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self' 'unsafe-inline'; "
-    "img-src 'self' blob: data:; connect-src 'self' blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 
 
@@ -25,5 +28,22 @@ def add_page(app: FastAPI) -> None:
         """A page to try the service."""
         return HTMLResponse(html, headers={"Content-Security-Policy": POLICY})
 
+    async def three() -> Response:
+        """The library of the mesh viewer."""
+        return Response(three_js(), media_type="text/javascript")
+
     app.add_api_route("/", page, include_in_schema=False, response_class=HTMLResponse)
+    app.add_api_route("/page/three.js", three, include_in_schema=False, response_class=Response)
     app.mount("/page", StaticFiles(directory=folder), name="page")
+
+
+@cache
+def three_js() -> str:
+    """three.js with its glTF loader and trackball controls: the script of the viewer page in trimesh's package.
+
+    The page's own last call, which shows a mesh embedded in the page, is left out.
+    """
+    with zipfile.ZipFile(io.BytesIO(resources.get_bytes("templates/viewer.zip"))) as archive:
+        page = archive.read("viewer.html.template").decode("utf-8")
+    script = page.partition("<script>")[2].rpartition("</script>")[0]
+    return script.removesuffix("init();")

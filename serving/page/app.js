@@ -1,4 +1,5 @@
 import { decodeDepth, depthAt, drawDepth, drawScale } from "./depth.js";
+import { drawMesh } from "./mesh.js";
 
 const get = (id) => document.getElementById(id);
 const TITLES = {
@@ -8,12 +9,12 @@ const TITLES = {
   unusable_picture: "This picture cannot be used",
   too_many_pixels: "This picture is too large", body_too_large: "These files are too large",
   empty_mask: "The mask is empty", mask_covers_nothing: "The mask covers nothing of the picture",
-  mask_misses_person: "Mask and DensePose map do not meet", no_densepose_parts: "The DensePose map shows nobody",
-  several_people: "There are several people in the DensePose map",
-  no_model: "The service has no model yet", queue_full: "The service is busy", too_slow: "This took too long",
+  mask_misses_person: "Mask and DensePose map do not overlap", no_densepose_parts: "The DensePose map is empty",
+  several_people: "The DensePose map shows several people",
+  no_model: "The service has no model yet", queue_full: "The service is busy", too_slow: "The request timed out",
 };
 
-let sent = null;  // the form that the result on the page belongs to
+let sent = null;  // the form of the result on the page
 const files = {};  // its results by file name, as blobs
 
 for (const zone of document.querySelectorAll(".drop")) {
@@ -64,7 +65,7 @@ get("form").addEventListener("submit", (event) => {
   });
 });
 
-// What the user gave; fields that were left empty are not sent.
+// The form without its empty fields.
 function filledIn(form) {
   const filled = new FormData();
   for (const [name, value] of new FormData(form)) {
@@ -127,23 +128,20 @@ async function show(body, seconds) {
   get("result").hidden = false;
 }
 
-// The viewer is a megabyte of script: it is fetched when there is something to see.
 async function showMesh() {
   get("mesh-state").textContent = "Fetching the mesh …";
-  const [answer] = await Promise.all([post(sent, "model/gltf-binary"), import("./vendor/model-viewer.min.js")]);
+  const answer = await post(sent, "model/gltf-binary");
   if (!answer) {
     get("mesh-state").textContent = "No mesh";
     return;
   }
   files["person.glb"] = await answer.blob();
-  const viewer = get("mesh");
-  URL.revokeObjectURL(viewer.src);
-  const loaded = new Promise((resolve) => {
-    viewer.addEventListener("load", () => resolve("Drag to turn, scroll to zoom"), { once: true });
-    viewer.addEventListener("error", () => resolve("This browser cannot show the mesh; the file can be downloaded"), { once: true });
-  });
-  viewer.src = URL.createObjectURL(files["person.glb"]);
-  get("mesh-state").textContent = await loaded;
+  try {
+    await drawMesh(get("mesh"), files["person.glb"]);
+    get("mesh-state").textContent = "Drag to turn, scroll to zoom";
+  } catch {  // no WebGL
+    get("mesh-state").textContent = "This browser cannot show the mesh; the file can be downloaded";
+  }
 }
 
 for (const button of document.querySelectorAll("button[data-name]")) {

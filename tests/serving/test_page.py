@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 import uvicorn
 from serving_fakes import png, save_tiny_model, wait_until
@@ -93,7 +94,7 @@ def compute_sample(page: Any) -> None:
 
 
 def orbit(page: Any) -> str:
-    return str(page.locator("#mesh").evaluate("viewer => viewer.getCameraOrbit().toString()"))
+    return str(page.locator("#mesh").get_attribute("data-camera"))
 
 
 def test_a_sample_gives_depth_normals_and_a_mesh_that_turns(visit: Visit, address: str, tmp_path: Path) -> None:
@@ -116,6 +117,9 @@ def test_a_sample_gives_depth_normals_and_a_mesh_that_turns(visit: Visit, addres
         page.mouse.move(x + 10 * step, y + step)
     page.mouse.up()
     wait_until(lambda: orbit(page) != before, timeout_s=10)
+    before = orbit(page)
+    page.locator("#mesh").press("ArrowRight")
+    wait_until(lambda: orbit(page) != before, timeout_s=10)
 
     with page.expect_download() as started:
         page.click("button[data-name='person.glb']")
@@ -130,6 +134,17 @@ def test_a_sample_gives_depth_normals_and_a_mesh_that_turns(visit: Visit, addres
     assert visit.errors == []
     strange = [url for url in visit.addresses if not url.startswith((address, f"blob:{address}", "data:"))]
     assert strange == [], "the page asked somebody else"
+
+
+def test_the_viewer_library_is_trimeshs_and_shows_nothing_by_itself(address: str) -> None:
+    answer = httpx2.get(f"{address}/page/three.js")
+
+    assert answer.status_code == 200
+    assert answer.headers["content-type"].startswith("text/javascript")
+    for name in ("TrackballControls", "GLTFLoader", "WebGLRenderer", "SPDX-License-Identifier: MIT"):
+        assert name in answer.text
+    assert not answer.text.rstrip().endswith("init();")
+    assert "unsafe" not in httpx2.get(address).headers["content-security-policy"]
 
 
 def test_errors_are_told_in_words_and_leave_the_page_usable(visit: Visit, tmp_path: Path) -> None:

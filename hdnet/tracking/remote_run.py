@@ -25,8 +25,7 @@ RESULT_STAGES = ("evaluate",)
 # Of a pipeline's run: parameters that differ between its stages, because params.yaml changed in between.
 CHANGED_TAG = "params_changed"
 
-# MLflow's limits of one log_batch and of a dataset's digest.
-_BATCH_SIZES = {"metrics": 1000, "params": 100, "tags": 100}
+# MLflow's limit.
 _DIGEST_LENGTH = 36
 # MLflow's page has another layout for language models.
 _EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
@@ -66,9 +65,9 @@ class RemoteRun:
     def log_metrics(self, events: Sequence[Event]) -> None:
         """Log metrics of many steps in few calls. MLflow stores each once, since their times are the events' own."""
         metrics = [Metric(key, value, e["time"], e["step"]) for e in events for key, value in e["values"].items()]
-        self._log_batch(self.run_id, metrics=metrics)
+        self.client.log_batch(self.run_id, metrics=metrics, synchronous=True)
         if self.outbox.state.get("is_result"):
-            self._on_pipeline(lambda pipeline: self._log_batch(pipeline, metrics=metrics))
+            self._on_pipeline(lambda run_id: self.client.log_batch(run_id, metrics=metrics, synchronous=True))
 
     def log(self, event: Event, *, is_retry: bool) -> None:
         """Log any other event; with ``is_retry`` an earlier try may have succeeded though its answer got lost."""
@@ -93,18 +92,19 @@ class RemoteRun:
         state["is_result"] = bool(pipeline and event["stage"] in RESULT_STAGES) or state.get("is_result", False)
         self.outbox.save_state()
         params = [Param(key, str(value)) for key, value in event["params"].items()]
-        self._log_batch(self.run_id, params=params)
+        tags = [RunTag(key, str(value)) for key, value in event["tags"].items()]
+        self.client.log_batch(self.run_id, params=params, tags=tags, synchronous=True)
         if pipeline:
             if not is_new and parent and self._find(_PIPELINE_TAG, pipeline) is None:
                 # An interrupted pipeline continues: what this command runs belongs to the same parent.
                 self._on_pipeline(lambda run_id: self.client.set_tag(run_id, _PIPELINE_TAG, pipeline))
             self._on_pipeline(lambda run_id: self._share_params(run_id, params))
-        self._log_tags({"values": event["tags"]})
         self.client.update_run(self.run_id, status="RUNNING")
         self._on_pipeline(lambda run_id: self.client.update_run(run_id, status="RUNNING"))
 
     def _log_tags(self, event: Event) -> None:
-        self._log_batch(self.run_id, tags=[RunTag(key, str(value)) for key, value in event["values"].items()])
+        tags = [RunTag(key, str(value)) for key, value in event["values"].items()]
+        self.client.log_batch(self.run_id, tags=tags, synchronous=True)
 
     def _log_dataset(self, event: Event) -> None:
         profile = json.dumps({"num_rows": event["size"], "sha256": event["digest"]})
@@ -150,14 +150,8 @@ class RemoteRun:
             self.client.log_outputs(self.run_id, [LoggedModelOutput(model_id, step)])
         # The run has these metrics with the same times already, and MLflow does not store them twice.
         rows = [(key, value, row["time"]) for row in event["metrics"] for key, value in row["values"].items()]
-        self._log_batch(self.run_id, metrics=[Metric(*row, step, model_id=model_id) for row in rows])
-
-    def _log_batch(self, run_id: str, **entries: Sequence[Any]) -> None:
-        """Call ``log_batch`` in parts of the size that MLflow accepts."""
-        for kind, items in entries.items():
-            for first in range(0, len(items), _BATCH_SIZES[kind]):
-                part = items[first : first + _BATCH_SIZES[kind]]
-                self.client.log_batch(run_id, **{kind: part}, synchronous=True)
+        metrics = [Metric(*row, step, model_id=model_id) for row in rows]
+        self.client.log_batch(self.run_id, metrics=metrics, synchronous=True)
 
     def _on_pipeline(self, call: Callable[[str], object]) -> None:
         """Call with the id of the pipeline's run, if there is one. If it was deleted, the stage's run matters more."""
@@ -174,7 +168,8 @@ class RemoteRun:
         """Log a stage's parameters to its pipeline. The first value stays, as MLflow requires; a tag names changes."""
         run = self.client.get_run(pipeline)
         known = run.data.params
-        self._log_batch(pipeline, params=[param for param in params if param.key not in known])
+        new = [param for param in params if param.key not in known]
+        self.client.log_batch(pipeline, params=new, synchronous=True)
         changed = {param.key for param in params if known.get(param.key, param.value) != param.value}
         if changed:
             changed |= set(run.data.tags.get(CHANGED_TAG, "").split())

@@ -1,4 +1,4 @@
-"""From a version to what it was made from, and back."""
+"""Lineage of versions, in both directions."""
 
 import hashlib
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""From a run of MLflow to the version of the registry that comes from it."""
+"""Versions found from runs."""
 
 from __future__ import annotations
 

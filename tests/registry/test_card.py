@@ -1,4 +1,4 @@
-"""The card says what is so, of whatever data."""
+"""Model cards of models from all kinds of data."""
 
 import hashlib
 import json

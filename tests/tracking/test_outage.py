@@ -1,4 +1,4 @@
-"""The tracking server is away: at the start, in the middle, at the end. Training goes on, nothing is lost."""
+"""Outages of the tracking server at the start, in the middle and at the end: training goes on, nothing is lost."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""Runs in a database of our own: what they carry, how they are resumed, whose children they are."""
+"""Runs in a local database: content, resumption, parents."""
 
 import json
 import os

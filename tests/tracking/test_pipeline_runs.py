@@ -1,4 +1,4 @@
-"""``dvc repro`` as DVC runs it, and what waits delivered as a user does it."""
+"""Runs of a ``dvc repro``, and ``hdnet deliver``."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Evaluations found from runs, and what the run of a whole pipeline shows of its stages."""
+"""Evaluations found from runs, and the pipeline's run: parameters and results of its stages."""
 
 import mlflow
 import pytest

@@ -1,4 +1,4 @@
-"""Aliases and their history in a real store, with several processes at once and with processes that die."""
+"""Aliases and their history in a real store, with concurrent processes and with processes that die."""
 
 import os
 import subprocess

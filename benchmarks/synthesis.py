@@ -26,7 +26,7 @@ from pathlib import Path
 from types import FrameType
 
 from hdnet.errors import run_command
-from hdnet.synthetic.sizes import SIZES
+from hdnet.params import DataParams
 
 # Stage by module below hdnet, the first that fits; what is nowhere else is named by its module.
 STAGES = {
@@ -51,7 +51,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--people", type=int, default=80, help="labelled pictures")
     parser.add_argument("--sequences", type=int, default=2)
-    parser.add_argument("--frames", type=int, default=SIZES["demo"].frames_per_sequence, help="frames a sequence")
+    parser.add_argument("--frames", type=int, default=DataParams().frames_per_sequence, help="frames a sequence")
     parser.add_argument("--jobs", type=int, default=1, help="also with so many processes")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--cold", action="store_true", help="also with empty caches")
@@ -127,9 +127,11 @@ def spec(arguments: argparse.Namespace):
     """The demo's kind of pictures, so many."""
     from hdnet.synthetic import SyntheticSpec
 
-    size = SIZES["demo"]
     return SyntheticSpec(
-        arguments.people, arguments.sequences, arguments.frames, arguments.seed, focal_px=size.focal_px
+        people=arguments.people,
+        sequences=arguments.sequences,
+        frames_per_sequence=arguments.frames,
+        seed=arguments.seed,
     )
 
 

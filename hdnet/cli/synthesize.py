@@ -22,7 +22,7 @@ def add_synthesize_verb(data: Any) -> None:
     verb.add_argument("--size", choices=("demo", "standard", "large"), help="how much, as the presets of that name")
     verb.add_argument("--people", type=int, help="labelled pictures, instead of the size's")
     verb.add_argument("--sequences", type=int, help="unlabelled sequences, instead of the size's")
-    verb.add_argument("--frames", type=int, help="frames a sequence")
+    verb.add_argument("--frames", dest="frames_per_sequence", type=int, help="frames a sequence")
     verb.add_argument("--stride", type=int, help="thirtieths of a second from one frame to the next (default: 4)")
     verb.add_argument("--camera", choices=("centred", "reference"), default="centred")
     verb.add_argument("--focal-px", type=float, nargs=2, metavar=("LOW", "HIGH"), help="at 256 x 256 pixels")
@@ -50,20 +50,19 @@ def _synthesize(arguments: Arguments) -> None:
 
 def _spec(arguments: Arguments) -> SyntheticSpec:
     """The size's amounts; without a size those that are given, and the demo's if none is."""
-    from hdnet.synthetic import SIZES, SyntheticSpec
+    from hdnet.params import parse_section
+    from hdnet.params.overlay import preset_params
+    from hdnet.synthetic import SyntheticSpec
 
-    size = SIZES[arguments.size or "demo"]
-    given = arguments.people is not None or arguments.sequences is not None
-    rest = (0, 0) if given and not arguments.size else (size.people, size.sequences)
-    shares = {name: getattr(arguments, name) for name in ("stride", "truncated", "occluded")}
-    return SyntheticSpec(
-        people=rest[0] if arguments.people is None else arguments.people,
-        sequences=rest[1] if arguments.sequences is None else arguments.sequences,
-        frames_per_sequence=size.frames_per_sequence if arguments.frames is None else arguments.frames,
-        focal_px=tuple(arguments.focal_px or size.focal_px),
-        **{name: getattr(arguments, name) for name in ("seed", "camera", "masks", "iuv")},
-        **{name: value for name, value in shares.items() if value is not None},
-    )
+    size = preset_params(arguments.size or "demo").data
+    values = size.model_dump(include=set(SyntheticSpec.model_fields))
+    # Whatever the size, people are cut and hidden as often as in `standard`; the demo's short trainings see fewer such.
+    values |= preset_params("standard").data.model_dump(include={"truncated", "occluded"})
+    if not arguments.size and (arguments.people is not None or arguments.sequences is not None):
+        values |= {"people": 0, "sequences": 0}
+    given = {name: getattr(arguments, name) for name in SyntheticSpec.model_fields}
+    values |= {name: value for name, value in given.items() if value is not None}
+    return parse_section(SyntheticSpec, values, "synthesize")
 
 
 def _save_sheets(sheets: dict[str, Any], file: Path) -> None:

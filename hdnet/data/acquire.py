@@ -18,7 +18,7 @@ from hdnet.data.importing.report import ImportReport
 from hdnet.data.layout.folders import TangFolder, TikTokFolder
 from hdnet.errors import DataError
 from hdnet.files import atomic_folder, read_json_object, write_json
-from hdnet.params import DataParams
+from hdnet.params import DataParams, SyntheticParams
 from hdnet.synthetic import Progress, SyntheticSpec, contact_sheet, film_strip, fingerprint, synthesize
 from hdnet.synthetic.contact_sheet import SHEET_COLUMNS, strip_names
 
@@ -117,21 +117,10 @@ def _synthesize(raw: Path, made: Path, data: DataParams, taken: Sequence[str], s
             made.rmdir()  # only if nothing is finished
 
 
-def synthetic_spec(data: DataParams, people: int, sequences: int, seed: int) -> SyntheticSpec:
+def synthetic_spec(data: SyntheticParams, people: int, sequences: int, seed: int) -> SyntheticSpec:
     """So many people and sequences of the kind that the parameters describe."""
-    return SyntheticSpec(
-        people=people,
-        sequences=sequences,
-        frames_per_sequence=data.frames_per_sequence,
-        seed=seed,
-        focal_px=data.focal_px,
-        camera=data.camera,
-        stride=data.stride,
-        masks=data.masks,
-        iuv=data.iuv,
-        truncated=data.truncated,
-        occluded=data.occluded,
-    )
+    look = data.model_dump(include=set(SyntheticParams.model_fields) - {"people", "sequences"})
+    return SyntheticSpec(**look, people=people, sequences=sequences, seed=seed)
 
 
 def _synthesize_once(folder: Path, label: str, spec: SyntheticSpec, jobs: int) -> None:

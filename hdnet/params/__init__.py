@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from hdnet.errors import ParamsError
 from hdnet.params.base import Positive, Section, Share, parse_section
+from hdnet.params.data import CorrespondParams, DataParams, SyntheticParams
 from hdnet.params.text import read_text, read_yaml
 from hdnet.params.training import (
     AugmentParams,
@@ -21,9 +22,9 @@ from hdnet.params.training import (
     ModelParams,
     NormalStageParams,
     OptimiserParams,
+    TuneParams,
     ValidationParams,
 )
-from hdnet.params.tuning import TuneParams
 
 __all__ = [
     "AugmentParams",
@@ -41,103 +42,15 @@ __all__ = [
     "PromoteParams",
     "RuntimeParams",
     "Section",
+    "SyntheticParams",
     "ValidationParams",
     "load_params",
     "parse_section",
     "with_runtime",
 ]
 
-FocalPx = Annotated[float, Field(ge=100, le=10_000)]
 # Letters, _ and -; digits are left to MLflow's own "v1".
 Alias = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z_-]*$")]
-
-
-class DataParams(Section):
-    """Synthetic people, or people from elsewhere."""
-
-    source: Literal["synthetic", "folder", "archive"] = "synthetic"
-    """Origin: `synthetic`, a `folder` in the raw layout, or the authors' `archive`, packed or unpacked.
-
-    See :mod:`hdnet.data.importing.authors`.
-    """
-    folder: Path = Path("own_data")
-    """That folder or archive, which has to exist; `dvc repro` sees every change in it."""
-    take: Literal["both", "people", "dances"] = "both"
-    """Parts taken from there: `both`, `people` (labelled and held-out) or `dances`; the rest is synthetic."""
-    people: Positive = 280
-    """Synthetic labelled pictures to train on."""
-    heldout_people: Positive = 32
-    """Synthetic labelled pictures of other people, for validation and `evaluate`."""
-    sequences: Positive = 4
-    """Synthetic unlabelled sequences, short dances."""
-    frames_per_sequence: Annotated[int, Field(ge=2)] = 12
-    """Frames of each sequence."""
-    stride: Annotated[int, Field(ge=1, le=30)] = 4
-    """Time from one frame of a sequence to the next, in thirtieths of a second."""
-    focal_px: tuple[FocalPx, FocalPx] = (300.0, 330.0)
-    """Range of the focal length in pixels of the 256 x 256 picture."""
-    camera: Literal["centred", "reference"] = "centred"
-    """Cameras: `centred` on the person, or `reference`, off axis as the original's."""
-    masks: Literal["exact", "segmenter"] = "exact"
-    """Masks: `exact`, or as a `segmenter` makes them, with soft edges, holes and spill."""
-    iuv: Literal["exact", "densepose"] = "exact"
-    """Body coordinates: `exact`, or as `densepose` makes them, with noise, missing parts, left for right."""
-    truncated: Share = 0.1
-    """Share of labelled pictures whose border cuts the person at the thighs or the waist."""
-    occluded: Share = 0.05
-    """Share of labelled pictures with furniture in front of the person."""
-
-    @model_validator(mode="after")
-    def _focal_range(self) -> Self:
-        if self.focal_px[0] > self.focal_px[1]:
-            raise ValueError(f"data.focal_px is {list(self.focal_px)}: write the smaller focal length first")
-        return self
-
-
-class CorrespondParams(Section):
-    """Pairs of frames and their matches; the author's rule.
-
-    Frames near in time are preferred, because the warp loss has a floor that grows with the turn of the body: DensePose
-    names the skin below the clothes, and from another side another point of the clothes hides the same skin. With
-    perfect depth and DensePose, the loss is 11 mm below 10 degrees of turn, 18 mm at 20 to 30 and 30 mm at 60 to 90 on
-    synthetic dancers (``benchmarks/correspondences.py``), and 8, 15 and 34 mm at 10, 30 and 90 degrees on scans of
-    dressed people: beyond about 30 degrees a pair is mostly noise.
-    """
-
-    source: Literal["match", "given"] = "match"
-    """Origin of the matches: `match` finds them; `given` packs the text files in tiktok_data/correspondences.
-
-    Of the other keys only ``text_files`` applies to those.
-    """
-    partners: Positive = 4
-    """Partners of a frame: the nearest in time, of the same sequence."""
-    max_gap_frames: Positive | None = None
-    """Largest difference of the frame numbers of a pair; set it where a sequence has long gaps."""
-    max_distance: Annotated[float, Field(gt=0)] = 7.0
-    """Largest distance of a match in (U, V), 0..255 scale."""
-    min_matches: Positive = 50
-    """Fewest matches of a body part."""
-    mutual: bool = False
-    """Keep only matches nearest in both directions: the worst are 15 to 30 % better, 12 to 25 % are lost."""
-    max_residual_px: Annotated[float, Field(gt=0)] | None = None
-    """Largest distance from a part's motion; 4 drops 7 of 8 false matches, 0.2 to 3 % of good ones."""
-    min_parts: Positive = 5
-    """Fewest common body parts of a pair."""
-    min_overlap: Share = 0.0
-    """Smallest matched share of the body in a pair.
-
-    The share of the body pixels of frame i depends little on the turn: 0.86 [0.82, 0.90] (median [5 %, 95 %]) below 10
-    degrees, 0.80 [0.65, 0.85] at 20 to 30 and 0.72 [0.56, 0.80] at 30 to 45. It tells what is hidden or out of the
-    picture.
-    """
-    max_turn_deg: Annotated[float, Field(gt=0, le=180)] | None = None
-    """Largest turn of the body in a pair; beyond 30, the warp loss is mostly noise.
-
-    Set it for dances with turns. Pairs whose turn is unknown are left out as well. See
-    :func:`hdnet.data.correspondence.body_turn.torso_turn_deg`.
-    """
-    text_files: bool = False
-    """Write the original's corr_mat.txt and corrs/ as well."""
 
 
 def _switch(value: Any) -> Any:

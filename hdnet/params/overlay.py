@@ -5,19 +5,17 @@ A preset is an overlay over the demo, which params.yaml ships. Its first comment
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 from ruamel.yaml.error import YAMLError
 
 from hdnet.errors import ParamsError
+from hdnet.files import atomic_write
 from hdnet.params import Params, parse_section
 from hdnet.params.text import block_text, flow_text, read_text, read_yaml, set_values
 
@@ -61,6 +59,11 @@ def presets() -> dict[str, str]:
     files = _preset_files().items()
     texts = {name: file.read_text(encoding="utf-8").splitlines()[0].lstrip("# ") for name, file in files}
     return dict(sorted({DEMO: _DEMO_TEXT, **texts}.items()))
+
+
+def preset_params(name: str) -> Params:
+    """Return all parameters with a preset applied to the demo."""
+    return parse_section(Params, merge_values(_plain_params(Params()), read_overlay(name)), name)
 
 
 def read_overlay(name_or_file: str | Path) -> dict[str, Any]:
@@ -201,17 +204,8 @@ def _nested(changes: list[Change]) -> dict[str, Any]:
 
 
 def _replace_file(path: Path, text: str) -> None:
-    target = path.resolve()  # a link stays a link
-    temporary = target.with_name(f".{target.name}.{uuid4().hex[:8]}.partial")
     try:
-        with temporary.open("wb") as file:
-            file.write(text.encode())
-            file.flush()
-            os.fsync(file.fileno())
-        if target.exists():
-            shutil.copymode(target, temporary)
-        temporary.replace(target)
+        with atomic_write(path, durable=True) as temporary:
+            temporary.write_bytes(text.encode())
     except OSError as error:
         raise ParamsError(f"{path}: cannot be written ({error.strerror}); it is as it was") from error
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -3,14 +3,11 @@
 from hdnet.synthetic.contact_sheet import contact_sheet, film_strip
 from hdnet.synthetic.export import Engine, SynthesisCounts, synthesize
 from hdnet.synthetic.generate import Progress, SyntheticSpec, generate_sequences, generate_stills
-from hdnet.synthetic.sizes import SIZES, Size
 from hdnet.synthetic.version import fingerprint
 
 __all__ = [
-    "SIZES",
     "Engine",
     "Progress",
-    "Size",
     "SynthesisCounts",
     "SyntheticSpec",
     "contact_sheet",

@@ -82,7 +82,9 @@ def turned(posed: PosedPerson, yaw_deg: float) -> PosedPerson:
 
 def dancer(seed: int, yaws_deg: Sequence[float], stride: int = 4) -> list[ExactFrame]:
     """Make a random dancer with the given turns, one frame for each yaw."""
-    spec = SyntheticSpec(0, 1, len(yaws_deg), seed, _FOCAL_PX, stride=stride)
+    spec = SyntheticSpec(
+        people=0, sequences=1, frames_per_sequence=len(yaws_deg), seed=seed, focal_px=_FOCAL_PX, stride=stride
+    )
     shot = Shot(spec, "sequence", 0)
     poses = draw_dance(shot.rng["pose"], (len(yaws_deg) - 1) * stride + 1)
     people = shot.posed(poses)

@@ -9,18 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cache, partial
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Self, TypeVar
 
 import numpy as np
 import scipy.linalg  # noqa: F401 - loads its own BLAS, whose threads are limited too
 import torch
+from pydantic import Field, model_validator
 
 from hdnet.data.layout.samples import LabelledSample, UnlabelledFrame
 from hdnet.data.parallel import ordered_map
 from hdnet.errors import DataError, HDNetError
 from hdnet.geometry import Camera
+from hdnet.params import SyntheticParams
 from hdnet.synthetic.body import body_model
 from hdnet.synthetic.motion import Pose, draw_dance, draw_still
 from hdnet.synthetic.person import PosedPerson, draw_person, pose_person
@@ -37,9 +38,6 @@ from hdnet.synthetic.rendering import (
     render_frame,
 )
 
-CameraName = Literal["centred", "reference"]
-Masks = Literal["exact", "segmenter"]
-Iuv = Literal["exact", "densepose"]
 Progress = Callable[[int, int], None]
 """Called with (done, total) pictures."""
 T = TypeVar("T")
@@ -49,58 +47,23 @@ _KINDS = {"still": 0, "sequence": 1}
 _STREAMS = ("person", "clothes", "pose", "light", "camera", "noise", "imperfection")
 
 
-@dataclass(frozen=True)
-class SyntheticSpec:
-    """Specification of a synthetic data set.
+class SyntheticSpec(SyntheticParams):
+    """Specification of a synthetic data set; its counts may be 0."""
 
-    Attributes:
-        people: Number of labelled stills, each of another person.
-        sequences: Number of unlabelled sequences.
-        frames_per_sequence: Frames of each.
-        seed: Seed of all random streams.
-        focal_px: Range of the focal length in pixels of the 256 x 256 picture ("centred" only).
-        camera: "centred", or "reference" for the original's off-axis camera.
-        stride: Frames of a motion at 30 a second from one picture of a sequence to the next.
-        truncated: Share of stills that do not show the whole person.
-        occluded: Share of stills with something in front of the person.
-        masks: "segmenter" for masks as segmentation networks make them.
-        iuv: "densepose" for charts as DensePose finds them, with its errors.
-    """
+    seed: Annotated[int, Field(ge=0)]
+    """Seed of everything that is drawn."""
+    people: Annotated[int, Field(ge=0)]
+    """Labelled stills, each of another person."""
+    sequences: Annotated[int, Field(ge=0)]
+    """Unlabelled sequences."""
+    frames_per_sequence: Annotated[int, Field(ge=0)]
+    """Frames of each."""
 
-    people: int
-    sequences: int
-    frames_per_sequence: int
-    seed: int
-    focal_px: tuple[float, float] = (250.0, 600.0)
-    camera: CameraName = "centred"
-    stride: int = 4
-    truncated: float = 0.4
-    occluded: float = 0.12
-    masks: Masks = "exact"
-    iuv: Iuv = "exact"
-
-    def __post_init__(self) -> None:
-        if self.people < 0 or self.sequences < 0 or (self.sequences > 0 and self.frames_per_sequence < 1):
-            raise DataError(
-                f"cannot generate {self.people} stills and {self.sequences} sequences of "
-                f"{self.frames_per_sequence} frames; expected counts of 0 or more and at least 1 frame"
-            )
-        if self.seed < 0:
-            raise DataError(f"seed is {self.seed}; expected 0 or more")
-        if not 100 <= self.focal_px[0] <= self.focal_px[1]:
-            raise DataError(f"focal_px is {self.focal_px}; expected a range (low, high) of 100 pixels or more")
-        if self.stride < 1:
-            raise DataError(f"stride is {self.stride}; expected 1 or more")
-        for name, share in (("truncated", self.truncated), ("occluded", self.occluded)):
-            if not 0 <= share <= 1:
-                raise DataError(f"{name} is {share}; expected a share of 0..1")
-        for name, value, known in (
-            ("camera", self.camera, ("centred", "reference")),
-            ("masks", self.masks, ("exact", "segmenter")),
-            ("iuv", self.iuv, ("exact", "densepose")),
-        ):
-            if value not in known:
-                raise DataError(f"{name} is {value!r}; expected {known[0]!r} or {known[1]!r}")
+    @model_validator(mode="after")
+    def _sequences_have_frames(self) -> Self:
+        if self.sequences and not self.frames_per_sequence:
+            raise ValueError("frames_per_sequence is 0; expected at least 1 frame")
+        return self
 
     def framing(self, kind: str) -> Framing:
         """Return the framing of the pictures of a kind."""

@@ -1,4 +1,4 @@
-"""How much to generate: the named sizes, and what they cost in time and disk."""
+"""Time and disk space of a generation."""
 
 from __future__ import annotations
 
@@ -8,33 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hdnet.errors import DataError
-
-
-@dataclass(frozen=True)
-class Size:
-    """One row of :data:`SIZES`.
-
-    Attributes:
-        people: Labelled pictures to learn from.
-        heldout_people: Labelled pictures for evaluation (pipeline only).
-        sequences: Unlabelled sequences.
-        frames_per_sequence: Frames of each.
-        focal_px: Range of the focal length in pixels of the 256 x 256 picture.
-    """
-
-    people: int
-    heldout_people: int
-    sequences: int
-    frames_per_sequence: int
-    focal_px: tuple[float, float]
-
-
-SIZES = {
-    "demo": Size(280, 32, 4, 12, (300.0, 330.0)),
-    "standard": Size(2_000, 200, 60, 24, (250.0, 600.0)),
-    "large": Size(30_000, 1_000, 1_000, 24, (250.0, 600.0)),
-}
-"""By the names of the presets that ask for as much."""
 
 # Measured with benchmarks/synthesis.py on one core of a server, rounded up.
 SECONDS_PER_STILL = 0.75

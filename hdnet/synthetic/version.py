@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import asdict
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
@@ -22,7 +21,7 @@ def fingerprint(spec: SyntheticSpec) -> str:
 
     Equal keys give equal bytes on one machine.
     """
-    text = json.dumps([asdict(spec), generator_version()], sort_keys=True)
+    text = json.dumps([spec.model_dump(mode="json"), generator_version()], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 

@@ -10,7 +10,7 @@ import optuna
 from hdnet.errors import ParamsError
 from hdnet.params import Params, parse_section
 from hdnet.params.overlay import merge_values, read_overlay
-from hdnet.params.tuning import Choices, Range
+from hdnet.params.training import Choices, Range
 
 Values = Mapping[str, Any]
 

@@ -4,7 +4,8 @@ import pytest
 from PIL import Image
 
 from hdnet.cli import main
-from hdnet.synthetic import SIZES, SyntheticSpec
+from hdnet.params.overlay import preset_params
+from hdnet.synthetic import SyntheticSpec
 from hdnet.synthetic.export import SynthesisCounts
 
 
@@ -43,7 +44,15 @@ def test_options_reach_the_generator(asked, tmp_path):
     main(["data", "synthesize", "--out", str(tmp_path / "out"), *line.split()])
     assert (asked[0].seed, asked[0].focal_px, asked[0].camera) == (9, (300.0, 310.0), "reference")
     main(["data", "synthesize", "--out", str(tmp_path / "out"), "--size", "large"])
-    assert asked[1].focal_px == SIZES["large"].focal_px
+    assert asked[1].focal_px == preset_params("large").data.focal_px
+
+
+@pytest.mark.parametrize("size", ["demo", "standard", "large"])
+def test_people_are_cut_and_hidden_alike_in_every_size(asked, tmp_path, size):
+    main(["data", "synthesize", "--out", str(tmp_path / "out"), "--size", size])
+    assert (asked[0].truncated, asked[0].occluded) == (0.4, 0.12)
+    main(["data", "synthesize", "--out", str(tmp_path / "out"), "--size", size, "--truncated", "0.2"])
+    assert (asked[1].truncated, asked[1].occluded) == (0.2, 0.12)
 
 
 def test_sheets_are_written(asked, monkeypatch, tmp_path):

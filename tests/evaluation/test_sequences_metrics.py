@@ -136,7 +136,7 @@ def test_a_map_gains_nothing_by_being_small():
 @pytest.fixture(scope="module")
 def statue():
     """One pose seen from two sides, 12 degrees apart: every part moves rigidly, clothes included."""
-    shot = Shot(SyntheticSpec(0, 1, 1, 5, (300.0, 330.0)), "sequence", 0)
+    shot = Shot(SyntheticSpec(people=0, sequences=1, frames_per_sequence=1, seed=5), "sequence", 0)
     (posed,) = shot.posed([draw_still(shot.rng["pose"])])
     people = [turned(posed, -posed.pose.yaw_deg + yaw) for yaw in (-6, 6)]
     scene = draw_view(shot.rng["camera"], shot.camera, people, Framing(1.0, 0.0, 0.0, 0.0))

@@ -1,7 +1,6 @@
 import os
 import re
 import shutil
-from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -16,11 +15,11 @@ from hdnet.params.overlay import (
     apply_overlay,
     change_table,
     merge_overlay,
+    preset_params,
     presets,
     read_overlay,
     write_overlay,
 )
-from hdnet.synthetic import SIZES
 
 SHIPPED = Path(__file__).parents[2] / "params.yaml"
 
@@ -262,11 +261,21 @@ def test_sizes_change_the_synthetic_data_and_go_back(params, name):
     assert params.read_bytes() == SHIPPED.read_bytes()
 
 
-@pytest.mark.parametrize("name", list(SIZES))
-def test_a_preset_asks_for_as_much_as_the_size_of_its_name(params, name):
-    apply_overlay(params, read_overlay(name))
-    data = load_params(params).data
-    assert {field: getattr(data, field) for field in asdict(SIZES[name])} == asdict(SIZES[name])
+def test_sizes_are_those_of_the_documentation(params):
+    sizes = {name: preset_params(name).data for name in ("demo", "standard", "large")}
+    amounts = {
+        name: (data.people, data.heldout_people, data.sequences, data.frames_per_sequence, data.focal_px)
+        for name, data in sizes.items()
+    }
+    assert amounts == {
+        "demo": (280, 32, 4, 12, (300.0, 330.0)),
+        "standard": (2_000, 200, 60, 24, (250.0, 600.0)),
+        "large": (30_000, 1_000, 1_000, 24, (250.0, 600.0)),
+    }
+    for name, data in sizes.items():
+        apply_overlay(params, read_overlay("demo"))
+        apply_overlay(params, read_overlay(name))
+        assert load_params(params).data == data
 
 
 def test_reference_decides_every_key_that_the_original_has(params):

@@ -29,7 +29,9 @@ def code_blocks(section: str) -> list[str]:
 def write_dances(folder: Path, names: list[str]) -> None:
     """Frames larger than the people in them, as a camera takes them."""
     room = ((30, 60), (20, 50))
-    for index, frame in enumerate(generate_sequences(SyntheticSpec(0, len(names), FRAMES, seed=11))):
+    for index, frame in enumerate(
+        generate_sequences(SyntheticSpec(people=0, sequences=len(names), frames_per_sequence=FRAMES, seed=11))
+    ):
         dance = folder / names[index // FRAMES]
         pictures = {
             "images": np.pad(frame.image, (*room, (0, 0)), mode="edge"),

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+from specs import spec_of
 
 from hdnet.data.layout.samples import LabelledSample, UnlabelledFrame
 from hdnet.synthetic import SyntheticSpec, generate_sequences, generate_stills
@@ -8,7 +9,7 @@ from hdnet.synthetic import SyntheticSpec, generate_sequences, generate_stills
 
 @pytest.fixture(scope="session")
 def spec() -> SyntheticSpec:
-    return SyntheticSpec(people=8, sequences=1, frames_per_sequence=4, seed=3)
+    return spec_of(people=8, sequences=1, frames_per_sequence=4, seed=3)
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 from data_folders import labelled_sample, unlabelled_frame
+from specs import spec_of
 
 from hdnet.data.layout.samples import LabelledSample, UnlabelledFrame
 from hdnet.synthetic import Engine, SyntheticSpec, synthesize
@@ -45,4 +46,4 @@ if __name__ == "__main__":
     sys.stdout.write(f"{os.getpid()}\n")
     sys.stdout.flush()
     engine = Engine(quick_engine.slow_still, quick_engine.quick_sequence, quick_engine.nothing)
-    synthesize(out, SyntheticSpec(people, 2, 3, 7), jobs, engine=engine)
+    synthesize(out, spec_of(people, 2, 3, 7), jobs, engine=engine)

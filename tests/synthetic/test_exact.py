@@ -24,7 +24,7 @@ def dance() -> list[ExactFrame]:
 @pytest.fixture(scope="module")
 def turned_statue() -> list[ExactFrame]:
     """One pose seen from two sides: every part moves rigidly, clothes included."""
-    shot = Shot(SyntheticSpec(0, 1, 1, 5, (300.0, 330.0)), "sequence", 0)
+    shot = Shot(SyntheticSpec(people=0, sequences=1, frames_per_sequence=1, seed=5), "sequence", 0)
     (posed,) = shot.posed([draw_still(shot.rng["pose"])])
     people = [turned(posed, -posed.pose.yaw_deg + yaw) for yaw in (-5, 5)]
     view = draw_view(shot.rng["camera"], shot.camera, people, Framing(1.0, 0.0, 0.0, 0.0))

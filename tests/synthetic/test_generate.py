@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import fields
 from itertools import pairwise
 from typing import Any
 
@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 import torch
 from scipy.ndimage import label
+from specs import spec_of
 
 from hdnet.data.layout.samples import LabelledSample, UnlabelledFrame
-from hdnet.errors import DataError
+from hdnet.errors import DataError, ParamsError
 from hdnet.geometry import Camera, depth_to_normals, unproject
+from hdnet.params import parse_section
 from hdnet.synthetic import (
     SyntheticSpec,
     generate,
@@ -77,7 +79,7 @@ def test_every_picture_shows_enough_of_a_person(stills: list[LabelledSample]) ->
 
 
 def test_people_are_whole_where_nothing_is_to_be_cut() -> None:
-    for sample in generate_stills(SyntheticSpec(4, 0, 0, 3, truncated=0.0, occluded=0.0)):
+    for sample in generate_stills(spec_of(4, 0, 0, 3, truncated=0.0, occluded=0.0)):
         rows, columns = np.nonzero(sample.mask)
         assert min(rows.min(), columns.min()) >= 1
         assert max(rows.max(), columns.max()) <= 254
@@ -85,7 +87,7 @@ def test_people_are_whole_where_nothing_is_to_be_cut() -> None:
 
 
 def test_people_are_cut_where_all_are_to_be() -> None:
-    for sample in generate_stills(SyntheticSpec(4, 0, 0, 3, truncated=1.0, occluded=0.0)):
+    for sample in generate_stills(spec_of(4, 0, 0, 3, truncated=1.0, occluded=0.0)):
         assert sample.mask[-1].any()
 
 
@@ -132,17 +134,17 @@ def test_shading_goes_with_the_normals(stills: list[LabelledSample]) -> None:
 def test_same_seed_same_bytes_whatever_the_jobs(
     spec: SyntheticSpec, stills: list[LabelledSample], frames: list[UnlabelledFrame]
 ) -> None:
-    again = list(generate_stills(replace(spec, people=3), jobs=2))
+    again = list(generate_stills(spec.model_copy(update={"people": 3}), jobs=2))
     assert len(again) == 3
     assert all(_same(a, b) for a, b in zip(again, stills, strict=False))
     assert all(_same(a, b) for a, b in zip(generate_sequences(spec), frames, strict=True))
-    other = next(iter(generate_stills(replace(spec, people=1, seed=spec.seed + 1))))
+    other = next(iter(generate_stills(spec.model_copy(update={"people": 1, "seed": spec.seed + 1}))))
     assert not np.array_equal(other.image, stills[0].image)
 
 
 def test_what_is_drawn_elsewhere_does_not_change_the_rest(spec: SyntheticSpec, stills: list[LabelledSample]) -> None:
     """Streams are separate: another lens moves the camera, not the person, the clothes or the light."""
-    a, b = Shot(spec, "still", 0), Shot(replace(spec, focal_px=(400.0, 500.0)), "still", 0)
+    a, b = Shot(spec, "still", 0), Shot(spec.model_copy(update={"focal_px": (400.0, 500.0)}), "still", 0)
     assert a.camera != b.camera
     assert np.array_equal(a.person.shape.rest, b.person.shape.rest)
     assert [garment.cut for garment in a.person.outfit] == [garment.cut for garment in b.person.outfit]
@@ -169,7 +171,7 @@ def test_a_sequence_moves_but_not_much_between_neighbours(frames: list[Unlabelle
 
 
 def test_names_and_sequences_run_on() -> None:
-    made = list(generate_sequences(SyntheticSpec(0, 2, 1, 5)))
+    made = list(generate_sequences(spec_of(0, 2, 1, 5)))
     assert [(frame.name, frame.sequence) for frame in made] == [
         ("0000000", "seq-000"),
         ("0000001", "seq-001"),
@@ -178,11 +180,11 @@ def test_names_and_sequences_run_on() -> None:
 
 
 def test_cameras() -> None:
-    centred = next(iter(generate_stills(SyntheticSpec(1, 0, 0, 8, focal_px=(300, 310)))))
+    centred = next(iter(generate_stills(spec_of(1, 0, 0, 8, focal_px=(300, 310)))))
     fx, fy, cx, cy = centred.camera.pixel_intrinsics()
     assert 300 <= fx == fy <= 310
     assert cx == cy == 127.5
-    original = next(iter(generate_stills(SyntheticSpec(1, 0, 0, 8, camera="reference", truncated=0.0))))
+    original = next(iter(generate_stills(spec_of(1, 0, 0, 8, camera="reference", truncated=0.0))))
     assert original.camera == Camera.reference()
     columns = np.nonzero(original.mask)[1]
     assert abs(columns.mean() - 127.5) < 80
@@ -193,8 +195,8 @@ def test_cameras() -> None:
 
 
 def test_imperfect_masks_and_charts_are_valid_and_off_by_default(stills: list[LabelledSample]) -> None:
-    assert (SyntheticSpec(1, 0, 0, 0).masks, SyntheticSpec(1, 0, 0, 0).iuv) == ("exact", "exact")
-    spec = SyntheticSpec(3, 0, 0, 3, masks="segmenter", iuv="densepose")
+    assert (spec_of(1, 0, 0, 0).masks, spec_of(1, 0, 0, 0).iuv) == ("exact", "exact")
+    spec = spec_of(3, 0, 0, 3, masks="segmenter", iuv="densepose")
     for spoilt, exact in zip(generate_stills(spec), stills, strict=False):
         differ = (spoilt.mask != exact.mask).sum() / exact.mask.sum()
         assert 0 < differ < 0.3
@@ -206,7 +208,7 @@ def test_imperfect_masks_and_charts_are_valid_and_off_by_default(stills: list[La
 
 def test_progress_is_told_after_each_picture() -> None:
     calls: list[tuple[int, int]] = []
-    spec = SyntheticSpec(2, 0, 0, 4)
+    spec = spec_of(2, 0, 0, 4)
     list(generate_stills(spec, progress=lambda done, total: calls.append((done, total))))
     assert calls == [(1, 2), (2, 2)]
 
@@ -214,7 +216,9 @@ def test_progress_is_told_after_each_picture() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"people": -1}, "counts"),
+        ({"people": -1}, "people"),
+        ({"sequences": -1}, "sequences"),
+        ({"frames_per_sequence": -1}, "frames_per_sequence"),
         ({"frames_per_sequence": 0}, "at least 1 frame"),
         ({"seed": -1}, "seed"),
         ({"focal_px": (400.0, 300.0)}, "focal_px"),
@@ -228,13 +232,15 @@ def test_progress_is_told_after_each_picture() -> None:
 )
 def test_bad_specs_are_refused(change: dict[str, Any], message: str) -> None:
     values: dict[str, Any] = {"people": 1, "sequences": 1, "frames_per_sequence": 2, "seed": 0}
-    with pytest.raises(DataError, match=message):
+    with pytest.raises(ValueError, match=message):
         SyntheticSpec(**(values | change))
+    with pytest.raises(ParamsError, match=message):
+        parse_section(SyntheticSpec, SyntheticSpec(**values).model_dump() | change, "mine")
 
 
 def test_jobs_below_one_are_refused() -> None:
     with pytest.raises(DataError, match="jobs is 0"):
-        list(generate_stills(SyntheticSpec(1, 0, 0, 0), jobs=0))
+        list(generate_stills(spec_of(1, 0, 0, 0), jobs=0))
 
 
 def test_a_failing_sample_is_one_error_that_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -243,13 +249,13 @@ def test_a_failing_sample_is_one_error_that_names_it(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(generate, "draw_person", broken)
     with pytest.raises(DataError, match=r"synthetic sample 0 of seed 9 .*no such bone"):
-        list(generate_stills(SyntheticSpec(1, 0, 0, 9)))
+        list(generate_stills(spec_of(1, 0, 0, 9)))
 
 
 def test_frames_that_show_too_little_are_drawn_again_and_then_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    spec = SyntheticSpec(1, 0, 0, 6)
+    spec = spec_of(1, 0, 0, 6)
     share = next(iter(generate_stills(spec))).mask.mean()
     monkeypatch.setattr(generate, "MIN_MASK_SHARE", share + 0.001)
     assert next(iter(generate_stills(spec))).mask.mean() > share

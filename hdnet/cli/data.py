@@ -46,7 +46,7 @@ def add_data_verbs(data: Any) -> None:
 
 
 def _add_pair_rule(verb: argparse.ArgumentParser) -> None:
-    """Fields of :class:`hdnet.data.correspondence.pair_rule.PairRule`, of which each option is one."""
+    """Fields of :class:`hdnet.params.CorrespondParams`, of which each option is one."""
     verb.add_argument("--partners", type=int, default=4, help="frames nearest in time to match each with")
     verb.add_argument("--max-gap", dest="max_gap_frames", type=int, help="largest difference of frame numbers")
     verb.add_argument("--max-distance", type=float, default=7.0, help="in (U, V), 0..255 scale")
@@ -103,15 +103,14 @@ def _verify(arguments: Arguments) -> None:
 
 
 def _correspond(arguments: Arguments) -> None:
-    from dataclasses import fields
-
-    from hdnet.data.correspondence.frames import PairRule, match_folder, pack_given
+    from hdnet.data.correspondence.frames import correspond
     from hdnet.data.layout.folders import TikTokFolder
+    from hdnet.params import CorrespondParams, parse_section
 
-    frames, jobs, text = TikTokFolder(arguments.folder), arguments.jobs, arguments.text
-    if arguments.given:
-        report = pack_given(frames, arguments.out, jobs=jobs, progress=True, text_files=text)
-    else:
-        rule = PairRule(**{field.name: getattr(arguments, field.name) for field in fields(PairRule)})
-        report = match_folder(frames, arguments.out, rule, jobs, progress=True, text_files=text)
+    values = CorrespondParams().model_dump() | {
+        name: value for name, value in vars(arguments).items() if name in CorrespondParams.model_fields
+    }
+    values |= {"source": "given" if arguments.given else "match", "text_files": arguments.text}
+    rule = parse_section(CorrespondParams, values, "correspond")
+    report = correspond(TikTokFolder(arguments.folder), arguments.out, rule, arguments.jobs, progress=True)
     say(json.dumps(report))

@@ -8,7 +8,6 @@ to the device, and nothing comes back: no step waits for the device here.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ import torch
 from torch import Tensor
 
 from hdnet.data.store.batches import prepare
+from hdnet.params import AugmentParams
 from hdnet.training import augment_faults as faults
 from hdnet.training import augment_geometry as geometry
 from hdnet.training.augment_colour import NoiseBank, blurred, gamma_corrected, recoloured
@@ -42,81 +42,6 @@ _FRAME = {
     "mask_holes": faults.RECTANGLE_NUMBERS,
     "behind": 3,
 }
-
-
-@dataclass(frozen=True)
-class AugmentParams:
-    """Strengths; 0 switches off, and with all at 0 a batch stays what it is. Each is drawn evenly between its limits.
-
-    Attributes:
-        brightness: Colours times 1 - x .. 1 + x.
-        contrast: Distance from the person's mean brightness times 1 - x .. 1 + x.
-        saturation: Distance from grey times 1 - x .. 1 + x.
-        hue_deg: Colours turned about the grey axis by -x .. x degrees.
-        white_balance: Red, green and blue each times 1 - x .. 1 + x.
-        gamma: Exponent e^-x .. e^x.
-        blur_px: Standard deviation 0 .. x of a Gaussian.
-        noise: Standard deviation 0 .. x of film noise, in levels of 255.
-        flip: Probability of a mirrored sample.
-        zoom: The person 1 / (1 + x) .. 1 + x times as large.
-        shift: The person moved by -x .. x of the picture's size, each way.
-        iuv_drop: Probability that a frame has no IUV at all.
-        iuv_part_drop: Probability that a body part has none.
-        iuv_patches: 0 .. x rectangles without IUV.
-        mask_shift_px: By how much stretches of the outline move in or out.
-        mask_holes: 0 .. x rectangular holes in the mask.
-    """
-
-    brightness: float = 0.0
-    contrast: float = 0.0
-    saturation: float = 0.0
-    hue_deg: float = 0.0
-    white_balance: float = 0.0
-    gamma: float = 0.0
-    blur_px: float = 0.0
-    noise: float = 0.0
-    flip: float = 0.0
-    zoom: float = 0.0
-    shift: float = 0.0
-    iuv_drop: float = 0.0
-    iuv_part_drop: float = 0.0
-    iuv_patches: int = 0
-    mask_shift_px: int = 0
-    mask_holes: int = 0
-
-    def __post_init__(self) -> None:
-        for field in fields(self):
-            value, highest = getattr(self, field.name), HIGHEST[field.name]
-            if not 0 <= value <= highest:  # also refuses nan
-                raise ValueError(f"augment.{field.name} is {value}; expected 0 (off) to {highest}")
-            if isinstance(highest, int) and value != int(value):
-                raise ValueError(f"augment.{field.name} is {value}; expected a whole number from 0 (off) to {highest}")
-
-    @property
-    def is_off(self) -> bool:
-        """Whether nothing is varied."""
-        return not any(getattr(self, field.name) for field in fields(self))
-
-
-HIGHEST: dict[str, float] = {
-    "brightness": 0.9,
-    "contrast": 0.9,
-    "saturation": 1.0,
-    "hue_deg": 180.0,
-    "white_balance": 0.9,
-    "gamma": 1.0,
-    "blur_px": 1.5,
-    "noise": 64.0,
-    "flip": 1.0,
-    "zoom": 1.0,
-    "shift": 0.5,
-    "iuv_drop": 1.0,
-    "iuv_part_drop": 1.0,
-    "iuv_patches": faults.MAX_RECTANGLES,
-    "mask_shift_px": 8,
-    "mask_holes": faults.MAX_RECTANGLES,
-}
-"""Upper limit of each strength; a whole number where the strength is one."""
 
 
 class Augmenter:

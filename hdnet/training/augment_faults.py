@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from hdnet.params.training import MAX_RECTANGLES
 from hdnet.training.augment_geometry import box_of
 
 Batch = dict[str, Any]
 
-MAX_RECTANGLES = 8
 RECTANGLE_NUMBERS = 1 + 4 * MAX_RECTANGLES
 """Numbers that :func:`rectangles` takes."""
 FIELD_CELLS = 12

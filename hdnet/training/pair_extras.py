@@ -55,7 +55,7 @@ def pair_weights(gap_frames_b: Tensor, turn_deg_b: Tensor, extras: PairExtras) -
     "gap": 1 / (1 + gap / half_gap_frames). "turn": 1 / (1 + |turn| / half_turn_deg), or as "gap" where the turn is not
     known. The loss has a floor that even perfect depth leaves, because DensePose names the skin below the clothes: 8,
     15 and 34 mm at 10, 30 and 90 degrees of turn on scans of dressed people
-    (:class:`hdnet.data.correspondence.pair_rule.PairRule`),
+    (:class:`hdnet.params.CorrespondParams`),
     which is about 6 mm x (1 + turn / 20 degrees). A mean of distances is best when each is weighed by one over its
     spread, hence the form; the default of 30 degrees, rather than 20, leaves more to the far pairs, whose other view
     of the body says more about its shape.

@@ -15,7 +15,6 @@ from hdnet.models import NormalEstimator
 from hdnet.models.weights import load_estimator
 from hdnet.params import HDNetStageParams, OptimiserParams, Params
 from hdnet.training.augment import Augmenter
-from hdnet.training.augment import AugmentParams as Strengths
 from hdnet.training.hooks import PairComparison
 from hdnet.training.pair_extras import PairExtras, PairLoss, gap_frames, mean_weight
 from hdnet.training.settings import Hooks, Runtime, Schedule, Validation
@@ -71,8 +70,7 @@ def hooks_of(
         camera: The one that the model will be said to have been trained in.
         normal_model: Gives the depth estimator its normals; None for the true ones.
     """
-    strengths = Strengths(**params.augment.model_dump())
-    augmentation = None if strengths.is_off else Augmenter(strengths)
+    augmentation = None if params.augment.is_off else Augmenter(params.augment)
     settings = params.validation
     if settings.every is None or heldout is None:
         return Hooks(augmentation)

@@ -9,7 +9,6 @@ import torch
 from dolls import doll_frame
 
 from hdnet.data.correspondence.frames import match_folder
-from hdnet.data.correspondence.pair_rule import PairRule
 from hdnet.data.layout.correspondences import CORR_MAT_FILE
 from hdnet.data.layout.folders import TikTokFolder
 from hdnet.data.store.packed import pack_tiktok
@@ -21,6 +20,7 @@ from hdnet.evaluation.sequences_result import YAW_BINS, PairResult, SequenceResu
 from hdnet.evaluation.sequences_sources import MatchedPairs, open_frames, open_pairs, pairs_of
 from hdnet.geometry import Camera
 from hdnet.models import DepthEstimator, HDNet, NormalEstimator
+from hdnet.params import CorrespondParams
 
 SEQUENCES = {"a": ["0000001", "0000002", "0000003", "0000004"], "b": ["0000011", "0000012"]}
 
@@ -75,7 +75,7 @@ def test_packed_and_raw_folders_give_the_same(dance, tmp_path):
 
 def test_stored_pairs_packed_and_as_text_and_every_two_frames_once(dance, tmp_path):
     frames = open_frames(dance)
-    match_folder(TikTokFolder(dance), tmp_path / "pairs", text_files=True)
+    match_folder(TikTokFolder(dance), tmp_path / "pairs", CorrespondParams(text_files=True))
     assert (tmp_path / "pairs" / CORR_MAT_FILE).is_file()
     stored = open_pairs(tmp_path / "pairs", frames)
     assert len(stored.places) == 14  # partners of a frame come before it, too
@@ -212,7 +212,7 @@ def test_sequences_count_by_their_pairs():
 def test_a_model_beside_both_baselines_from_folders(dance, tmp_path):
     torch.manual_seed(0)
     model = HDNet(NormalEstimator(2, "unit"), DepthEstimator(2, "unit", 4.0), Camera.centred())
-    match_folder(TikTokFolder(dance), tmp_path / "pairs", PairRule(partners=1))
+    match_folder(TikTokFolder(dance), tmp_path / "pairs", CorrespondParams(partners=1))
     result = evaluate_sequence_folders(model, dance, tmp_path / "pairs", note="dolls")
     assert result.methods == ("model", "flat_plane", "inflated_silhouette")
     # Nothing moves, and the silhouette is the same in all frames.

@@ -1,14 +1,38 @@
-from dataclasses import fields, replace
+from dataclasses import replace
 
 import pytest
 import torch
+from annotated_types import Le
 
+from hdnet.errors import ParamsError
 from hdnet.geometry import Camera
-from hdnet.training.augment import HIGHEST, Augmenter, AugmentParams
+from hdnet.params import AugmentParams, Params, parse_section
+from hdnet.training.augment import Augmenter
 from hdnet.training.hooks import Draw
 
 SIZE = 64
-STRONG = AugmentParams(0.3, 0.3, 0.3, 20, 0.1, 0.3, 1.0, 10, 0.5, 0.2, 0.1, 0.2, 0.2, 3, 2, 2)
+STRONG = AugmentParams(
+    brightness=0.3,
+    contrast=0.3,
+    saturation=0.3,
+    hue_deg=20,
+    white_balance=0.1,
+    gamma=0.3,
+    blur_px=1.0,
+    noise=10,
+    flip=0.5,
+    zoom=0.2,
+    shift=0.1,
+    iuv_drop=0.2,
+    iuv_part_drop=0.2,
+    iuv_patches=3,
+    mask_shift_px=2,
+    mask_holes=2,
+)
+HIGHEST = {
+    name: next(limit.le for limit in field.metadata if isinstance(limit, Le))
+    for name, field in AugmentParams.model_fields.items()
+}
 
 
 def frames(batch: int, seed: int, with_depth: bool = True) -> dict:
@@ -63,9 +87,11 @@ def test_off_is_off():
     assert Augmenter(AugmentParams())(batch, draw()) is batch
 
 
-@pytest.mark.parametrize("name", [field.name for field in fields(AugmentParams)])
+@pytest.mark.parametrize("name", list(AugmentParams.model_fields))
 def test_each_strength_alone_is_not_off_and_keeps_shapes_types_and_input(name):
-    params = AugmentParams(**{name: min(HIGHEST[name], 1 if isinstance(HIGHEST[name], float) else 3)})
+    params = AugmentParams(
+        **{name: min(HIGHEST[name], 1 if AugmentParams.model_fields[name].annotation is float else 3)}
+    )
     assert not params.is_off
     batch = {"labelled": frames(2, 0), "pairs": pairs(2)}
     before = {key: value.clone() for key, value in leaves(batch).items()}
@@ -79,14 +105,15 @@ def test_each_strength_alone_is_not_off_and_keeps_shapes_types_and_input(name):
 
 
 def test_white_stays_white_and_maps_stay_in_the_mask():
-    result = Augmenter(replace(STRONG, mask_shift_px=0))({"labelled": frames(4, 0)}, draw())["labelled"]
+    result = Augmenter(STRONG.model_copy(update={"mask_shift_px": 0}))({"labelled": frames(4, 0)}, draw())["labelled"]
     outside = ~result["mask"]
     assert 0.05 < result["mask"].float().mean() < 0.9
     assert (result["depth"][outside] == 0).all()
     assert (result["normals"][outside.expand(-1, 3, -1, -1)] == 0).all()
     assert result["image"].min() >= 0
     assert result["image"].max() <= 255
-    without_holes = Augmenter(replace(STRONG, mask_shift_px=0, mask_holes=0))({"labelled": frames(4, 0)}, draw())
+    same_outline = STRONG.model_copy(update={"mask_shift_px": 0, "mask_holes": 0})
+    without_holes = Augmenter(same_outline)({"labelled": frames(4, 0)}, draw())
     plain = without_holes["labelled"]
     assert (plain["image"][~plain["mask"].expand(-1, 3, -1, -1)] == 255).all()
     length = result["normals"].norm(dim=1, keepdim=True)[result["mask"]]
@@ -159,12 +186,15 @@ def test_a_batch_as_it_is_stored_is_prepared_first():
 @pytest.mark.parametrize(
     ("values", "named"),
     [
-        ({"flip": 1.5}, r"augment\.flip is 1\.5; expected 0 \(off\) to 1"),
-        ({"noise": -1.0}, r"augment\.noise"),
-        ({"zoom": float("nan")}, r"augment\.zoom"),
-        ({"mask_holes": 1.5}, r"whole number from 0 \(off\) to 8"),
+        ({"flip": 1.5}, r"augment\.flip: .* less than or equal to 1, found 1\.5"),
+        ({"noise": -1.0}, r"augment\.noise: .* greater than or equal to 0, found -1\.0"),
+        ({"zoom": float("nan")}, r"augment\.zoom: .* finite number, found nan"),
+        ({"mask_holes": 1.5}, r"augment\.mask_holes: .* valid integer"),
+        ({"mask_holes": 9}, r"augment\.mask_holes: .* less than or equal to 8, found 9"),
     ],
 )
 def test_strengths_out_of_range_are_refused_by_name(values, named):
-    with pytest.raises(ValueError, match=named):
+    with pytest.raises(ValueError, match=next(iter(values))):
         AugmentParams(**values)
+    with pytest.raises(ParamsError, match=named):
+        parse_section(Params, Params().model_dump(by_alias=True) | {"augment": STRONG.model_dump() | values}, "mine")

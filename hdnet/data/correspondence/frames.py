@@ -1,10 +1,13 @@
-"""Correspondences of a whole folder of frames, matched or given as text, packed into a folder of pairs."""
+"""Correspondences of a whole folder of frames, matched or given as text, packed into a folder of pairs.
+
+:class:`hdnet.params.CorrespondParams` says which pairs are matched, how, and which are kept.
+"""
 
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,24 +15,32 @@ import numpy as np
 
 from hdnet.data.correspondence.body_turn import torso_turn_deg
 from hdnet.data.correspondence.building import Batch, build_pairs
-from hdnet.data.correspondence.matching import FrameIndex, choose_pairs, match, usable
-from hdnet.data.correspondence.pair_rule import REASONS, PairRule
-from hdnet.data.layout.correspondences import CORR_MAT_FILE, ORIGINAL_PARTNERS, Correspondences, pair_files
+from hdnet.data.correspondence.matching import AUTHORS_RULE, FrameIndex, choose_pairs, match_indexed, usable
+from hdnet.data.layout.correspondences import CORR_MAT_FILE, ORIGINAL_PARTNERS, pair_files
 from hdnet.data.layout.folders import TikTokFolder
 from hdnet.data.layout.png import read_mask
 from hdnet.data.store.pairs import Pair, PairsIndex, read_pairs, text_pairs
 from hdnet.errors import DataError
+from hdnet.params import CorrespondParams
 
-__all__ = ["Correspondences", "PairRule", "choose_pairs", "match", "match_folder", "pack_given", "usable"]
+# Reasons for which pairs are left out, in the order in which they are looked for.
+REASONS = ("few_parts", "low_overlap", "turned", "turn_unknown")
+
+
+def correspond(
+    tiktok: TikTokFolder, out: Path, rule: CorrespondParams, jobs: int = 1, progress: bool = False
+) -> dict[str, Any]:
+    """Match the frames of a folder, or pack the matches that came with them, as ``rule.source`` says.
+
+    Arguments, report and errors: :func:`match_folder`, :func:`pack_given`.
+    """
+    if rule.source == "given":
+        return pack_given(tiktok, out, jobs=jobs, progress=progress, text_files=rule.text_files)
+    return match_folder(tiktok, out, rule, jobs, progress)
 
 
 def match_folder(
-    tiktok: TikTokFolder,
-    out: Path,
-    rule: PairRule | None = None,
-    jobs: int = 1,
-    progress: bool = False,
-    text_files: bool = False,
+    tiktok: TikTokFolder, out: Path, rule: CorrespondParams = AUTHORS_RULE, jobs: int = 1, progress: bool = False
 ) -> dict[str, Any]:
     """Match every frame with its partners and write the pairs that the rule keeps, see :mod:`hdnet.data.store.pairs`.
 
@@ -42,7 +53,6 @@ def match_folder(
         rule: What to match and to keep; the author's rule without it.
         jobs: Processes.
         progress: Show a progress bar on stderr.
-        text_files: Write the original's text files, too.
 
     Returns:
         JSON-able report: ``frames``, ``frames_with_partner``, ``pairs_tried``, ``pairs_accepted``,
@@ -54,16 +64,15 @@ def match_folder(
         DataError: A picture cannot be read, no pair is usable, ``out`` cannot be written, or text files are wanted of
             more than four partners, which the original's table does not hold.
     """
-    rule = PairRule() if rule is None else rule
-    if text_files and rule.partners > ORIGINAL_PARTNERS:
+    if rule.text_files and rule.partners > ORIGINAL_PARTNERS:
         raise DataError(
             f"{out}: text files of {rule.partners} partners a frame are wanted; {CORR_MAT_FILE} holds "
             f"{ORIGINAL_PARTNERS}: write fewer partners, or no text files"
         )
-    wanted = choose_pairs(tiktok.sequences(), rule.partners, rule.max_gap_frames)
-    settings = {"source": "match", **asdict(rule)}
+    wanted = choose_pairs(tiktok.sequences(), rule)
+    settings = rule.model_dump(exclude={"text_files"})
     source, names = _Matching(tiktok.root, rule), tiktok.names()
-    return _report(*build_pairs(source, wanted, names, out, settings, jobs, progress, text_files))
+    return _report(*build_pairs(source, wanted, names, out, settings, jobs, progress, rule.text_files))
 
 
 def pack_given(
@@ -95,12 +104,23 @@ def pack_given(
     return _report(*build_pairs(source, wanted, names, out, settings, jobs, progress, text_files))
 
 
+def reason_to_drop(rule: CorrespondParams, pair: Pair) -> str | None:
+    """Return the first of :data:`REASONS` for which a pair is left out; None for a pair to keep."""
+    if not usable(pair.matches, rule):
+        return "few_parts"
+    if pair.overlap < rule.min_overlap:
+        return "low_overlap"
+    if rule.max_turn_deg is None or abs(pair.turn_deg) <= rule.max_turn_deg:
+        return None
+    return "turn_unknown" if np.isnan(pair.turn_deg) else "turned"
+
+
 @dataclass(frozen=True)
 class _Matching:
     """Pairs to be matched."""
 
     root: Path
-    rule: PairRule
+    rule: CorrespondParams
 
     def files(self, batch: Batch) -> Iterator[Path]:
         tiktok = TikTokFolder(self.root)
@@ -113,11 +133,11 @@ class _Matching:
         for name_i, others in batch.wanted:
             for name_j in others:
                 frame_i, frame_j = (self._indexed(name, recent) for name in (name_i, name_j))
-                matches = self.rule.match(frame_i, frame_j)
+                matches = match_indexed(frame_i, frame_j, self.rule)
                 overlap = len(matches.rows) / max(1, len(frame_i.row))
                 turn_deg = torso_turn_deg(frame_i.torso, frame_j.torso, matches.rows)
                 pair = Pair(name_i, name_j, matches, overlap, turn_deg)
-                reason = self.rule.why_not(pair)
+                reason = reason_to_drop(self.rule, pair)
                 if reason is None:
                     yield pair
                 else:

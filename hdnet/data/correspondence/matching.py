@@ -17,6 +17,9 @@ from hdnet.data.correspondence.body_turn import TorsoView
 from hdnet.data.correspondence.match_filter import affine_residuals_px
 from hdnet.data.layout.correspondences import PARTS, Correspondences
 from hdnet.errors import DataError
+from hdnet.params import CorrespondParams
+
+AUTHORS_RULE = CorrespondParams()
 
 
 class FrameIndex:
@@ -71,28 +74,14 @@ class FrameIndex:
 def match(
     iuv_i: np.ndarray,
     iuv_j: np.ndarray,
-    max_distance: float = 7.0,
-    min_matches: int = 50,
-    mutual: bool = False,
-    max_residual_px: float | None = None,
+    rule: CorrespondParams = AUTHORS_RULE,
 ) -> Correspondences:
     """Match every body pixel of frame i with the pixel of the same part of frame j that is nearest in (U, V).
 
     Args:
         iuv_i: (H, W, 3) uint8 in the order I, U, V.
         iuv_j: The same of frame j; its size may differ.
-        max_distance: Matches at this distance or more on the 0..255 scale of U and V are dropped.
-        min_matches: Parts with fewer matches are dropped.
-        mutual: Keep only matches that are nearest in both directions: no pixel of i is nearer to the partner. It drops
-            those at the rim of what j shows, where all pixels whose own point j hides share the last visible one: on
-            synthetic dancers the error that 95 % of the matches stay below falls from 9 to 8 mm between near frames
-            and from 10 to 7 mm at 30 to 60 degrees of turn, for 12 and 25 % of the matches.
-        max_residual_px: Drop matches farther than this, in pixels of j, from where the affine motion of their body
-            part would put them (:func:`hdnet.data.correspondence.match_filter.affine_residuals_px`); None keeps all.
-            It drops what
-            DensePose put into the wrong place in one of the frames: at 4 seven of eight such matches, with 0.2 % of
-            the good ones between near frames and 3 % at 30 to 60 degrees of turn. Parts that bend, or that are seen
-            from another side, are not affine to the pixel; smaller limits cost more.
+        rule: Which matches are kept: ``max_distance``, ``min_matches``, ``mutual`` and ``max_residual_px`` of it.
 
     Returns:
         Matches grouped by part, within a part in reading order of frame i. Between equally near pixels of j
@@ -103,22 +92,19 @@ def match(
     Raises:
         DataError: An IUV map has the wrong shape or parts above 24 (for example in the order U, V, I).
     """
-    return match_indexed(FrameIndex(iuv_i), FrameIndex(iuv_j), max_distance, min_matches, mutual, max_residual_px)
+    return match_indexed(FrameIndex(iuv_i), FrameIndex(iuv_j), rule)
 
 
 def match_indexed(
     frame_i: FrameIndex,
     frame_j: FrameIndex,
-    max_distance: float = 7.0,
-    min_matches: int = 50,
-    mutual: bool = False,
-    max_residual_px: float | None = None,
+    rule: CorrespondParams = AUTHORS_RULE,
 ) -> Correspondences:
     """:func:`match` for frames that are already indexed."""
-    distance, index = frame_j.nearest(frame_i.points, max_distance)
+    distance, index = frame_j.nearest(frame_i.points, rule.max_distance)
     found = np.isfinite(distance)
-    if mutual and found.any():
-        back, _ = frame_i.nearest(frame_j.points[index[found]], max_distance)
+    if rule.mutual and found.any():
+        back, _ = frame_i.nearest(frame_j.points[index[found]], rule.max_distance)
         found[found] = back >= distance[found]
     kept = np.flatnonzero(found[frame_i.inverse])
     kept = kept[np.argsort(frame_i.part[kept], kind="stable")]
@@ -131,27 +117,26 @@ def match_indexed(
         frame_j.column[partner] + 1,
     )
     rows = np.stack(columns, axis=1)
-    if max_residual_px is not None:
-        rows = rows[affine_residuals_px(rows) <= max_residual_px]
+    if rule.max_residual_px is not None:
+        rows = rows[affine_residuals_px(rows) <= rule.max_residual_px]
     counts = np.bincount(rows[:, 0], minlength=PARTS + 1)
-    return Correspondences.from_rows(rows[(counts >= min_matches)[rows[:, 0]]])
+    return Correspondences.from_rows(rows[(counts >= rule.min_matches)[rows[:, 0]]])
 
 
-def usable(correspondences: Correspondences, min_parts: int = 5) -> bool:
-    """Whether a pair has enough common body parts to teach anything."""
-    return correspondences.parts >= min_parts
+def usable(correspondences: Correspondences, rule: CorrespondParams = AUTHORS_RULE) -> bool:
+    """Whether a pair has enough common body parts."""
+    return correspondences.parts >= rule.min_parts
 
 
 def choose_pairs(
-    names_by_sequence: Mapping[str, Sequence[str]], partners: int = 4, max_gap_frames: int | None = None
+    names_by_sequence: Mapping[str, Sequence[str]], rule: CorrespondParams = AUTHORS_RULE
 ) -> dict[str, list[str]]:
     """Partners of every frame: the next frames of its sequence, near its end also the nearest preceding ones.
 
     Args:
         names_by_sequence: Frame names (numbers) in order of time, by sequence.
-        partners: Wanted number of partners of a frame.
-        max_gap_frames: Largest difference of the frame numbers of a pair; None for any. Numbers that are missing
-            count: frames that were left out were time that passed.
+        rule: How many partners a frame gets, ``partners``, and how far apart they may be, ``max_gap_frames``. Numbers
+            that are missing count: frames that were left out were time that passed.
 
     Returns:
         Partners by frame, nearest first; never from another sequence. Frames without any, as that of a sequence
@@ -160,13 +145,13 @@ def choose_pairs(
     chosen: dict[str, list[str]] = {}
     for names in names_by_sequence.values():
         for k, name in enumerate(names):
-            following = list(names[k + 1 : k + 1 + partners])
-            missing = partners - len(following)
+            following = list(names[k + 1 : k + 1 + rule.partners])
+            missing = rule.partners - len(following)
             preceding = list(names[max(0, k - missing) : k])[::-1]
             near = [
                 other
                 for other in following + preceding
-                if max_gap_frames is None or abs(int(other) - int(name)) <= max_gap_frames
+                if rule.max_gap_frames is None or abs(int(other) - int(name)) <= rule.max_gap_frames
             ]
             if near:
                 chosen[name] = near

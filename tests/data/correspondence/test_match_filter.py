@@ -4,6 +4,7 @@ from turning_torso import column_of, torso
 
 from hdnet.data.correspondence import match
 from hdnet.data.correspondence.match_filter import affine_residuals_px
+from hdnet.params import CorrespondParams
 
 
 def moved_part(part: int, rng: np.random.Generator, count: int = 300) -> np.ndarray:
@@ -64,7 +65,7 @@ def test_planted_false_matches_are_dropped_and_true_ones_stay(turn_deg, staying)
         true = column_of(angle_i[rows[:, 1] - 1, rows[:, 2] - 1], turn_deg)
         return np.hypot(rows[:, 4] - 1 - true, rows[:, 3] - rows[:, 1])
 
-    plain, kept = (match(iuv_i, iuv_j, max_residual_px=limit).rows for limit in (None, 4.0))
+    plain, kept = (match(iuv_i, iuv_j, CorrespondParams(max_residual_px=limit)).rows for limit in (None, 4.0))
     false = off_px(plain) > 5
     assert false.sum() > 50
     assert (off_px(kept) > 5).sum() < 0.1 * false.sum()

@@ -7,19 +7,22 @@ import numpy as np
 import pytest
 from data_folders import unlabelled_frame
 
-from hdnet.data.correspondence.frames import PairRule, match_folder
+from hdnet.data.correspondence.frames import match_folder
 from hdnet.data.layout.folders import TikTokFolder
 from hdnet.errors import DataError
+from hdnet.params import CorrespondParams
 
-RULE = PairRule(partners=2, min_matches=10, min_parts=4)
+RULE = CorrespondParams(partners=2, min_matches=10, min_parts=4)
+TEXT_RULE = RULE.model_copy(update={"text_files": True})
 NAMES = [f"{k:07d}" for k in range(12)]
 BATCH = 3
 # Kills its own process while the third batch is matched.
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from hdnet.data.correspondence.frames import building as pairs_building
-from hdnet.data.correspondence.frames import PairRule, match_folder
+from hdnet.data.correspondence import building as pairs_building
+from hdnet.data.correspondence.frames import match_folder
+from hdnet.params import CorrespondParams
 from hdnet.data.layout.folders import TikTokFolder
 
 pairs_building.BATCH_FRAMES = 3
@@ -31,8 +34,8 @@ def read(self, name):
     return real(self, name)
 
 TikTokFolder.read_iuv_and_mask = read
-rule = PairRule(partners=2, min_matches=10, min_parts=4)
-match_folder(TikTokFolder(Path(sys.argv[1])), Path(sys.argv[2]), rule, text_files=True)
+rule = CorrespondParams(partners=2, min_matches=10, min_parts=4, text_files=True)
+match_folder(TikTokFolder(Path(sys.argv[1])), Path(sys.argv[2]), rule)
 """
 
 
@@ -65,21 +68,21 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(frames, tmp_path, rea
     killed = subprocess.run([sys.executable, "-c", KILLED, frames.root, out], env=environment, check=False)
     assert killed.returncode == -signal.SIGKILL
     assert not out.exists()
-    match_folder(frames, out, RULE, text_files=True)
+    match_folder(frames, out, TEXT_RULE)
     assert "0000000" not in read
     assert "0000011" in read
-    match_folder(frames, tmp_path / "whole", RULE, text_files=True)
+    match_folder(frames, tmp_path / "whole", TEXT_RULE)
     assert everything(out) == everything(tmp_path / "whole")
     assert not [file for file in tmp_path.iterdir() if file.name.startswith(".")]
 
 
-def interrupted(frames: TikTokFolder, out, rule=RULE, text_files=False) -> None:
+def interrupted(frames: TikTokFolder, out, rule=RULE) -> None:
     """A run that fails at the last frame, which is whole again afterwards."""
     last = frames.png("densepose", NAMES[-1])
     content = last.read_bytes()
     last.write_bytes(content[:50])
     with pytest.raises(DataError, match=rf"densepose/{NAMES[-1]}\.png"):
-        match_folder(frames, out, rule, text_files=text_files)
+        match_folder(frames, out, rule)
     last.write_bytes(content)
 
 
@@ -100,12 +103,12 @@ def test_only_what_has_changed_is_matched_again(frames, tmp_path, read):
 
 
 @pytest.mark.parametrize(
-    ("rule", "text_files"), [(PairRule(partners=1, min_matches=10, min_parts=4), False), (RULE, True)]
+    "rule", [CorrespondParams(partners=1, min_matches=10, min_parts=4), TEXT_RULE], ids=["one partner", "text files"]
 )
-def test_other_settings_begin_again_and_leave_nothing_behind(frames, tmp_path, rule, text_files):
-    interrupted(frames, tmp_path / "out", PairRule(partners=3, min_matches=10, min_parts=4), text_files=True)
-    match_folder(frames, tmp_path / "out", rule, text_files=text_files)
-    match_folder(frames, tmp_path / "fresh", rule, text_files=text_files)
+def test_other_settings_begin_again_and_leave_nothing_behind(frames, tmp_path, rule):
+    interrupted(frames, tmp_path / "out", CorrespondParams(partners=3, min_matches=10, min_parts=4, text_files=True))
+    match_folder(frames, tmp_path / "out", rule)
+    match_folder(frames, tmp_path / "fresh", rule)
     assert everything(tmp_path / "out") == everything(tmp_path / "fresh")
 
 

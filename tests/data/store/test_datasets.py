@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from hdnet.data.correspondence.frames import PairRule, match_folder
+from hdnet.data.correspondence.frames import match_folder
 from hdnet.data.layout.folders import shift_to_median
 from hdnet.data.store.batches import prepare
 from hdnet.data.store.datasets import LabelledDataset, PairDataset, StepSampler, collate
@@ -21,6 +21,7 @@ from hdnet.data.store.packed import (
 from hdnet.data.store.pairs import PackedPairs
 from hdnet.data.store.records import NORMAL_SCALE
 from hdnet.errors import DataError
+from hdnet.params import CorrespondParams
 
 
 @pytest.fixture
@@ -35,7 +36,7 @@ def pairs(tiktok, tmp_path):
     frames = PackedFrames(tmp_path / "frames")
     normals = np.random.default_rng(0).normal(size=(7, 32, 24, 3))
     write_pseudo_normals(tmp_path / "normals", frames, lambda numbers: (normals[k] for k in numbers))
-    match_folder(tiktok, tmp_path / "correspondences", PairRule(partners=2, min_matches=10, min_parts=4))
+    match_folder(tiktok, tmp_path / "correspondences", CorrespondParams(partners=2, min_matches=10, min_parts=4))
     return PairDataset(frames, PseudoNormals(tmp_path / "normals"), tmp_path / "correspondences")
 
 

@@ -29,14 +29,7 @@ Fit = tuple[float, float, float]
 
 
 def check_cameras(found: Findings, file: Path, cameras: Mapping[str, Camera], size: tuple[int, int]) -> None:
-    """Whether each camera can be one of pictures of this size; frames that share a camera share the finding.
-
-    Args:
-        found: Gets what is wrong.
-        file: The ``hdnet.json``, which may be missing.
-        cameras: Camera by frame.
-        size: (H, W) of the pictures.
-    """
+    """Check that each frame's camera can be one of pictures of this size (H, W); equal cameras share the finding."""
     if not file.exists():
         _check_assumed(found, file, size)
         return
@@ -49,10 +42,9 @@ def check_cameras(found: Findings, file: Path, cameras: Mapping[str, Camera], si
             frames = f"frame {names[0]}" + (f" and {len(names) - 1} more" if len(names) > 1 else "")
             found.warning(
                 file,
-                f"camera of {frames}: {found_here}",
-                expected,
-                "give the camera of these very pictures: crop and resize change it (Camera.crop)",
                 "camera",
+                f"camera of {frames}: {found_here}; expected {expected}; give the camera of these very pictures: "
+                "crop and resize change it (Camera.crop)",
             )
 
 
@@ -61,19 +53,17 @@ def _check_assumed(found: Findings, file: Path, size: tuple[int, int]) -> None:
     if tuple(size) != _REFERENCE_SIZE:
         found.error(
             file,
-            f"file is missing, and {assumed} of 256 x 256, but pictures have {size[1]} x {size[0]}",
-            "the camera of the pictures",
-            'write {"camera": {"fx": ..., "fy": ..., "cx": ..., "cy": ...}}',
             "camera",
+            f"file is missing, and {assumed} of 256 x 256, but pictures have {size[1]} x {size[0]}; expected the "
+            'camera of the pictures; write {"camera": {"fx": ..., "fy": ..., "cx": ..., "cy": ...}}',
         )
         return
     found.warning(
         file,
-        f"file is missing; {assumed}",
-        "the camera of the pictures, unless they are the original's",
+        "camera",
+        f"file is missing; {assumed}; expected the camera of the pictures, unless they are the original's; "
         'write {"camera": {"fx": ..., "fy": ..., "cx": ..., "cy": ...}}; '
         '{"fx": 314.09, "fy": 314.09, "cx": 127.5, "cy": 127.5} is a usual one that looks straight ahead',
-        "camera",
     )
 
 
@@ -143,14 +133,7 @@ def fit_camera(surface: Surface, normals: np.ndarray) -> Fit | None:
 def check_fits(
     found: Findings, file: Path, cameras: Sequence[Camera], fits: Sequence[Fit], size: tuple[int, int]
 ) -> dict[str, float]:
-    """Whether the given cameras agree with those fitted to depth and normals, over all frames of a folder.
-
-    Args:
-        found: Gets what is wrong.
-        file: The ``hdnet.json``, which may be missing.
-        cameras: Given cameras.
-        fits: Fitted cameras of the same frames.
-        size: (H, W) of the pictures.
+    """Check that the given cameras agree with those fitted to depth and normals, over all frames of a folder.
 
     Returns:
         fitted_focal_ratio and fitted_offset_x_px, fitted_offset_y_px: medians of fitted against given.
@@ -170,11 +153,10 @@ def check_fits(
         fx, _, cx, cy = (float(np.median(column)) for column in given.T)
         found.warning(
             file,
-            f"depth and normals of {len(fits)} frames together fit a camera of focal length {focal:.0f} pixels and "
-            f"principal point ({centre_x:.0f}, {centre_y:.0f}), not the given one of {fx:.0f} and ({cx:.0f}, {cy:.0f})",
-            "the camera that depth and normals were made with",
-            "correct the camera, or leave it where the depth was shifted along z afterwards (a focal length alone that "
-            "does not fit)",
             "camera against depth and normals",
+            f"depth and normals of {len(fits)} frames together fit a camera of focal length {focal:.0f} pixels and "
+            f"principal point ({centre_x:.0f}, {centre_y:.0f}), not the given one of {fx:.0f} and "
+            f"({cx:.0f}, {cy:.0f}); expected the camera that depth and normals were made with; correct the camera, or "
+            "leave it where the depth was shifted along z afterwards (a focal length alone that does not fit)",
         )
     return {"fitted_focal_ratio": ratio, "fitted_offset_x_px": offset_x, "fitted_offset_y_px": offset_y}

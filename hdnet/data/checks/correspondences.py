@@ -40,14 +40,14 @@ def check_correspondences(
     pictures, no match twice; as text also the table's shape, and limits that fit the rows; packed also the SHA-256.
 
     Args:
-        folder: With ``corr_mat.txt`` and ``corrs/``, or as :mod:`hdnet.data.store.pairs` writes it.
+        folder: With ``corr_mat.txt`` and ``corrs/``, or packed by :mod:`hdnet.data.store.pairs`.
         sequences: Names of all frames by sequence.
         size: (H, W) of their pictures.
         jobs: Processes.
         progress: Show a progress bar on stderr.
 
     Returns:
-        Findings; of one kind at most one a pair.
+        Findings, of one kind at most one a pair.
     """
     folder, found = Path(folder), Findings()
     packed = found.attempt(folder / INDEX_FILE, lambda _: is_packed(folder))
@@ -66,24 +66,22 @@ def check_correspondences(
     return found
 
 
-def check_rows(found: Findings, file: Path, rows: np.ndarray, size: tuple[int, int], label: str = "") -> bool:
+def check_rows(found: Findings, file: Path, rows: np.ndarray, size: tuple[int, int], label: str = "") -> None:
     """Parts, indices and duplicates of the matches of one pair.
 
     Args:
-        found: Gets what is wrong.
-        file: The file that they are from.
+        found: Gets the findings.
+        file: File of the rows.
         rows: (N, 5) integers: part, row and column in i, row and column in j.
         size: (H, W) of the pictures.
-        label: Which pair of the file, where it holds several.
-
-    Returns:
-        Whether there is no error.
+        label: The pair, in a file of several.
     """
-    before = len(found.errors)
     parts = rows[:, 0]
     if len(rows) and (parts.min() < 1 or parts.max() > PARTS):
         found.error(
-            file, f"{label}body parts {parts.min()}..{parts.max()}", f"1..{PARTS}", "drop the other rows", "match part"
+            file,
+            "match part",
+            f"{label}body parts {parts.min()}..{parts.max()}; expected 1..{PARTS}; drop the other rows",
         )
     if len(rows):
         _check_indices(found, file, rows[:, 1:], size, label)
@@ -91,20 +89,16 @@ def check_rows(found: Findings, file: Path, rows: np.ndarray, size: tuple[int, i
     if repeated:
         found.warning(
             file,
-            f"{label}{repeated} matches of a pixel of frame i that has one already",
-            "one a pixel and part",
-            "keep the nearer one: the others weigh double",
             "match twice",
+            f"{label}{repeated} matches of a pixel of frame i that has one already; expected one a pixel and "
+            "part; keep the nearer one: the others weigh double",
         )
     if len(rows) > MAX_ROWS:
         found.warning(
             file,
-            f"{label}{len(rows)} matches",
-            f"at most {MAX_ROWS} if the original shall read them",
-            "fine for us",
             "match count",
+            f"{label}{len(rows)} matches; expected at most {MAX_ROWS} if the original shall read them; fine for us",
         )
-    return len(found.errors) == before
 
 
 def _check_indices(found: Findings, file: Path, places: np.ndarray, size: tuple[int, int], label: str) -> None:
@@ -115,44 +109,41 @@ def _check_indices(found: Findings, file: Path, places: np.ndarray, size: tuple[
         column = int(np.argmin(low))
         found.error(
             file,
-            f"{label}{_COLUMNS[column]} = {low[column]}" + (": the rows and columns are 0-based" if zero_based else ""),
-            f"1..{limit[column]}, 1-based",
-            "add 1 to all rows and columns of all pairs" if zero_based else _AGAIN,
             "match index",
+            f"{label}{_COLUMNS[column]} = "
+            f"{low[column]}{': the rows and columns are 0-based' if zero_based else ''}; expected "
+            f"1..{limit[column]}, 1-based; "
+            f"{'add 1 to all rows and columns of all pairs' if zero_based else _AGAIN}",
         )
     elif (high > limit).any():
         column = int(np.argmax(high - limit))
         found.error(
             file,
-            f"{label}{_COLUMNS[column]} = {high[column]}",
-            f"1..{limit[column]}, 1-based, as the pictures are {size[1]} x {size[0]}",
-            "scale them with the pictures, or match the frames again",
             "match index",
+            f"{label}{_COLUMNS[column]} = {high[column]}; expected 1..{limit[column]}, 1-based, as the "
+            f"pictures are {size[1]} x {size[0]}; scale them with the pictures, or match the frames again",
         )
 
 
 def check_limits(found: Findings, file: Path, limits: np.ndarray, rows: np.ndarray) -> None:
-    """The limits of a pair against its rows.
+    """The limits of a pair against its rows (N, 5).
 
-    Args:
-        found: Gets what is wrong.
-        file: The file of the limits.
-        limits: (24, 3) integers: part, first and last row, 0-based and inclusive, -1, -1 for a part without matches.
-        rows: (N, 5) integers, as :func:`check_rows` takes them.
+    ``limits`` are (24, 3) integers: part, first and last row, 0-based and inclusive, -1, -1 for a part without matches.
     """
     expected = f"{PARTS} rows part,first,last with parts in order"
     if limits.shape != (PARTS, 3) or (limits[:, 0] != np.arange(1, PARTS + 1)).any():
-        found.error(file, f"{limits.shape[0]} rows x {limits.shape[1]} columns", expected, _AGAIN, "match limits")
+        found.error(
+            file, "match limits", f"{limits.shape[0]} rows x {limits.shape[1]} columns; expected {expected}; {_AGAIN}"
+        )
         return
     if _misfit(limits, rows) is None:
         left = len(rows) - _covered(limits)
         if left:
             found.warning(
                 file,
-                f"{left} rows that no part's limits cover",
-                "limits around all rows",
-                "they are not used; extend the limits, or remove the rows",
                 "match limits",
+                f"{left} rows that no part's limits cover; expected limits around all rows; they are not used; "
+                "extend the limits, or remove the rows",
             )
         return
     present = (limits[:, 1:] != -1).any(axis=1)[:, None]
@@ -166,10 +157,9 @@ def check_limits(found: Findings, file: Path, limits: np.ndarray, rows: np.ndarr
     first, last = limits[(part or 1) - 1, 1:]
     found.error(
         file,
-        f"part {part} has rows {first}..{last}, which are not all its own",
-        f"0-based, inclusive rows inside 0..{len(rows) - 1}, or -1,-1",
-        fix,
         "match limits",
+        f"part {part} has rows {first}..{last}, which are not all its own; expected 0-based, inclusive "
+        f"rows inside 0..{len(rows) - 1}, or -1,-1; {fix}",
     )
 
 
@@ -198,31 +188,27 @@ def _check_pairs(
         if count > 1:
             found.warning(
                 file,
-                f"pair {name_i}, {name_j} {count} times",
-                "once",
-                "remove the others: they weigh more",
                 "pair twice",
+                f"pair {name_i}, {name_j} {count} times; expected once; remove the others: they weigh more",
             )
         if name_i == name_j:
             found.error(
-                file, f"frame {name_i} is its own partner", "two frames", "remove the pair", "pair of one frame"
+                file, "pair of one frame", f"frame {name_i} is its own partner; expected two frames; remove the pair"
             )
         elif name_i not in sequence_of or name_j not in sequence_of:
             unknown = name_j if name_i in sequence_of else name_i
             found.error(
                 file,
-                f"frame {unknown} has no picture",
-                "frames that are there",
-                "restore it, or remove the pair",
                 "pair",
+                f"frame {unknown} has no picture; expected frames that are there; restore it, or remove the pair",
             )
         elif sequence_of[name_i] != sequence_of[name_j]:
             found.error(
                 file,
-                f"frames {name_i} of sequence {sequence_of[name_i]} and {name_j} of {sequence_of[name_j]} are a pair",
-                "pairs within one video and person",
-                "remove the pair, or correct the sequences in hdnet.json",
                 "pair across sequences",
+                f"frames {name_i} of sequence {sequence_of[name_i]} and {name_j} of {sequence_of[name_j]} are a "
+                "pair; expected pairs within one video and person; remove the pair, or correct the sequences in "
+                "hdnet.json",
             )
 
 
@@ -245,7 +231,7 @@ def _check_packed_rows(packed: PackedPairs, size: tuple[int, int], pairs: Sequen
         file = packed.folder / packed.file_of(k)
         check_rows(found, file, rows, size, label)
         if (np.diff(rows[:, 0]) < 0).any():
-            found.error(file, f"{label}body parts out of order", "rows grouped by part", _AGAIN, "match part")
+            found.error(file, "match part", f"{label}body parts out of order; expected rows grouped by part; {_AGAIN}")
     return found
 
 
@@ -268,10 +254,9 @@ def _check_unlisted(found: Findings, folder: Path, pairs: Sequence[tuple[str, st
     if others:
         found.warning(
             folder / "corrs" / others[0],
-            f"{len(others)} files of pairs that {CORR_MAT_FILE} does not name, this the first",
-            "files of its pairs only",
-            "they are not used; add the pairs, or remove the files",
             "pair without row",
+            f"{len(others)} files of pairs that {CORR_MAT_FILE} does not name, this the first; expected files "
+            "of its pairs only; they are not used; add the pairs, or remove the files",
         )
 
 
@@ -280,15 +265,15 @@ def _pairs_of_table(
 ) -> list[tuple[str, str]]:
     """Pairs of ``corr_mat.txt``; repetitions that fill up a row count once."""
     if len(table) == 0 or table.shape[1] < 2:
-        found.error(file, "no pair", "rows frame,partner,partner,...", _AGAIN, "pair table")
+        found.error(file, "pair table", f"no pair; expected rows frame,partner,partner,...; {_AGAIN}")
         return []
     if table.shape[1] != ORIGINAL_PARTNERS + 1 or len(table) == 1:
         found.warning(
             file,
-            f"{table.shape[0]} rows x {table.shape[1]} columns",
-            f"two rows or more of {ORIGINAL_PARTNERS + 1} columns: a frame and {ORIGINAL_PARTNERS} partners",
-            "fine for us; the original draws from these columns, and fails at a single row",
             "pair table",
+            f"{table.shape[0]} rows x {table.shape[1]} columns; expected two rows or more of "
+            f"{ORIGINAL_PARTNERS + 1} columns: a frame and {ORIGINAL_PARTNERS} partners; fine for us; the "
+            "original draws from these columns, and fails at a single row",
         )
     by_number = {int(name): name for names in sequences.values() for name in names}
     named = [[by_number.get(number, str(number)) for number in row] for row in table.tolist()]

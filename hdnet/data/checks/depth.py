@@ -25,12 +25,6 @@ def check_depth(
 
     A median other than 4 m is fine, since every reader shifts it there (docs/parity.md, 38).
 
-    Args:
-        found: Gets what is wrong.
-        file: The depth's file.
-        depth_m: (H, W) finite values as stored.
-        mask: (H, W) bool, not empty.
-
     Returns:
         The mask of valid depth, or None if too little is valid; and depth_median_m, depth_relief_m (between the 2nd and
         98th percentile), depth_lost (share of the mask outside the valid range; docs/parity.md, 36).
@@ -41,25 +35,24 @@ def check_depth(
         median = float(np.median(inside[inside < 0]))
         found.error(
             file,
-            f"negative depth (median {median:g})",
-            _RANGE,
-            "z points away from the camera: multiply by -1" + _then_unit(-median),
             "depth sign",
+            f"negative depth (median {median:g}); expected {_RANGE}; z points away from the camera: multiply "
+            f"by -1{_then_unit(-median)}",
         )
         return None, {}
     if not positive.size:
         if not _check_place(found, file, depth_m, mask):
             found.error(
                 file,
-                "no depth above 0 inside the mask",
-                _RANGE,
-                "check that depth and mask belong together",
                 "depth missing",
+                f"no depth above 0 inside the mask; expected {_RANGE}; check that depth and mask belong together",
             )
         return None, {}
     median = float(np.median(positive))
     if not MIN_DEPTH_M / 2 <= median <= MAX_DEPTH_M:
-        found.error(file, _unit_of(positive, median), _RANGE, _unit_fix(positive, median), "depth unit")
+        found.error(
+            file, "depth unit", f"{_unit_of(positive, median)}; expected {_RANGE}; {_unit_fix(positive, median)}"
+        )
         return None, {"depth_median_m": median}
     valid = mask & (depth_m >= MIN_DEPTH_M) & (depth_m <= MAX_DEPTH_M)
     lost = float(1 - valid.sum() / mask.sum())
@@ -69,26 +62,26 @@ def check_depth(
     if lost > 0.5:
         found.error(
             file,
-            f"{lost:.0%} of the mask has depth outside {MIN_DEPTH_M:g}..{MAX_DEPTH_M:g} (median {median:g})",
-            _RANGE,
-            "shift the depth so that its median is 4 m, and shrink the mask to where there is depth",
             "depth range",
+            f"{lost:.0%} of the mask has depth outside {MIN_DEPTH_M:g}..{MAX_DEPTH_M:g} (median {median:g}); "
+            f"expected {_RANGE}; shift the depth so that its median is 4 m, and shrink the mask to where "
+            "there is depth",
         )
         return None, figures
     if lost > _FEW:
         holes = float((inside <= 0).mean())
         found.warning(
             file,
-            f"{lost:.0%} of the mask has no depth within {MIN_DEPTH_M:g}..{MAX_DEPTH_M:g} ({holes:.0%} has none)",
-            f"at most {_FEW:.0%}",
-            "these pixels leave the mask; fill the holes, or shift the depth so that its median is 4 m",
             "depth range",
+            f"{lost:.0%} of the mask has no depth within {MIN_DEPTH_M:g}..{MAX_DEPTH_M:g} ({holes:.0%} has "
+            f"none); expected at most {_FEW:.0%}; these pixels leave the mask; fill the holes, or shift the "
+            "depth so that its median is 4 m",
         )
     return valid, figures | _check_relief(found, file, depth_m[valid])
 
 
 def _check_place(found: Findings, file: Path, depth_m: np.ndarray, mask: np.ndarray) -> bool:
-    """Whether the depth lies elsewhere than the mask, an error; depth of a whole scene is not checked."""
+    """Check that depth lies on the mask, unless it is of a whole scene; return whether an error was added."""
     person, lies = depth_m > 0, ("the depth lies", "depth where the mask is", "depth placement")
     more = "; a transposed text was written column by column"
     return person.mean() < 0.9 and check_placement(found, file, person, mask, *lies, more)
@@ -139,18 +132,16 @@ def _check_relief(found: Findings, file: Path, depth_m: np.ndarray) -> dict[str,
     if relief_m < _MIN_RELIEF_M:
         found.warning(
             file,
-            f"{relief_m * 1000:.1f} mm from the nearest to the farthest of the person",
-            f"a relief of {_MIN_RELIEF_M * 1000:g} mm or more",
-            "check the unit, and that this is no constant",
             "depth relief",
+            f"{relief_m * 1000:.1f} mm from the nearest to the farthest of the person; expected a relief of "
+            f"{_MIN_RELIEF_M * 1000:g} mm or more; check the unit, and that this is no constant",
         )
     elif relief_m > _MAX_RELIEF_M:
         found.warning(
             file,
-            f"{relief_m:.1f} m from the nearest to the farthest of the person",
-            f"at most {_MAX_RELIEF_M:g} m",
-            "check the unit, and that the mask holds no background",
             "depth relief",
+            f"{relief_m:.1f} m from the nearest to the farthest of the person; expected at most "
+            f"{_MAX_RELIEF_M:g} m; check the unit, and that the mask holds no background",
         )
     else:
         _check_steps(found, file, depth_m)
@@ -165,8 +156,8 @@ def _check_steps(found: Findings, file: Path, depth_m: np.ndarray) -> None:
     if step_m > _MAX_STEP_M:
         found.warning(
             file,
-            f"only {len(values)} different depths on {depth_m.size} pixels, {step_m * 1000:.1f} mm apart",
-            "steps of 2 mm at most",
-            "export the depth as numbers, not by way of an 8-bit picture: normals of a staircase teach nothing",
             "depth steps",
+            f"only {len(values)} different depths on {depth_m.size} pixels, {step_m * 1000:.1f} mm apart; "
+            "expected steps of 2 mm at most; export the depth as numbers, not by way of an 8-bit picture: "
+            "normals of a staircase teach nothing",
         )

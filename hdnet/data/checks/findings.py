@@ -33,6 +33,13 @@ class Finding:
     fix: str
     kind: str = ""
 
+    @classmethod
+    def of(cls, file: Path, kind: str, text: str) -> Finding:
+        """A finding from its text "FOUND; expected EXPECTED; FIX", in which EXPECTED has no semicolon."""
+        found, _, rest = text.partition("; expected ")
+        expected, _, fix = rest.partition("; ")
+        return cls(str(file), found, expected, fix, kind)
+
     def __str__(self) -> str:
         return f"{self.file}: {self.found}; expected {self.expected}" + (f"; {self.fix}" if self.fix else "")
 
@@ -49,13 +56,13 @@ class Findings:
     errors: list[Finding] = field(default_factory=list)
     warnings: list[Finding] = field(default_factory=list)
 
-    def error(self, file: Path, found: str, expected: str, fix: str = "", kind: str = "") -> None:
-        """Add an error."""
-        self.errors.append(Finding(str(file), found, expected, fix, kind))
+    def error(self, file: Path, kind: str, text: str) -> None:
+        """Add an error; see :meth:`Finding.of`."""
+        self.errors.append(Finding.of(file, kind, text))
 
-    def warning(self, file: Path, found: str, expected: str, fix: str = "", kind: str = "") -> None:
-        """Add a warning."""
-        self.warnings.append(Finding(str(file), found, expected, fix, kind))
+    def warning(self, file: Path, kind: str, text: str) -> None:
+        """Add a warning; see :meth:`Finding.of`."""
+        self.warnings.append(Finding.of(file, kind, text))
 
     def data_error(self, file: Path, error: DataError) -> None:
         """Add the error of a reader, whose text is already complete."""
@@ -67,7 +74,7 @@ class Findings:
             fix, kind = fix or "add it, or remove the other files of that frame", "missing file"
         else:
             fix, kind = fix or "write it again as expected, or remove the frame", "unreadable file"
-        self.error(file, found, expected or "a readable file", fix, kind)
+        self.errors.append(Finding(str(file), found, expected or "a readable file", fix, kind))
 
     def attempt(self, file: Path, read: Callable[[Path], Value]) -> Value | None:
         """The result of ``read``, or None after its error was added."""
@@ -126,9 +133,8 @@ def sized(found: Findings, file: Path, picture: np.ndarray | None, mask: np.ndar
     height, width = picture.shape[:2]
     found.error(
         file,
-        f"{width} x {height} values (width x height)",
-        f"{mask.shape[1]} x {mask.shape[0]} as in the sample's mask",
-        "crop and resize all files of a sample alike",
         "size",
+        f"{width} x {height} values (width x height); expected {mask.shape[1]} x {mask.shape[0]} as in "
+        "the sample's mask; crop and resize all files of a sample alike",
     )
     return None

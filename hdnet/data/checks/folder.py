@@ -24,10 +24,9 @@ def frame_names(found: Findings, root: Path) -> list[str]:
     if not folder.is_dir():
         found.error(
             folder,
-            "folder is missing",
-            "pictures named by frame number, as 0000000.png",
-            "give the Tang_data or tiktok_data folder itself, with the person on white in color_WO_bg",
             "missing file",
+            "folder is missing; expected pictures named by frame number, as 0000000.png; give the Tang_data "
+            "or tiktok_data folder itself, with the person on white in color_WO_bg",
         )
         return []
     by_number: dict[int, str] = {}
@@ -37,25 +36,25 @@ def frame_names(found: Findings, root: Path) -> list[str]:
             continue
         if not (name.isascii() and name.isdigit()):
             found.error(
-                file, "the name is no number", "names like 0000000.png", "rename the frame in all folders", "frame name"
+                file,
+                "frame name",
+                "the name is no number; expected names like 0000000.png; rename the frame in all folders",
             )
         elif int(name) in by_number:
             found.error(
                 file,
-                f"same frame number as {by_number[int(name)]}.png",
-                "every number once",
-                "rename or remove one of the two in all folders",
                 "frame name",
+                f"same frame number as {by_number[int(name)]}.png; expected every number once; rename or remove "
+                "one of the two in all folders",
             )
         else:
             by_number[int(name)] = name
     if not by_number:
         found.error(
             folder,
-            "no picture named by a number",
-            "PNG pictures as 0000000.png",
-            "convert and rename the pictures, or import them by `hdnet data import-frames`",
             "missing file",
+            "no picture named by a number; expected PNG pictures as 0000000.png; convert and rename the "
+            "pictures, or import them by `hdnet data import-frames`",
         )
     return [by_number[number] for number in sorted(by_number)]
 
@@ -77,10 +76,9 @@ def check_partners(found: Findings, root: Path, kinds: Mapping[str, str], names:
                 continue
             found.error(
                 root / "color_WO_bg" / f"{name}.png",
-                "file is missing",
-                f"a partner of {kind}/{name}{ending}",
-                "add it, or remove the other files of that frame",
                 "missing file",
+                f"file is missing; expected a partner of {kind}/{name}{ending}; add it, or remove the other files "
+                "of that frame",
             )
             known.add(name)
 
@@ -106,14 +104,7 @@ def with_hint(finding: Finding) -> Finding:
 
 
 def check_meta(found: Findings, meta: FolderMeta, names: Sequence[str], sequences: bool) -> None:
-    """Frames of ``hdnet.json`` against the pictures, both ways.
-
-    Args:
-        found: Gets what is wrong.
-        meta: The content of ``hdnet.json``.
-        names: Frames that have a picture.
-        sequences: Whether the folder has sequences.
-    """
+    """Frames of ``hdnet.json`` against those with a picture, both ways, and its sequences if ``sequences``."""
     known = set(names)
     for name in names:
         try:
@@ -121,19 +112,16 @@ def check_meta(found: Findings, meta: FolderMeta, names: Sequence[str], sequence
         except DataError:
             found.error(
                 meta.file,
-                f"no camera for frame {name}",
-                "one in cameras, or a camera for all",
-                "add it",
                 "camera missing",
+                f"no camera for frame {name}; expected one in cameras, or a camera for all; add it",
             )
     unused = sorted(set(meta.cameras) - known)
     if unused:
         found.warning(
             meta.file,
-            f"cameras of {len(unused)} frames without a picture, first {unused[0]}",
-            "cameras of frames that are there",
-            "remove them, or restore the pictures",
             "camera of no frame",
+            f"cameras of {len(unused)} frames without a picture, first {unused[0]}; expected cameras of "
+            "frames that are there; remove them, or restore the pictures",
         )
     if sequences and meta.sequences:
         _check_sequences(found, meta, names)
@@ -144,42 +132,37 @@ def _check_sequences(found: Findings, meta: FolderMeta, names: Sequence[str]) ->
     for name in sorted(set(meta.sequence_of) - known):
         found.error(
             meta.file.parent / "color_WO_bg" / f"{name}.png",
-            "file is missing",
-            f"a picture, since {meta.file.name} lists that frame in sequence {meta.sequence_of[name]}",
-            "add it, or remove the frame from its sequence",
             "missing file",
+            f"file is missing; expected a picture, since {meta.file.name} lists that frame in sequence "
+            f"{meta.sequence_of[name]}; add it, or remove the frame from its sequence",
         )
     for name in names:
         if name not in meta.sequence_of:
             found.error(
                 meta.file,
-                f"frame {name} is in no sequence",
-                "every frame in one",
-                "add it to its video's sequence",
                 "sequences",
+                f"frame {name} is in no sequence; expected every frame in one; add it to its video's sequence",
             )
     for sequence, frames in meta.sequences.items():
         if len(frames) < 2:
             found.warning(
                 meta.file,
-                f"sequence {sequence} has {len(frames)} frames",
-                "two or more",
-                "no pair can be made of it; remove it, or add its neighbours",
                 "sequences",
+                f"sequence {sequence} has {len(frames)} frames; expected two or more; no pair can be made of it; "
+                "remove it, or add its neighbours",
             )
         numbers = [int(name) for name in frames if name.isdigit()]
         if numbers != sorted(numbers):
             found.warning(
                 meta.file,
-                f"frames of sequence {sequence} are not in the order of their numbers",
-                "frames in order of time",
-                "sort them: partners are the next frames of the list",
                 "sequences",
+                f"frames of sequence {sequence} are not in the order of their numbers; expected frames in order "
+                "of time; sort them: partners are the next frames of the list",
             )
 
 
 def check_one_size(found: Findings, root: Path, sizes: Mapping[str, tuple[int, int]]) -> tuple[int, int] | None:
-    """Whether all frames have one size that the networks take; returns the usual size, None without frames."""
+    """Check that all frames have one size that the networks take; return the usual size, None without frames."""
     if not sizes:
         return None
     usual = Counter(sizes.values()).most_common(1)[0][0]
@@ -187,26 +170,24 @@ def check_one_size(found: Findings, root: Path, sizes: Mapping[str, tuple[int, i
         if size != usual:
             found.error(
                 root / "mask" / f"{name}.png",
-                f"{size[1]} x {size[0]} pixels",
-                f"{usual[1]} x {usual[0]} as in most of the folder",
-                "crop and resize all frames to one size",
                 "size",
+                f"{size[1]} x {size[0]} pixels; expected {usual[1]} x {usual[0]} as in most of the folder; crop "
+                "and resize all frames to one size",
             )
     if any(side % _STRIDE for side in usual) or min(usual) < 2 * _STRIDE:
         found.error(
             root / "mask",
-            f"{usual[1]} x {usual[0]} pixels",
-            f"{_NETWORK_SIZE} x {_NETWORK_SIZE}, or at least multiples of {_STRIDE}, which the networks need",
-            "import the frames by `hdnet data import-frames`, which crops them around the person",
             "network size",
+            f"{usual[1]} x {usual[0]} pixels; expected {_NETWORK_SIZE} x {_NETWORK_SIZE}, or at least "
+            f"multiples of {_STRIDE}, which the networks need; import the frames by `hdnet data "
+            "import-frames`, which crops them around the person",
         )
     elif set(usual) != {_NETWORK_SIZE}:
         found.warning(
             root / "mask",
-            f"{usual[1]} x {usual[0]} pixels",
-            f"{_NETWORK_SIZE} x {_NETWORK_SIZE}, as the original's and all published weights",
-            "fine for a training of your own at this size",
             "network size",
+            f"{usual[1]} x {usual[0]} pixels; expected {_NETWORK_SIZE} x {_NETWORK_SIZE}, as the original's "
+            "and all published weights; fine for a training of your own at this size",
         )
     return usual
 
@@ -218,21 +199,19 @@ def check_same_frames(found: Findings, root: Path, digests: Mapping[str, bytes])
         if first.setdefault(digest, name) != name:
             found.warning(
                 root / "color_WO_bg" / f"{name}.png",
-                f"the same picture as {first[digest]}.png",
-                "frames that differ",
-                "remove one: it weighs double, and a pair of both teaches nothing",
                 "same frame",
+                f"the same picture as {first[digest]}.png; expected frames that differ; remove one: it weighs "
+                "double, and a pair of both teaches nothing",
             )
 
 
 def check_uv_range(found: Findings, root: Path, largest: tuple[int, int]) -> None:
-    """Whether U and V use the scale 0..255 somewhere in the folder."""
+    """Check that U and V use the scale 0..255 somewhere in the folder."""
     for name, value in zip("UV", largest, strict=True):
         if 1 < value < _MIN_LARGEST_UV:
             found.warning(
                 root / "densepose",
-                f"{name} reaches only {value} in the whole folder",
-                "the scale 0..255",
-                f"multiply {name} by {255 / value:.3g}, unless so little of the body is seen",
                 "IUV scale",
+                f"{name} reaches only {value} in the whole folder; expected the scale 0..255; multiply {name} by "
+                f"{255 / value:.3g}, unless so little of the body is seen",
             )

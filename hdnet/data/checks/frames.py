@@ -91,12 +91,7 @@ def _one_thread() -> Iterator[None]:
 
 
 def check_labelled(root: Path, task: Task) -> CheckedFrame:
-    """Check a sample of a Tang folder.
-
-    Args:
-        root: The ``Tang_data`` folder.
-        task: The sample.
-    """
+    """Check a sample of the ``Tang_data`` folder ``root``."""
     name, camera = task
     folder, checked = TangFolder(root), CheckedFrame(name)
     found = checked.findings
@@ -125,12 +120,7 @@ def check_labelled(root: Path, task: Task) -> CheckedFrame:
 
 
 def check_unlabelled(root: Path, task: Task) -> CheckedFrame:
-    """Check a frame of a TikTok folder, with its stored predicted normals if it has any.
-
-    Args:
-        root: The ``tiktok_data`` folder.
-        task: The frame.
-    """
+    """Check a frame of the ``tiktok_data`` folder ``root``, with its stored predicted normals if it has any."""
     name, _ = task
     folder, checked = TikTokFolder(root), CheckedFrame(name)
     mask = _check_pictures(folder, checked, min_parts=PAIR_PARTS)
@@ -149,10 +139,9 @@ def _read_normals(found: Findings, files: list[Path], mask: np.ndarray | None) -
     if not any(file.exists() for file in files):
         found.error(
             files[0],
-            "file is missing, and so are those of ny and nz",
-            "normals of every sample",
-            "import the folder by `hdnet data import-tang`, which computes them from depth",
             "missing file",
+            "file is missing, and so are those of ny and nz; expected normals of every sample; import the "
+            "folder by `hdnet data import-tang`, which computes them from depth",
         )
         return None
     components = [found.attempt(file, read_map) for file in files]
@@ -250,18 +239,17 @@ class FrameFigures:
         if angle_deg < _COMPUTED_DEG:
             found.warning(
                 root / "normal",
-                f"normals equal those of the depth maps (median angle {angle_deg:.2f} degrees)",
-                "normals of the scan",
-                "fine where there are none; use the scan's own if you have them",
                 "normals computed from depth",
+                f"normals equal those of the depth maps (median angle {angle_deg:.2f} degrees); expected normals "
+                "of the scan; fine where there are none; use the scan's own if you have them",
             )
         if correlation < _LOOSE:
             found.warning(
                 root / "normal",
-                f"normals follow the depth maps only loosely (median correlation {correlation:.2f})",
-                f"{_LOOSE:g} or more; correct ones reach 0.8 and more",
-                "check that depth and normals belong together; smooth depth of a noisy sensor",
                 "normals loose",
+                f"normals follow the depth maps only loosely (median correlation {correlation:.2f}); expected "
+                f"{_LOOSE:g} or more, correct ones reach 0.8 and more; check that depth and normals belong "
+                "together; smooth depth of a noisy sensor",
             )
 
     def _median(self, key: str) -> float:

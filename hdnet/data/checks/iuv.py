@@ -29,11 +29,6 @@ def check_encoding(found: Findings, file: Path, rgb: np.ndarray) -> np.ndarray |
     Only part numbers are at most 24 and constant over whole areas. That tells the channels apart even where U and V are
     small, and identifies other orders, grey part maps, multiplied part numbers and coloured visualisations.
 
-    Args:
-        found: Gets what is wrong.
-        file: The DensePose picture's file.
-        rgb: (H, W, 3) uint8 as stored.
-
     Returns:
         (H, W, 3) uint8 in the order I, U, V.
     """
@@ -55,10 +50,9 @@ def check_encoding(found: Findings, file: Path, rgb: np.ndarray) -> np.ndarray |
         if max(largest[:2]) > 1 and colours <= min(256, len(pixels) / _PIXELS_A_COLOUR):
             found.warning(
                 file,
-                f"only {colours} different I, U, V on {len(pixels)} pixels",
-                "nearly as many as pixels",
-                "store all three channels in full, not as a palette",
                 "IUV colours",
+                f"only {colours} different I, U, V on {len(pixels)} pixels; expected nearly as many as pixels; "
+                "store all three channels in full, not as a palette",
             )
         return iuv
     elif channel is not None:
@@ -69,7 +63,7 @@ def check_encoding(found: Findings, file: Path, rgb: np.ndarray) -> np.ndarray |
         )
     else:
         complaint = _without_parts(rgb, drawn)
-    found.error(file, complaint[0], _EXPECTED, complaint[1], "IUV channels")
+    found.error(file, "IUV channels", f"{complaint[0]}; expected {_EXPECTED}; {complaint[1]}")
     return None
 
 
@@ -135,25 +129,19 @@ def _check_scale(found: Findings, file: Path, iuv: np.ndarray) -> None:
     if max(largest_u, largest_v) <= 1:
         found.error(
             file,
-            f"U and V of at most {max(largest_u, largest_v)}",
-            "U and V on the scale 0..255",
-            "multiply U and V by 255 before they are rounded to whole numbers",
             "IUV scale",
+            f"U and V of at most {max(largest_u, largest_v)}; expected U and V on the scale 0..255; multiply "
+            "U and V by 255 before they are rounded to whole numbers",
         )
     elif min(largest_u, largest_v) <= 1:
         name, value = ("U", largest_u) if largest_u <= 1 else ("V", largest_v)
-        found.warning(file, f"{name} of at most {value}", "U and V on the scale 0..255", "export both", "IUV scale")
+        found.warning(
+            file, "IUV scale", f"{name} of at most {value}; expected U and V on the scale 0..255; export both"
+        )
 
 
 def check_parts(found: Findings, file: Path, iuv: np.ndarray, mask: np.ndarray, min_parts: int) -> dict[str, float]:
-    """Body parts: where the mask is, enough of them, whole numbers of one person.
-
-    Args:
-        found: Gets what is wrong.
-        file: The DensePose picture's file.
-        iuv: (H, W, 3) uint8 in the order I, U, V.
-        mask: (H, W) bool, not empty.
-        min_parts: Fewer body parts than this are a warning.
+    """Body parts: on the mask, whole numbers of one person, and at least ``min_parts``.
 
     Returns:
         part_coverage (share of the mask with a body part), parts_outside (share of the parts beyond the mask),
@@ -167,10 +155,9 @@ def check_parts(found: Findings, file: Path, iuv: np.ndarray, mask: np.ndarray, 
     if not part.any():
         found.error(
             file,
-            "no body part at all",
-            f"I = 1..{PARTS} in the last channel on the person",
-            "run DensePose on this frame again, or remove the frame",
             "no body part",
+            f"no body part at all; expected I = 1..{PARTS} in the last channel on the person; run DensePose "
+            "on this frame again, or remove the frame",
         )
         return figures
     _check_cover(found, file, part, mask, covered, spilt)
@@ -186,26 +173,23 @@ def _check_cover(found: Findings, file: Path, part: np.ndarray, mask: np.ndarray
     if not part[mask].any():
         found.error(
             file,
-            "no body part inside the mask",
-            f"I = 1..{PARTS} in the last channel on the person",
-            "check that the DensePose picture belongs to this frame",
             "no body part",
+            f"no body part inside the mask; expected I = 1..{PARTS} in the last channel on the person; check "
+            "that the DensePose picture belongs to this frame",
         )
     elif covered < _MIN_COVERED:
         found.warning(
             file,
-            f"body parts on {covered:.0%} of the mask",
-            f"{_MIN_COVERED:.0%} or more",
-            "check that mask and DensePose show the same person",
             "IUV coverage",
+            f"body parts on {covered:.0%} of the mask; expected {_MIN_COVERED:.0%} or more; check that mask "
+            "and DensePose show the same person",
         )
     elif spilt > 2 * _MAX_OUTSIDE:
         found.warning(
             file,
-            f"{spilt:.0%} of the body parts lie outside the mask",
-            f"at most {2 * _MAX_OUTSIDE:.0%}",
-            "check the mask, or DensePose for a second person",
             "IUV coverage",
+            f"{spilt:.0%} of the body parts lie outside the mask; expected at most {2 * _MAX_OUTSIDE:.0%}; "
+            "check the mask, or DensePose for a second person",
         )
 
 
@@ -213,28 +197,25 @@ def _check_numbers(found: Findings, file: Path, part: np.ndarray, distinct: int,
     if distinct < min_parts:
         found.warning(
             file,
-            f"{distinct} body parts",
-            f"{min_parts} or more",
-            "pairs with this frame will not be usable",
             "few body parts",
+            f"{distinct} body parts; expected {min_parts} or more; pairs with this frame will not be usable",
         )
     isolated = _isolated(part)
     if isolated > _MAX_ISOLATED and np.count_nonzero(part) >= _MANY_PIXELS:
         found.warning(
             file,
-            f"{isolated:.0%} of the body pixels have a part number that no neighbour shares",
-            "whole areas of one number",
-            "resize DensePose pictures with nearest neighbour, not smoothly: in between two numbers lies a third part",
             "IUV blended",
+            f"{isolated:.0%} of the body pixels have a part number that no neighbour shares; expected whole "
+            "areas of one number; resize DensePose pictures with nearest neighbour, not smoothly: in between "
+            "two numbers lies a third part",
         )
     heads = _separate_heads(part)
     if heads > 1:
         found.warning(
             file,
-            f"{heads} heads far apart",
-            "DensePose of one person",
-            "keep the detection that overlaps the mask most",
             "IUV of several people",
+            f"{heads} heads far apart; expected DensePose of one person; keep the detection that overlaps the "
+            "mask most",
         )
 
 
@@ -264,29 +245,27 @@ def _separate_heads(part: np.ndarray) -> int:
 
 
 def check_directions(found: Findings, file: Path, iuv: np.ndarray) -> None:
-    """U against V, left against right, as far as the run of U and V over the parts tells."""
+    """Check U against V and left against right, by the direction of U and V over the parts."""
     fault = read_charts(iuv).fault()
     if fault == "exchanged":
         found.error(
             file,
-            "V runs along arms and legs and U around them: U and V are exchanged (order U, V, I)",
-            _EXPECTED,
-            "exchange the first two channels",
             "IUV channels",
+            "V runs along arms and legs and U around them: U and V are exchanged (order U, V, I); expected "
+            f"{_EXPECTED}; exchange the first two channels",
         )
     elif fault == "sides":
         found.warning(
             file,
-            "U and V of arms and legs run as those of the other side: left and right part numbers are exchanged",
-            "DensePose's numbers (for example 15 left, 16 right upper arm)",
-            "exchange the numbers of the two sides, or export DensePose again",
             "IUV left and right",
+            "U and V of arms and legs run as those of the other side: left and right part numbers are "
+            "exchanged; expected DensePose's numbers (for example 15 left, 16 right upper arm); exchange the "
+            "numbers of the two sides, or export DensePose again",
         )
     elif fault == "mirrored":
         found.warning(
             file,
-            "U and V run mirrored over the whole body",
-            "U and V as DensePose lays them on an unmirrored body",
-            "mirror pictures before DensePose sees them, never its result",
             "IUV left and right",
+            "U and V run mirrored over the whole body; expected U and V as DensePose lays them on an "
+            "unmirrored body; mirror pictures before DensePose sees them, never its result",
         )

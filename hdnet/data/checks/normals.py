@@ -73,7 +73,7 @@ class Surface:
 
 
 def check_normal_length(found: Findings, file: Path, normals: np.ndarray, mask: np.ndarray) -> bool:
-    """Whether there are unit vectors inside the mask."""
+    """Check length and placement of the normals; return whether the mask has unit vectors."""
     length = np.linalg.norm(normals[mask], axis=-1)
     absent = float((length == 0).mean())
     if absent > _FEW:
@@ -83,29 +83,25 @@ def check_normal_length(found: Findings, file: Path, normals: np.ndarray, mask: 
         report = found.error if absent > 0.5 else found.warning
         report(
             file,
-            f"{absent:.0%} of the mask has the normal 0",
-            "a unit vector on every pixel of the mask",
-            "shrink the mask, or compute the normals of these pixels from depth",
             "normals missing",
+            f"{absent:.0%} of the mask has the normal 0; expected a unit vector on every pixel of the mask; "
+            "shrink the mask, or compute the normals of these pixels from depth",
         )
     wrong = (np.abs(length - 1) > _LENGTH_TOLERANCE) & (length > 0)
     if wrong.mean() > _FEW:
         found.error(
             file,
-            f"{wrong.mean():.0%} of the normals inside the mask are no unit vectors (median length "
-            f"{np.median(length):.3f})",
-            "length 1",
-            "normalise them; from a normal picture use n = 1 - 2 R, 1 - 2 G, -B with colours in 0..1",
             "normal length",
+            f"{wrong.mean():.0%} of the normals inside the mask are no unit vectors (median length "
+            f"{np.median(length):.3f}); expected length 1; normalise them; from a normal picture use n = 1 - "
+            "2 R, 1 - 2 G, -B with colours in 0..1",
         )
         return False
     if wrong.any():
         found.warning(
             file,
-            f"{int(wrong.sum())} normals inside the mask are no unit vectors",
-            "length 1",
-            "normalise them",
             "normal length",
+            f"{int(wrong.sum())} normals inside the mask are no unit vectors; expected length 1; normalise them",
         )
     return absent <= 0.5
 
@@ -117,13 +113,6 @@ def check_normal_axes(
 
     Where they disagree, or agree and are both wrong, the outline decides: near it a body turns away, so that normals
     point outwards. That also finds depth that grows towards the camera (1/z, disparity, c - z).
-
-    Args:
-        found: Gets what is wrong.
-        depth_file: The depth's file.
-        normal_file: The file of nx.
-        normals: (H, W, 3) unit vectors of the whole picture.
-        surface: Valid depth and its camera.
 
     Returns:
         normal_angle_deg (mean angle between stored normals and those of the depth map), normal_correlation (whether
@@ -145,32 +134,30 @@ def check_normal_axes(
     if remedy or unlike or angle_deg > MAX_NORMAL_ANGLE_DEG:
         found.error(
             normal_file,
-            f"normals lie {angle_deg:.0f} degrees from those of the depth map (correlation {correlation:.2f})",
-            f"5 to 20 degrees and a correlation near 1: {_AXES}",
-            remedy or "check that depth, normals and camera belong together, pixel by pixel",
             "normal axes",
+            f"normals lie {angle_deg:.0f} degrees from those of the depth map (correlation "
+            f"{correlation:.2f}); expected 5 to 20 degrees and a correlation near 1: {_AXES}; "
+            f"{remedy or 'check that depth, normals and camera belong together, pixel by pixel'}",
         )
     elif away > _MAX_AWAY:
         found.warning(
             normal_file,
-            f"{away:.0%} of the normals face away from the camera, as no visible surface does",
-            f"at most {_MAX_AWAY:.0%}",
-            "check for the normals of back faces, or of another view",
             "normals facing away",
+            f"{away:.0%} of the normals face away from the camera, as no visible surface does; expected at "
+            f"most {_MAX_AWAY:.0%}; check for the normals of back faces, or of another view",
         )
     return {"normal_angle_deg": angle_deg, "normal_correlation": correlation, "facing_away": away}
 
 
 def check_depth_inverted(found: Findings, file: Path, surface: Surface, computed: np.ndarray) -> bool:
-    """Whether the depth grows towards the camera, an error, by the depth's own normals near the outline."""
+    """Check that depth falls towards the camera, by its own normals near the outline; return whether it does not."""
     inverted = outward(computed, surface.mask)[0] < -_MIN_OUTWARD
     if inverted:
         found.error(
             file,
-            "depth falls towards the outline, so that the person is hollow: it grows towards the camera",
-            "z, smaller where nearer",
-            "export z itself, not 1/z, disparity, or a far value minus z",
             "depth sign",
+            "depth falls towards the outline, so that the person is hollow: it grows towards the camera; "
+            "expected z, smaller where nearer; export z itself, not 1/z, disparity, or a far value minus z",
         )
     return inverted
 
@@ -191,20 +178,15 @@ def check_normal_signs(found: Findings, file: Path, normals: np.ndarray, mask: n
         signs = ", ".join(("-" if name in wrong else "") + name for name in ("nx", "ny", "nz"))
         found.warning(
             file,
-            f"{' and '.join(wrong)} of the wrong sign, as the outline and the side that faces the camera tell",
-            _AXES,
-            f"store ({signs}), or predict these normals again",
             "normal axes",
+            f"{' and '.join(wrong)} of the wrong sign, as the outline and the side that faces the camera "
+            f"tell; expected {_AXES}; store ({signs}), or predict these normals again",
         )
     return {"facing_away": away}
 
 
 def outward(normals: np.ndarray, mask: np.ndarray) -> tuple[float, float, float]:
     """Share of the normals near the outline that point outwards in the picture, -1 (inwards) to 1, slope aside.
-
-    Args:
-        normals: (h, w, 3).
-        mask: (h, w) bool.
 
     Returns:
         As a whole, of x where the outline runs upright, and of y where it runs level; 0 where there is no outline.

@@ -20,53 +20,47 @@ _MAX_COLOR_DIFFERENCE = 10.0
 
 
 def check_mask(found: Findings, file: Path, mask: np.ndarray, *person: np.ndarray) -> bool:
-    """Whether the mask can be used: not empty, not inverted. Small, very large or scattered masks are a warning.
+    """Check that the mask is neither empty nor inverted, and warn of small, very large or scattered ones.
 
-    Args:
-        found: Gets what is wrong.
-        file: The mask's file.
-        mask: (H, W) bool.
-        *person: (H, W) bool maps of the person in other pictures, as far as known.
+    ``person`` are (H, W) bool maps of the person in other pictures. Returns whether the mask is usable.
     """
     share = float(mask.mean())
     if not share:
         found.error(
             file,
-            "no value above 100, the mask is empty",
-            "0 outside and 255 on the person",
-            "multiply a 0/1 mask by 255; remove frames without a person",
             "empty mask",
+            "no value above 100, the mask is empty; expected 0 outside and 255 on the person; multiply a 0/1 "
+            "mask by 255; remove frames without a person",
         )
         return False
     missed = [outside(place, mask) for place in person if place.any() and place.mean() < 0.9]
     if share > 0.3 and missed and min(missed) > 0.6 and mask[[0, 0, -1, -1], [0, -1, 0, -1]].sum() >= 3:
         found.error(
             file,
-            f"{share:.0%} of the picture is mask, and {min(missed):.0%} of the person lies outside it: inverted",
-            "0 outside and 255 on the person",
-            "replace every value by 255 minus it",
             "inverted mask",
+            f"{share:.0%} of the picture is mask, and {min(missed):.0%} of the person lies outside it: "
+            "inverted; expected 0 outside and 255 on the person; replace every value by 255 minus it",
         )
         return False
     if share < 0.01:
         found.warning(
-            file, f"a mask of {share:.2%} of the picture", "1 % or more", "crop closer to the person", "small mask"
+            file, "small mask", f"a mask of {share:.2%} of the picture; expected 1 % or more; crop closer to the person"
         )
     elif share > 0.95:
         found.warning(
-            file, f"a mask of {share:.0%} of the picture", "background around the person", "segment the person",
+            file,
             "mask without background",
-        )  # fmt: skip
+            f"a mask of {share:.0%} of the picture; expected background around the person; segment the person",
+        )
     pieces, count = ndimage.label(mask, np.ones((3, 3), dtype=int))
     if count > 1:
         largest = np.bincount(pieces[mask])[1:].max() / mask.sum()
         if largest < 0.7:
             found.warning(
                 file,
-                f"{count} pieces, the largest with {largest:.0%} of the mask",
-                "one person in one piece",
-                "keep one person; crop closer where something stands in front",
                 "mask in pieces",
+                f"{count} pieces, the largest with {largest:.0%} of the mask; expected one person in one piece; "
+                "keep one person; crop closer where something stands in front",
             )
     return True
 
@@ -78,7 +72,7 @@ def ink(white_image: np.ndarray) -> np.ndarray:
 
 
 def check_white_image(found: Findings, file: Path, white_image: np.ndarray, mask: np.ndarray) -> None:
-    """Whether the picture without background shows the person where the mask is, on white.
+    """Check that the picture without background shows the person where the mask is, on white.
 
     A picture that lies elsewhere is an error. Background that is not white is a warning, since every reader
     sets it to 255 (docs/parity.md, 37).
@@ -94,25 +88,23 @@ def check_white_image(found: Findings, file: Path, white_image: np.ndarray, mask
         level = float(np.median(white_image[far]))
         found.warning(
             file,
-            f"{stained.sum() / far.sum():.0%} of the background is not white (median value {level:.0f})",
-            "255 outside the mask",
-            "nothing to do where only hdnet reads it, which sets it to white",
             "background not white",
+            f"{stained.sum() / far.sum():.0%} of the background is not white (median value {level:.0f}); "
+            "expected 255 outside the mask; nothing to do where only hdnet reads it, which sets it to white",
         )
         return
     blank = float((~drawn)[mask].mean())
     if blank > 0.3:
         found.warning(
             file,
-            f"{blank:.0%} of the mask is white in the picture",
-            "a mask that ends with the person",
-            "check that mask and picture belong together; white clothes are fine",
             "white inside the mask",
+            f"{blank:.0%} of the mask is white in the picture; expected a mask that ends with the person; "
+            "check that mask and picture belong together; white clothes are fine",
         )
 
 
 def check_color(found: Findings, file: Path, image: np.ndarray, white_image: np.ndarray, mask: np.ndarray) -> None:
-    """Whether the full picture matches the one without background; the original ignores it (docs/parity.md, 34)."""
+    """Check the full picture against the one without background; the original ignores it (docs/parity.md, 34)."""
     if _difference(image, white_image, mask) <= _MAX_COLOR_DIFFERENCE:
         return
     changes = {
@@ -125,11 +117,10 @@ def check_color(found: Findings, file: Path, image: np.ndarray, white_image: np.
     )
     found.warning(
         file,
-        f"inside the mask it differs from color_WO_bg by {_difference(image, white_image, mask):.0f} grey levels"
-        + (f": {name}, one of the two" if least <= _MAX_COLOR_DIFFERENCE else ""),
-        "the same person, pixel by pixel",
-        "make color_WO_bg from color and the mask",
         "color against color_WO_bg",
+        f"inside the mask it differs from color_WO_bg by {_difference(image, white_image, mask):.0f} grey "
+        f"levels{f': {name}, one of the two' if least <= _MAX_COLOR_DIFFERENCE else ''}; expected the "
+        "same person, pixel by pixel; make color_WO_bg from color and the mask",
     )
 
 

@@ -78,11 +78,8 @@ def outside(part: np.ndarray, mask: np.ndarray) -> float:
 def misplacement(part: np.ndarray, mask: np.ndarray) -> Misplacement | None:
     """The turn and shift of a part against the mask, or None where no place is clearly better than the present one.
 
-    Cross-correlation over all shifts, for the part as it is and in every turn.
-
-    Args:
-        part: (H, W) bool, for example the pixels of a DensePose map that hold a body part.
-        mask: (H, W) bool.
+    Cross-correlation over all shifts, for the part as it is and in every turn. The part is (H, W) bool, for example
+    the pixels of a DensePose map that hold a body part.
     """
     if not part.any() or not mask.any():
         return None
@@ -104,25 +101,14 @@ def misplacement(part: np.ndarray, mask: np.ndarray) -> Misplacement | None:
 def check_placement(
     found: Findings, file: Path, part: np.ndarray, mask: np.ndarray, lies: str, expected: str, kind: str, more: str = ""
 ) -> bool:
-    """Adds an error if a part of a sample clearly belongs elsewhere than the mask.
+    """Check that a part (H, W) of a sample lies on the mask; return whether an error was added.
 
-    Args:
-        found: Gets the error.
-        file: The part's file.
-        part: (H, W) bool, the pixels that it covers.
-        mask: (H, W) bool.
-        lies: The part with its verb: "the depth lies".
-        expected: Where it should be.
-        kind: Of the finding.
-        more: Added to the remedy.
-
-    Returns:
-        Whether the error was added.
+    The finding has the part with its verb ("the depth lies"), the expected place, a kind and ``more`` of a remedy.
     """
     place = misplacement(part, mask)
     if place is not None:
         fix = f"crop, resize and mirror all files of a sample alike{more}"
-        found.error(file, f"against the mask {lies} {place}", expected, fix, kind)
+        found.error(file, kind, f"against the mask {lies} {place}; expected {expected}; {fix}")
     return place is not None
 
 
@@ -183,13 +169,7 @@ class Charts:
 
 
 def read_charts(iuv: np.ndarray) -> Charts:
-    """Measure the charts of a picture.
-
-    On each part U and V are fitted by linear functions of the pixel position.
-
-    Args:
-        iuv: (H, W, 3) uint8 in the order I, U, V.
-    """
+    """Charts of a picture (H, W, 3) uint8 I, U, V: U and V of each part, fitted linearly over the pixels."""
     rows, columns = np.nonzero((iuv[..., 0] > 0) & (iuv[..., 0] <= PARTS))
     part = iuv[rows, columns, 0]
     count = np.bincount(part, minlength=PARTS + 1).astype(np.float64)

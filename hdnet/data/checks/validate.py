@@ -114,10 +114,9 @@ def warn_of_shared_frames(learned: Report, heldout: Report) -> Report:
         if digest in known:
             extra.warning(
                 Path(heldout.folder) / "color_WO_bg" / f"{name}.png",
-                f"the same picture as {Path(learned.folder) / 'color_WO_bg' / known[digest]}.png",
-                "people that the training does not see",
-                "hold out other people: an evaluation on these says nothing",
                 "held-out frame in training",
+                f"the same picture as {Path(learned.folder) / 'color_WO_bg' / known[digest]}.png; expected people "
+                "that the training does not see; hold out other people: an evaluation on these says nothing",
             )
     return replace(heldout, warnings=heldout.warnings + extra.warnings)
 

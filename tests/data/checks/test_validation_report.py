@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +17,13 @@ from hdnet.data.layout.text import write_map
 from hdnet.errors import DataError
 
 NAMES = ["0000000", "0000001"]
+
+
+def test_a_text_is_what_was_found_what_was_expected_and_a_remedy():
+    finding = Finding.of(Path("mask/1.png"), "size", "8 x 8; odd; expected 16 x 16; crop it; or drop it")
+    assert (finding.found, finding.expected, finding.fix) == ("8 x 8; odd", "16 x 16", "crop it; or drop it")
+    assert str(finding) == "mask/1.png: 8 x 8; odd; expected 16 x 16; crop it; or drop it"
+    assert (finding.kind, finding.frame) == ("size", "1")
 
 
 @pytest.fixture

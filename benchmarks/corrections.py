@@ -1,10 +1,10 @@
-"""Measures what each correction of the original's rules changes, and prints it as a Markdown table.
+"""Measures the effect of each correction of the original's rules and prints it as a Markdown table.
 
     python benchmarks/corrections.py                # analytic surfaces, the people in data/raw, two rendered dances
     python benchmarks/corrections.py --data none    # analytic surfaces alone: seconds, needs no data
 
-"uncorrected" is what `rule: original` and `allow_reflection` compute and, for Adam, PyTorch's own where the original
-has TensorFlow's; "ours" is the default. Quirks are numbered as in docs/parity.md. Every call prints the same table.
+"original" is the result of `rule: original` and `allow_reflection` and, for Adam, of PyTorch's own formula where the
+original has TensorFlow's; "hdnet" is the default. Numbers: docs/parity.md. Every call prints the same table.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ JOINT_EPS = 0.1  # the original's, in its joint stage
 class Row(NamedTuple):
     """One line of the table."""
 
-    quirk: int
+    number: int
     measured: str
-    uncorrected: str
+    original: str
     ours: str
 
 
@@ -51,7 +51,7 @@ def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(description="Effect of each correction of the original's rules, as a table.")
     parser.add_argument("--data", default=str(Workspace().raw), help="folder with Tang_data and tiktok_data, or none")
-    parser.add_argument("--people", type=int, default=40, help="labelled people to look at")
+    parser.add_argument("--people", type=int, default=40, help="number of labelled people")
     arguments = parser.parse_args()
     run_command(lambda: print_table(arguments.data, arguments.people))
 
@@ -64,8 +64,8 @@ def print_table(data: str, count: int) -> None:
         people = read_people(Path(data) / "Tang_data", count)
         rows += [*adam_network_rows(people[0]), *scale_rows(people), *normal_rows(f"{len(people)} people", people)]
         rows += [*one_point_rows(TikTokFolder(Path(data) / "tiktok_data")), *reflection_rows()]
-    print("| quirk | measured | uncorrected | ours |\n|---:|---|---:|---:|")
-    for row in sorted(rows, key=lambda row: row.quirk):
+    print("| no. | measured | original | hdnet |\n|---:|---|---:|---:|")
+    for row in sorted(rows, key=lambda row: row.number):
         print("| " + " | ".join(map(str, row)) + " |")
 
 
@@ -89,7 +89,7 @@ def gradient_free(one: People) -> Tensor:
 
 
 def plane_rows() -> Iterator[Row]:
-    """Quirks 22 and 23 where the truth is simplest."""
+    """Numbers 22 and 23 where the truth is simplest."""
     flipped = [(normals_of(plane(4.0), rule)[:, 2] > 0).sum() for rule in RULES]
     yield Row(22, "frontal plane that fills the picture: border pixels facing away", *texts(flipped, ".0f"))
     tilts = [" / ".join(texts([angles_deg(plane(m), rule).median() for m in (2.0, 4.0, 8.0)], ".1f")) for rule in RULES]
@@ -97,7 +97,7 @@ def plane_rows() -> Iterator[Row]:
 
 
 def normal_rows(name: str, people: list[People]) -> Iterator[Row]:
-    """Quirks 23 and 24: angle to the true normals, and what the angle loss says of a perfect depth."""
+    """Numbers 23 and 24: angle to the true normals, and the angle loss of a perfect depth."""
     angles = [torch.cat([angles_deg(one, rule)[one["mask"]] for one in people]) for rule in RULES]
     edge = torch.cat([inner_edge(one["mask"])[one["mask"]] for one in people])
     dead = torch.cat([gradient_free(one)[one["mask"]] for one in people])
@@ -119,7 +119,7 @@ def scale_losses(pred: Tensor, target: Tensor, mask: Tensor) -> list[float]:
 
 
 def full_mask_rows() -> Iterator[Row]:
-    """Quirk 16 where the person fills the picture: the middle of the sphere."""
+    """Number 16 where the person fills the picture: the middle of the sphere."""
     target = sphere()["depth"][..., 96:160, 96:160]
     noisy = target + 0.02 * torch.randn_like(target)
     values = scale_losses(noisy, target, target > 0)
@@ -127,7 +127,7 @@ def full_mask_rows() -> Iterator[Row]:
 
 
 def scale_rows(people: list[People]) -> Iterator[Row]:
-    """Quirk 16 on people: ordinary predictions, and ones around and below 0, as an untrained network's may be."""
+    """Number 16 on people: ordinary predictions, and ones around and below 0, as an untrained network's may be."""
     name = f"{len(people)} people, prediction"
     for what, factor, shift_m in (
         ("10 % too far, 50 mm of noise", 1.1, 0),
@@ -151,21 +151,21 @@ def adam_ratios(gradient: Tensor, steps: int) -> tuple[list[float], list[float]]
             optimiser.param_groups[0]["eps"] = tensorflow_epsilon(JOINT_EPS, step) if is_ours else JOINT_EPS
             before, weight.grad = weight.detach().clone(), gradient
             optimiser.step()
-            root = math.sqrt(1 - BETAS[1] ** (step + 1))  # quirk 6, with m and v of a constant gradient
+            root = math.sqrt(1 - BETAS[1] ** (step + 1))  # docs/parity.md, 6, with m and v of a constant gradient
             expected = 1e-3 * root * gradient.abs() / (root * gradient.abs() + JOINT_EPS)
             found.append(((weight.detach() - before).abs() / expected).median().item())
     return ratios
 
 
 def adam_rows() -> Iterator[Row]:
-    """Quirk 6 for one weight with a small gradient."""
+    """Number 6 for one weight with a small gradient."""
     small = adam_ratios(torch.tensor([1e-3], dtype=torch.float64), 1000)
     values = [" / ".join(texts((ratio[step - 1] for step in (1, 10, 100, 1000)), ".1f")) for ratio in small]
     yield Row(6, "Adam, eps 0.1, small gradient: step 1 / 10 / 100 / 1000 as multiple of TensorFlow's", *values)
 
 
 def adam_network_rows(one: People) -> Iterator[Row]:
-    """Quirk 6 with the gradients of the labelled loss in an untrained depth estimator."""
+    """Number 6 with the gradients of the labelled loss in an untrained depth estimator."""
     network = DepthEstimator(16)
     weights = [parameter for name, parameter in network.named_parameters() if name.endswith("conv.weight")]
     terms = labelled_terms(network(one["inputs"]).double(), one, "original")
@@ -175,7 +175,7 @@ def adam_network_rows(one: People) -> Iterator[Row]:
 
 
 def zero_rows() -> Iterator[Row]:
-    """Quirk 56: one predicted normal of length 0."""
+    """Number 56: one predicted normal of length 0."""
     network, pictures = DepthEstimator(4).eval(), 255 * torch.rand(2, 1, 3, SIZE, SIZE)
     raw = torch.randn(1, 3, SIZE, SIZE)
     raw[..., 100, 100] = 0
@@ -187,12 +187,12 @@ def zero_rows() -> Iterator[Row]:
 
 
 def body_iuv(iuv: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """What is matched: DensePose inside the mask."""
+    """DensePose inside the mask."""
     return np.where(mask[..., None], iuv, np.uint8(0))
 
 
 def one_point_rows(folder: TikTokFolder) -> Iterator[Row]:
-    """Quirk 29: pairs whose gradient is NaN in the original, without and with the author's filter."""
+    """Number 29: pairs whose gradient is NaN in the original, without and with the author's filter."""
     indexed = {name: FrameIndex(body_iuv(*folder.read_iuv_and_mask(name))) for name in folder.names()}
     pairs = [(indexed[i], indexed[j]) for i, others in choose_pairs(folder.sequences()).items() for j in others]
     for least in (1, 50):
@@ -216,7 +216,7 @@ def gradient_is_finite(rows: np.ndarray) -> bool:
 
 
 def reflection_rows() -> Iterator[Row]:
-    """Quirk 30: rigid fits that mirror a body part, on rendered dances whose depth is known."""
+    """Number 30: rigid fits that mirror a body part, on rendered dances whose depth is known."""
     pairs = list(rendered_pairs())
     for noise_mm in (0, 10, 30, 100, 300, 1000):
         mirrored, loss_mm = [], []

@@ -1,8 +1,8 @@
-"""Measures matching: how fast, in how much memory, and how right. Prints Markdown tables.
+"""Measures matching: speed, memory and accuracy. Prints Markdown tables.
 
     python benchmarks/correspondences.py                      # everything; minutes, and 5 GB below --scratch
     python benchmarks/correspondences.py speed memory --frames 1000 2000
-    python benchmarks/correspondences.py accuracy turn        # against dancers whose every point is known; needs anny
+    python benchmarks/correspondences.py accuracy turn   # against dancers with known points of the body; needs anny
 
 "speed" and "memory" repeat the frames of --data as often as needed, as a folder of links.
 """
@@ -18,8 +18,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from itertools import combinations, pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -34,6 +36,9 @@ from hdnet.data.layout.meta import write_meta
 from hdnet.errors import run_command
 from hdnet.params import CorrespondParams
 from hdnet.workspace import Workspace
+
+if TYPE_CHECKING:
+    from hdnet.synthetic.exact import ExactFrame
 
 FULL_DATASET = 100_000
 RULES = {
@@ -64,7 +69,7 @@ def main() -> None:
 
 
 def measure(arguments: argparse.Namespace) -> None:
-    """All parts that were asked for."""
+    """Measure the requested parts."""
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory(dir=arguments.scratch) as scratch:
         if "speed" in arguments.parts:
@@ -72,8 +77,6 @@ def measure(arguments: argparse.Namespace) -> None:
         if "memory" in arguments.parts:
             memory(arguments.data, Path(scratch), arguments.frames)
     if {"accuracy", "turn"} & set(arguments.parts):
-        from exact_bodies import turning_dancers  # needs anny and embreex
-
         dancers = turning_dancers(arguments.dancers, 16)
         if "accuracy" in arguments.parts:
             accuracy(dancers)
@@ -98,7 +101,7 @@ def repeated(data: Path, out: Path, count: int) -> TikTokFolder:
 
 
 def speed(data: Path, scratch: Path) -> None:
-    """Pairs per second: what the time goes to, and how it scales over processes."""
+    """Pairs per second, by step and by number of processes."""
     tiktok = TikTokFolder(data)
     names = tiktok.names()
     read_s, pictures = cpu_seconds(lambda: [tiktok.read_iuv_and_mask(name) for name in names])
@@ -164,7 +167,7 @@ def memory(data: Path, scratch: Path, counts: Iterable[int]) -> None:
 
 
 def match_one(folder: Path, out: Path) -> None:
-    """Match a folder in this process and say what it took."""
+    """Match a folder in this process and print time and memory."""
     begin = time.perf_counter()
     report = match_folder(TikTokFolder(folder), out)
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
@@ -172,10 +175,8 @@ def match_one(folder: Path, out: Path) -> None:
 
 
 def accuracy(dancers: list) -> None:
-    """Errors of matches against the true points of the body, as they are and with misplaced patches."""
-    from exact_bodies import misplaced
-
-    from hdnet.synthetic.exact import match_errors
+    """Errors of matches against the true points of the body, with exact and with damaged DensePose."""
+    from hdnet.synthetic.exact import match_errors  # optional: anny, embreex
 
     print(
         "\n| DensePose | turn, degrees | rule | px median | px 95 % | px 99 % | above 3 px | mm median | mm 95 % "
@@ -198,9 +199,7 @@ def accuracy(dancers: list) -> None:
 
 
 def turn(dancers: list) -> None:
-    """The estimated turn and the overlap against the true turn; what the warp loss says of the true depth."""
-    from exact_bodies import turn_between
-
+    """The estimated turn and the overlap against the true turn; the warp loss of the true depth."""
     measured = []
     for one in dancers:
         frames = [FrameIndex(f.iuv) for f in one]
@@ -245,11 +244,44 @@ def floor_mm(frame_i: object, frame_j: object, rows: np.ndarray) -> float:
 
 
 def drawn_pairs(frames: list, low: float, high: float, count: int) -> Iterator[tuple]:
-    """Some pairs of a dancer between which they turned so far."""
-    from exact_bodies import turn_between
-
+    """Some pairs of a dancer's frames with a turn in that range."""
     pairs = [pair for pair in combinations(frames, 2) if low <= abs(turn_between(*pair)) < high]
     return iter(pairs[:: max(1, len(pairs) // count)][:count])
+
+
+def turning_dancers(count: int, frames: int) -> list[list[ExactFrame]]:
+    """Synthetic dancers with known points of the body, who turn by 5 to 25 degrees from frame to frame."""
+    from hdnet.synthetic.exact import dancer  # optional: anny, embreex
+
+    dancers = []
+    for seed in range(count):
+        rng = np.random.default_rng(seed)
+        steps = rng.choice([-1, 1]) * rng.uniform(5, 25, frames)
+        dancers.append(dancer(1000 + seed, rng.uniform(-180, 180) + np.cumsum(steps)))
+    return dancers
+
+
+def turn_between(frame_i: ExactFrame, frame_j: ExactFrame) -> float:
+    """True turn from i to j, -180..180 degrees."""
+    return (frame_j.yaw_deg - frame_i.yaw_deg + 180) % 360 - 180
+
+
+def misplaced(frame: ExactFrame, rng: np.random.Generator, patches: int = 12, side: int = 10) -> ExactFrame:
+    """The same frame with square patches of DensePose copied from other places of the same body part."""
+    from hdnet.synthetic.rendering import PICTURE_SIZE as SIZE  # as above
+
+    iuv = frame.iuv.copy()
+    rows, columns = np.nonzero(frame.iuv[..., 0])
+    for k in rng.choice(len(rows), patches):
+        part = frame.iuv[rows[k], columns[k], 0]
+        other = rng.choice(np.flatnonzero(frame.iuv[rows, columns, 0] == part))
+        y, x = (np.arange(at[k] - side // 2, at[k] + side // 2).clip(0, SIZE - 1) for at in (rows, columns))
+        from_y = (y + rows[other] - rows[k]).clip(0, SIZE - 1)
+        from_x = (x + columns[other] - columns[k]).clip(0, SIZE - 1)
+        here, there = frame.iuv[np.ix_(y, x)], frame.iuv[np.ix_(from_y, from_x)]
+        both = (here[..., :1] == part) & (there[..., :1] == part)
+        iuv[np.ix_(y, x)] = np.where(both, there, iuv[np.ix_(y, x)])
+    return replace(frame, iuv=iuv)
 
 
 def cpu_seconds(work: object) -> tuple[float, object]:

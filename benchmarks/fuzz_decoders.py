@@ -1,11 +1,11 @@
-"""Sends damaged pictures through the service's decoders, in this machine's processes only, and prints Markdown tables.
+"""Sends damaged pictures through the service's decoders, in local processes, and prints Markdown tables.
 
     python benchmarks/fuzz_decoders.py                        # 20,000 cases
     python benchmarks/fuzz_decoders.py --first 4711 --cases 1 --save FOLDER   # one case again, with its files
 
 Valid PNG, JPEG, WebP, GIF and BMP of many kinds are damaged by seeded random numbers and go through `decode_parts` and
 through POST /depth of a service with a made-up model. Exits with status 1 if anything but 200 and 4xx comes of a case,
-if it takes too long or too much memory, or if the process dies of it.
+if it takes too long or too much memory, or if it kills the process.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ _SHOWN = 20
 
 @dataclass
 class Tally:
-    """What came of all cases.
+    """Outcomes of all cases.
 
     Attributes:
         answers: Cases by entry, status and code.
-        failures: One line for each case that is not as it should be.
+        failures: One line for each failed case.
         slowest_s: Seconds of the slowest case.
         slowest: Its number and name.
         base_mb: The process' memory before the first case.
-        peak_mb: The most it ever had.
-        cases: How many came to an end.
+        peak_mb: Its largest memory.
+        cases: Number of finished cases.
     """
 
     answers: Counter[tuple[str, int, str]] = field(default_factory=Counter)
@@ -48,7 +48,7 @@ class Tally:
     cases: int = 0
 
     def add(self, number: int, name: str, answers: list[Answer], seconds: float) -> None:
-        """A case that came to an end."""
+        """Add a finished case."""
         self.cases += 1
         for answer in answers:
             self.answers[answer.entry, answer.status, answer.code] += 1
@@ -78,7 +78,7 @@ def main() -> None:
 
 
 def fuzz(arguments: argparse.Namespace) -> Tally:
-    """All cases, in one child process after the other: a new one when one died."""
+    """Run all cases in a child process, and in a new one whenever it died."""
     tally = Tally()
     number, end = arguments.first, arguments.first + arguments.cases
     while number < end:
@@ -87,7 +87,7 @@ def fuzz(arguments: argparse.Namespace) -> Tally:
 
 
 def _run_child(arguments: argparse.Namespace, first: int, end: int, tally: Tally) -> int:
-    """Cases until the child dies or is done; the number of the next one."""
+    """Run cases until the child dies or is done; return the number of the next one."""
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe(duplex=False)
     child = context.Process(target=work, args=(there, arguments.seed, first, end, arguments.memory_mb), daemon=True)
@@ -118,7 +118,7 @@ def _run_child(arguments: argparse.Namespace, first: int, end: int, tally: Tally
 
 
 def _note_memory(tally: Tally, number: int, name: str, peak_mb: float, limit_mb: int) -> None:
-    """The first case of all is the base: it holds what every request needs."""
+    """Compare with the memory after the very first case, which holds what every request needs."""
     tally.base_mb = tally.base_mb or peak_mb
     before, tally.peak_mb = tally.peak_mb, max(tally.peak_mb, peak_mb)
     if before - tally.base_mb <= limit_mb < tally.peak_mb - tally.base_mb:
@@ -132,7 +132,7 @@ def _death(exitcode: int | None) -> str:
 
 
 def save(arguments: argparse.Namespace) -> None:
-    """Writes the files of the cases to look at."""
+    """Write the files of the cases into a folder."""
     cases = Cases(arguments.seed)
     for number in range(arguments.first, arguments.first + min(arguments.cases, 100)):
         folder = arguments.save / str(number)

@@ -1,4 +1,4 @@
-"""The process that decodes damaged pictures; it may die of one, and its parent sees of which."""
+"""Process that decodes damaged pictures; its parent sees which of them kills it."""
 
 from __future__ import annotations
 
@@ -16,8 +16,7 @@ from typing import Any
 
 import numpy as np
 from fastapi.testclient import TestClient
-from fuzz_mutations import mutate
-from fuzz_seeds import demanding_seeds, densepose_seeds, image_seeds, mask_seeds, sample_seeds
+from fuzz_files import demanding_seeds, densepose_seeds, image_seeds, mask_seeds, mutate, sample_seeds
 from PIL import Image
 
 from hdnet.errors import InputError
@@ -37,13 +36,13 @@ _DEMANDING_SHARE = 0.1  # of damaged parts whose file asks for too much from the
 
 @dataclass(frozen=True)
 class Answer:
-    """What came of a case at one of the two entries.
+    """Answer to a case at one of the two entries.
 
     Attributes:
         entry: "decode_parts" or "POST /depth".
         status: HTTP status; for decode_parts 200 where it returns, 422 for an InputError, 500 for other errors.
         code: The problem's; "ok" where there is none.
-        detail: What was raised, where nobody expected it.
+        detail: Text of an unexpected error.
     """
 
     entry: str
@@ -98,7 +97,7 @@ class Cases:
 
 
 class Plane:
-    """A predictor whose depth is 4 m all over the mask: what is under test lies before it."""
+    """A predictor whose depth is 4 m all over the mask: the tested code runs before it."""
 
     runtime = SimpleNamespace(name="plane")
 
@@ -136,9 +135,9 @@ class PlaneSource:
 
 
 def work(connection: Connection, seed: int, first: int, end: int, memory_mb: int) -> None:
-    """Sends the number of each case before it, and its answers, peak memory in MB and seconds after it."""
+    """Send the number of each case before it, and its answers, peak memory in MB and seconds after it."""
     logging.disable(logging.CRITICAL)
-    warnings.simplefilter("ignore")  # Pillow warns of pictures that the service refuses a line later
+    warnings.simplefilter("ignore")  # Pillow warns of pictures that the service refuses afterwards
     cases = Cases(seed)
     with service() as client:
         _limit_memory(memory_mb)
@@ -169,7 +168,7 @@ def decode(case: Case, max_pixels: int) -> Answer:
         decode_parts(parts, max_pixels)
     except InputError as error:
         return Answer("decode_parts", 422, error.code)
-    except Exception as error:  # noqa: BLE001 - finding it is what this is for
+    except Exception as error:  # noqa: BLE001 - unexpected errors are what is looked for
         return Answer("decode_parts", 500, "uncaught", f"{type(error).__name__}: {error}")
     return Answer("decode_parts", 200, "ok")
 
@@ -184,7 +183,7 @@ def post(client: TestClient, case: Case) -> Answer:
 
 
 def _limit_memory(memory_mb: int) -> None:
-    """Ends what asks for twice as much as it may, before the machine does."""
+    """Limit the process to twice the allowed memory, before the machine runs out of it."""
     with open("/proc/self/statm") as file:  # noqa: PTH123
         used = int(file.read().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + 2 * memory_mb * 1_000_000, resource.RLIM_INFINITY))
@@ -194,4 +193,4 @@ def _peak_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
 
 
-Image.init()  # what Pillow loads at the first picture belongs to no case
+Image.init()  # the memory of Pillow's plugins belongs to no case

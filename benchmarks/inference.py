@@ -3,9 +3,9 @@
     python benchmarks/inference.py                                        # made-up weights of width 64: time only
     python benchmarks/inference.py --model models --data data/packed/heldout   # and accuracy against float32
 
-Runtimes take turns in one process. On a machine that others use, too, the ratio of processor time is the one to trust.
-"A whole request" is all that the service does for one picture but for HTTP: decoding, cutting out, the networks,
-mapping back, encoding. "torch" is the plain float32 service.
+Runtimes take turns in one process. On a shared machine, trust the ratio of processor times. "A whole request" is all of
+the service's work for one picture but HTTP: decoding, cropping, networks, mapping back, encoding. "torch" is the plain
+float32 service.
 """
 
 from __future__ import annotations
@@ -84,15 +84,13 @@ def measure(arguments: argparse.Namespace) -> None:
     inputs = prepared.inputs_7hw[None]
     times = in_turns({name: lambda r=runtime: r(inputs) for name, runtime in runtimes.items()}, arguments.repeats)
     print_requests(times, sum(part.processor for part in parts.values()), accuracy)
-    print()
-    print_row("the rest of a request", "processor ms", "wall ms")
-    print("|---|---:|---:|")
+    print_head("the rest of a request", "processor ms", "wall ms")
     for name, part in parts.items():
         print_row(name, f"{part.processor:.0f}", f"{part.wall:.0f}")
 
 
 def made_up(width: int) -> HDNet:
-    """Untrained networks: what they say means nothing, and takes as long."""
+    """Untrained networks: meaningless answers in the same time."""
     torch.manual_seed(0)
     depth_estimator = DepthEstimator(width, "unit", initial_depth_m=4.0)
     torch.nn.init.normal_(depth_estimator.head.weight, std=0.01)
@@ -123,7 +121,7 @@ def compare(runtimes: dict[str, Any], people: np.ndarray) -> dict[str, list[Diff
 
 
 def photograph(height: int, width: int, number: int = 0) -> Request:
-    """Made-up figure ``number`` in a large picture, as the files that a client would send."""
+    """Made-up figure ``number`` in a large picture, as the files of a request."""
     inputs_hw7 = probe_inputs(number + 1)[number].transpose(1, 2, 0).astype(np.uint8)
     side = min(height, width)
     large = [
@@ -144,7 +142,7 @@ def photograph(height: int, width: int, number: int = 0) -> Request:
 
 
 def request_parts(predictor: Predictor, size: Sequence[int], repeats: int) -> tuple[dict[str, Milliseconds], Prepared]:
-    """What a request needs beside the networks, by part, and the prepared picture."""
+    """Time of a request beside the networks, by part, and the prepared picture."""
     request = photograph(*size)
     pictures = decoded(request)
     prepared = predictor.prepare(pictures)
@@ -187,24 +185,30 @@ def in_turns(calls: dict[str, Callable[[], object]], repeats: int) -> dict[str, 
 
 def print_requests(times: dict[str, Milliseconds], rest_ms: float, accuracy: dict[str, list[Difference]]) -> None:
     """The tables of the runtimes."""
-    print_row("runtime", "networks: processor ms", "wall ms", "against torch", "a whole request: processor ms", "ratio")
-    print("|---|---:|---:|---:|---:|---:|")
+    print_head(
+        "runtime", "networks: processor ms", "wall ms", "against torch", "a whole request: processor ms", "ratio"
+    )
     plain = times[PLAIN].processor
     for name, spent in times.items():
         whole, ratio = spent.processor + rest_ms, (plain + rest_ms) / (spent.processor + rest_ms)
-        networks = f"{spent.processor:.0f}", f"{spent.wall:.0f}", f"{plain / spent.processor:.2f} x"
-        print_row(name, *networks, f"{whole:.0f}", f"{ratio:.2f} x")
-    print()
-    print_row("runtime", "depth from float32, mm: mean, worst person", "normals, deg: mean, worst person")
-    print("|---|---:|---:|")
+        cells = f"{spent.processor:.0f}", f"{spent.wall:.0f}", f"{plain / spent.processor:.2f} x"
+        print_row(name, *cells, f"{whole:.0f}", f"{ratio:.2f} x")
+    print_head("runtime", "depth from float32, mm: mean, worst person", "normals, deg: mean, worst person")
     for name, found in accuracy.items():
         depth, angle = [one.depth_mm for one in found], [one.normal_deg for one in found]
         print_row(name, f"{np.mean(depth):.2f}, {max(depth):.2f}", f"{np.mean(angle):.2f}, {max(angle):.2f}")
 
 
-def print_row(*cells: str) -> None:
+def print_row(*cells: object) -> None:
     """A line of a Markdown table."""
-    print(f"| {' | '.join(cells)} |")
+    print(f"| {' | '.join(map(str, cells))} |", flush=True)
+
+
+def print_head(*cells: str) -> None:
+    """The first lines of a table: the first column is text, the others are numbers."""
+    print()
+    print_row(*cells)
+    print(f"|---|{'---:|' * (len(cells) - 1)}")
 
 
 if __name__ == "__main__":

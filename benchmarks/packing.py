@@ -1,4 +1,4 @@
-"""Measures reading of training data: parsed text against packed records. Prints Markdown tables.
+"""Measures the reading of training data: parsed text against packed records. Prints Markdown tables.
 
     python benchmarks/packing.py              # samples per second; a minute, and 1 GB below --scratch
     python benchmarks/packing.py --memory     # memory, time and disk from 1,000 to 20,000 frames; minutes, and 10 GB
@@ -12,7 +12,6 @@ import argparse
 import json
 import os
 import resource
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -65,7 +64,7 @@ def main() -> None:
 
 
 def print_speed(arguments: argparse.Namespace) -> None:
-    """Every way to read, on the same samples, in one process with one thread unless it says otherwise."""
+    """Speed of all ways to read the same samples, in one process and one thread unless stated."""
     with scratch(arguments.scratch) as folder:
         tang = TangFolder(arguments.data / "Tang_data")
         names = tang.names()
@@ -100,18 +99,18 @@ def print_speed(arguments: argparse.Namespace) -> None:
 
 
 def parse_as_the_original(tang: TangFolder, name: str) -> list[np.ndarray]:
-    """What one training step of the original does for one sample before it can compute."""
+    """Reading of one sample in a training step of the original."""
     texts = [tang.depth_file(name), *tang.normal_files(name)]
     pictures = [tang.png(kind, name) for kind in ("color_WO_bg", "densepose", "mask")]
     return [np.genfromtxt(file, delimiter=",") for file in texts] + [np.array(Image.open(file)) for file in pictures]
 
 
 def packed_rate(packed: PackedLabelled, workers: int, seconds: float) -> float:
-    """Samples per second that come out of the loader as the networks take them."""
+    """Samples per second of the loader, prepared for the networks."""
     sampler = StepSampler(len(packed), BATCH, seed=0, start_step=0, steps=10**9)
     loader = DataLoader(LabelledDataset(packed), batch_sampler=sampler, collate_fn=collate, num_workers=workers)
     batches = iter(loader)
-    for _ in range(SAMPLES // BATCH):  # workers start, pages are in the system's cache as they are in a second epoch
+    for _ in range(SAMPLES // BATCH):  # workers start, and the system caches the pages, as in a second epoch
         prepare(next(batches))
     return BATCH * rate(map(prepare, batches), seconds)
 
@@ -155,7 +154,7 @@ def print_memory(arguments: argparse.Namespace) -> None:
 
 
 def child(*command: object) -> dict[str, float]:
-    """What a process of its own measured."""
+    """Measurements of a new process."""
     work, source, out, *more = map(str, command)
     call = [sys.executable, __file__, "--one", work, source, out, *more]
     done = subprocess.run(call, check=True, stdout=subprocess.PIPE, text=True)
@@ -164,14 +163,14 @@ def child(*command: object) -> dict[str, float]:
 
 
 def pack_child(source: Path, out: Path, jobs: int) -> dict[str, float]:
-    """Packs, and what that took."""
+    """Pack a folder and measure time and memory."""
     started = time.perf_counter()
     pack_tiktok(source, out, jobs=jobs)
     return {"seconds": time.perf_counter() - started, **peak_mb()}
 
 
 def read_child(source: Path, out: Path, jobs: int) -> dict[str, float]:  # noqa: ARG001 - called alike
-    """Reads every frame once in random order, and what that took; then compares all checksums."""
+    """Read every frame once in random order, then compare all checksums; measure time and memory."""
     packed = PackedFrames(source)
     steps = len(packed) // BATCH
     sampler = StepSampler(len(packed), BATCH, seed=0, start_step=0, steps=steps)
@@ -199,7 +198,7 @@ class _Frames(torch.utils.data.Dataset[Item]):
 
 
 def peak_mb() -> dict[str, float]:
-    """Largest resident memory of this process, mapped files included, and of the largest that it has waited for."""
+    """Peak resident memory of this process, mapped files included, and of its largest child."""
     # Workers of the pool count once they have ended.
     from joblib.externals.loky import get_reusable_executor
 
@@ -209,7 +208,7 @@ def peak_mb() -> dict[str, float]:
 
 
 def linked(root: Path, names: list[str], count: int, out: Path) -> Path:
-    """A folder of so many samples: links to the files of a few."""
+    """A folder of ``count`` samples: links to the files of a few."""
     for kind in (folder for folder in root.iterdir() if folder.is_dir() and folder.name != "correspondences"):
         (out / kind.name).mkdir(parents=True)
         for k, name in enumerate(islice(cycle(names), count)):
@@ -221,12 +220,9 @@ def linked(root: Path, names: list[str], count: int, out: Path) -> Path:
 
 @contextmanager
 def scratch(parent: Path | None) -> Iterator[Path]:
-    """A folder that goes when it is no longer needed."""
-    folder = Path(tempfile.mkdtemp(prefix="packing-", dir=parent))
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder)
+    """A temporary folder."""
+    with tempfile.TemporaryDirectory(prefix="packing-", dir=parent) as folder:
+        yield Path(folder)
 
 
 if __name__ == "__main__":

@@ -1,15 +1,14 @@
-"""Measures the HTTP service on this machine, on loopback, and prints Markdown tables.
+"""Measures the HTTP service on loopback and prints Markdown tables.
 
     python benchmarks/service.py load          # latency and throughput under 1 to 64 clients, and beyond saturation
     python benchmarks/service.py plain         # against a plain float32 PyTorch service, in turns
-    python benchmarks/service.py soak          # 5,000 requests: does it grow?
-    python benchmarks/service.py swaps         # 100 times another champion, under load
+    python benchmarks/service.py soak          # growth over 5,000 requests
+    python benchmarks/service.py swaps         # 100 changes of the champion under load
     python benchmarks/service.py kill          # kill -9 under load, and restart
 
-Each starts what it needs, asks, ends it, and exits with status 1 and one line if the service fails to do as it should.
-Without --model the weights are made up: what they say means nothing, and takes as long. `auto` would refuse low
-precision for those, so a runtime is named. Every answer is compared, bit by bit, with what the same model says to the
-same request when nobody else asks.
+Each command starts and ends its services, and exits with status 1 and one line if a service misbehaves. Without --model
+the weights are made up: meaningless answers in the same time. `auto` would refuse low precision for those, so the
+runtime is given. Every answer is compared, bit by bit, with the same model's answer to the same request without load.
 """
 
 from __future__ import annotations
@@ -20,11 +19,9 @@ import os
 import tempfile
 from pathlib import Path
 
-from service_compare import add_plain
-from service_kill import add_kill
-from service_load import add_load
+from service_registry import add_kill, add_swaps
 from service_soak import add_soak
-from service_swaps import add_swaps
+from service_speed import add_load, add_plain
 
 from hdnet.errors import run_command
 from hdnet.predict.runtimes import RUNTIMES
@@ -48,7 +45,7 @@ def add_shared(verb: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """A command in a folder of its own."""
+    """Run a command in a temporary folder."""
     with tempfile.TemporaryDirectory(prefix="hdnet-service-") as folder:
         arguments.command(arguments, Path(folder))
     print(f"\nLoad of the machine at the end (its other programs included): {os.getloadavg()[0]:.1f}")

@@ -1,4 +1,4 @@
-"""Clients that ask a service, and what came of it."""
+"""Clients of a service and the outcomes of their requests."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ _TIMEOUT_S = 120.0
 
 @dataclass(frozen=True)
 class Upload:
-    """A request, always with the same bytes and the same id, so that one model always answers the same.
+    """A request with fixed bytes and id, so that one model always gives the same answer.
 
     Attributes:
         name: Also the request's id.
         body: The form.
         headers: Of the request.
-        expected: Status of the answer, where the service has room.
+        expected: Status of the answer, unless the service is overloaded.
     """
 
     name: str
@@ -40,17 +40,17 @@ class Upload:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of one request.
+    """Outcome of one request.
 
     Attributes:
         upload: Its name.
-        due: When it was to begin, in seconds of :func:`time.perf_counter`.
-        ended: When the answer was there.
-        status: HTTP status; None where no answer came.
-        expected: Status that an answer should have.
+        due: Time at which it should begin, in seconds of :func:`time.perf_counter`.
+        ended: Time of the answer.
+        status: HTTP status; None without an answer.
+        expected: Expected status.
         version: Of the model, from the headers; empty if unknown.
         digest: Of the answer's bytes.
-        error: Why no answer came.
+        error: Reason for a missing answer.
     """
 
     upload: str
@@ -64,12 +64,12 @@ class Outcome:
 
     @property
     def latency_s(self) -> float:
-        """From the moment at which it was to begin."""
+        """From the time at which it should begin."""
         return self.ended - self.due
 
     @property
     def as_expected(self) -> bool:
-        """Whether the service did what was asked."""
+        """Whether the status is the expected one."""
         return self.status == self.expected
 
 
@@ -79,11 +79,11 @@ class Clients:
     Args:
         url: Of the service.
         uploads: Taken in turns.
-        patience_s: A client that gets a 503 waits as ``Retry-After`` says, but not longer than this.
+        patience_s: Longest wait after a 503, whatever ``Retry-After`` says.
 
     Attributes:
-        outcomes: What came of each request.
-        end: Moment, of :func:`time.perf_counter`, after which no client of a closed loop begins another request.
+        outcomes: Of each request.
+        end: Time of :func:`time.perf_counter` after which no client of a closed loop begins another request.
     """
 
     def __init__(self, url: str, uploads: Sequence[Upload], patience_s: float = 10.0) -> None:
@@ -102,7 +102,7 @@ class Clients:
         await self._http.aclose()
 
     async def closed_loop(self, clients: int, requests: float = math.inf) -> None:
-        """So many clients, each of which asks again when it has its answer, until :attr:`end` or so many requests."""
+        """Clients that each ask again after their answer, until :attr:`end` or that number of requests."""
         left = requests
 
         async def client() -> None:
@@ -115,7 +115,7 @@ class Clients:
         await asyncio.gather(*(client() for _ in range(clients)))
 
     async def open_loop(self, rate_hz: float, seconds: float, seed: int = 0) -> None:
-        """Requests that come by chance (Poisson), the first at once, whether or not others have been answered."""
+        """Requests at random times (Poisson), the first at once, independent of earlier answers."""
         chance, asked, due = random.Random(seed), [], time.perf_counter()
         end = due + seconds
         while due < end:
@@ -161,14 +161,14 @@ def ask_each(url: str, uploads: Sequence[Upload]) -> list[Outcome]:
     for one in outcomes:
         if not one.as_expected:
             found = one.status or one.error
-            raise HDNetError(f"{one.upload}: answered with {found}, expected {one.expected}, though nobody else asks")
+            raise HDNetError(f"{one.upload}: answered with {found}, expected {one.expected}, without other load")
     return outcomes
 
 
 def ask(
     url: str, uploads: Sequence[Upload], load: Callable[[Clients], Awaitable[None]], patience_s: float = 10.0
 ) -> list[Outcome]:
-    """What came of the requests of a load, such as ``lambda clients: clients.closed_loop(...)``."""
+    """Outcomes of the requests of a load, such as ``lambda clients: clients.closed_loop(...)``."""
 
     async def run() -> list[Outcome]:
         async with Clients(url, uploads, patience_s) as clients:
@@ -187,19 +187,19 @@ def upload(name: str, image: bytes, mask: bytes, iuv: bytes, accept: str = "appl
 
 
 def percentile_ms(outcomes: Sequence[Outcome], percent: float) -> float:
-    """Latency that so many percent of the answers do not exceed; NaN without any."""
+    """Percentile of the latency; NaN without answers."""
     if not outcomes:
         return float("nan")
     return 1e3 * float(np.percentile([one.latency_s for one in outcomes], percent))
 
 
 def failures(outcomes: Sequence[Outcome]) -> Counter[str]:
-    """What is neither the expected answer nor a 503, by kind."""
+    """Outcomes other than the expected status and 503, by kind."""
     bad = (one for one in outcomes if not one.as_expected and one.status != OVERLOADED)
     return Counter(f"status {one.status}" if one.status else one.error for one in bad)
 
 
 def wrong_answers(outcomes: Sequence[Outcome], right: Sequence[Outcome]) -> int:
-    """How many answers differ, by a single bit, from what the same model said to the same request alone."""
+    """Number of answers that differ, if only by a bit, from the same model's answer to the same request alone."""
     known = {(one.upload, one.version): one.digest for one in right}
     return sum(one.as_expected and known[one.upload, one.version] != one.digest for one in outcomes)

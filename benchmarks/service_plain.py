@@ -1,4 +1,4 @@
-"""The plain service: what anybody would write down first. `service.py plain` compares with it.
+"""The plain service, in the most obvious code. `service.py plain` compares with it.
 
     python benchmarks/service_plain.py models/hdnet.safetensors --port 8001
 

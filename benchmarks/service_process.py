@@ -1,13 +1,15 @@
-"""Services as processes of their own, on loopback, whose time and memory is taken from outside."""
+"""Services as processes on loopback, measured from outside; their models and the pictures that they get."""
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import secrets
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from socket import socket
@@ -16,17 +18,21 @@ from typing import NamedTuple
 
 import httpx2
 import psutil
+from inference import made_up, photograph
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
+from service_clients import Upload, upload
 
 from hdnet.errors import HDNetError
+from hdnet.models.weights import save_hdnet
+from hdnet.predict.inference import load_source
 
 REPOSITORY = Path(__file__).parents[1]
 _START_S = 180.0
 
 
 class Burden(NamedTuple):
-    """What a process holds."""
+    """Resources of a process."""
 
     memory_mb: float
     threads: int
@@ -34,13 +40,13 @@ class Burden(NamedTuple):
 
 
 class Service:
-    """A service, which starts on entering and is killed on leaving the block.
+    """A service that starts on entering the block and is killed on leaving it.
 
     Args:
-        command: Starts it.
-        log: File that takes what it says.
-        port: Where it will listen.
-        environment: Variables beside the caller's, of which none that begins with HDNET_ is passed on.
+        command: Command line.
+        log: File for its output.
+        port: Port that it will listen on.
+        environment: Variables beside the caller's, of which those that begin with HDNET_ are dropped.
         folder: Working directory.
     """
 
@@ -83,7 +89,7 @@ class Service:
         return time.perf_counter() - began
 
     def kill(self) -> None:
-        """Ends it as ``kill -9`` does."""
+        """End it like ``kill -9``."""
         with suppress(psutil.NoSuchProcess):
             self._running.kill()
         self._running.wait()
@@ -94,7 +100,7 @@ class Service:
         return float(times.user + times.system)
 
     def burden(self) -> Burden:
-        """What it holds now."""
+        """Its resources now."""
         with self._running.oneshot():
             memory_mb = self._running.memory_info().rss / 1e6
             return Burden(memory_mb, self._running.num_threads(), self._running.num_fds())
@@ -121,10 +127,7 @@ class Service:
 
 
 def free_port() -> int:
-    """A port of loopback on which nobody listens, and which no client's connection gets while a service restarts.
-
-    Those have ports from 32768 on.
-    """
+    """A free port of loopback below 32768, where outgoing connections of clients begin."""
     while True:
         port = 20_000 + secrets.randbelow(12_000)
         with socket() as probe, suppress(OSError):
@@ -136,8 +139,8 @@ def hdnet_serve(model: str | Path, folder: Path, name: str = "service", **settin
     """The service as ``hdnet serve`` starts it.
 
     Args:
-        model: What it serves.
-        folder: Gets its log and its cache of models.
+        model: Model source.
+        folder: For its log and its cache of models.
         name: Of the log.
         settings: By their names in :class:`serving.settings.Settings`.
     """
@@ -174,7 +177,7 @@ def first_service(model: Path, folder: Path, threads: int) -> Service:
 
 
 def write_for_first(model: Path, file: Path) -> None:
-    """The same weights as the first version wrote them: it knew one kind of normalisation and did not name it."""
+    """The same weights in the first version's format, which knew one kind of normalisation and did not name it."""
     with safe_open(model, framework="pt") as opened:
         header = json.loads(opened.metadata()["hdnet"])
     norms = {network.pop("norm") for network in header["networks"].values()}
@@ -188,3 +191,34 @@ def _git(*arguments: str) -> bytes:
     if done.returncode:
         raise HDNetError(f"git {arguments[0]}: {done.stderr.decode().strip()}")
     return done.stdout
+
+
+def add_model(verb: argparse.ArgumentParser, width: int) -> None:
+    """``--model`` and ``--width``; :func:`model_file` reads them."""
+    verb.add_argument("--model", help="registry URI, folder or safetensors file (default: made-up weights)")
+    verb.add_argument("--width", type=int, default=width, help=f"of made-up networks (default: {width})")
+
+
+def add_size(verb: argparse.ArgumentParser, size: Sequence[int]) -> None:
+    """``--size`` of the photographs."""
+    text = f"height and width of the photographs (default: {size[0]} {size[1]})"
+    verb.add_argument("--size", type=int, nargs=2, default=tuple(size), help=text)
+
+
+def model_file(arguments: argparse.Namespace, folder: Path) -> Path:
+    """The model as a file of ``folder``."""
+    model = load_source(arguments.model)[0] if arguments.model else made_up(arguments.width)
+    path = folder / "model" / "hdnet.safetensors"
+    save_hdnet(path, model, {})
+    return path
+
+
+def model_name(arguments: argparse.Namespace) -> str:
+    """For titles."""
+    return str(arguments.model or f"made-up weights of width {arguments.width}")
+
+
+def figures(count: int, size: Sequence[int], accept: str = "application/json") -> list[Upload]:
+    """Requests with different figures."""
+    height, width = size
+    return [upload(f"figure-{number}", *photograph(height, width, number), accept=accept) for number in range(count)]

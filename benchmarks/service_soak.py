@@ -1,4 +1,4 @@
-"""`service.py soak`: thousands of requests of all kinds; what the process holds must not grow."""
+"""`service.py soak`: thousands of requests of all kinds; the process must not grow."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from inference import photograph
+from inference import photograph, print_head, print_row
 from service_clients import OVERLOADED, Upload, ask, ask_each, failures, upload, wrong_answers
-from service_models import add_model, figures, model_file, model_name, print_head, print_row
-from service_process import Burden, hdnet_serve
+from service_process import Burden, add_model, figures, hdnet_serve, model_file, model_name
 
 from hdnet.cli.commands import add_verb
 from hdnet.errors import HDNetError
@@ -65,7 +64,7 @@ def soak(arguments: argparse.Namespace, folder: Path) -> None:
 
 
 def mixed() -> list[Upload]:
-    """All answers of several sizes, and requests that are refused."""
+    """Requests for all media types in several sizes, and requests that are refused."""
     good = [
         replace(request, name=f"{request.name}-{size[0]}-{kind}", headers={**request.headers, "Accept": media_type})
         for size in _SIZES
@@ -84,7 +83,7 @@ def with_its_id(request: Upload) -> Upload:
 
 
 def marks(requests: int) -> list[int]:
-    """After how many requests it is looked at: a tenth, then every fifth."""
+    """Numbers of requests after which the process is measured: a tenth, then every fifth."""
     return [requests // 10, *(requests * fifth // 5 for fifth in range(1, 6))]
 
 
@@ -94,10 +93,10 @@ def print_line(requests: int, found: Burden, refused: int, right: int) -> None:
 
 
 def check_growth(warm: Burden, end: Burden, bound_mb: float) -> None:
-    """Says how much the process grew.
+    """Print how much the process grew.
 
     Raises:
-        HDNetError: If that is more than it may.
+        HDNetError: If that is more than allowed.
     """
     growth_mb = end.memory_mb - warm.memory_mb
     print(f"\nGrowth after the first tenth: {growth_mb:+.1f} MB (bound {bound_mb:g})")

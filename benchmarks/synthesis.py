@@ -1,13 +1,13 @@
-"""Measures the making of synthetic people: speed, where the time goes, memory. Prints Markdown tables.
+"""Measures the generation of synthetic people: speed, time by stage, memory. Prints Markdown tables.
 
     python benchmarks/synthesis.py                         # some minutes
     python benchmarks/synthesis.py --jobs 4 --people 400 --sequences 8
     python benchmarks/synthesis.py --cold                  # also the very first run on a machine, with empty caches
 
 Every row is a process of its own. Speed counts processor time after warm-up (imports, caches, the first person), with
-the demo's mix of stills and frames. Where the time goes comes from a second thread that looks every few milliseconds
-which module is at work; what numpy, scipy, Warp and Embree do counts for their caller. `hdnet/synthetic/sizes.py`
-holds the figures from which `hdnet data synthesize` foretells time and disk.
+the demo's mix of stills and frames. Time by stage is sampled by a second thread every few milliseconds; numpy, scipy,
+Warp and Embree count for their caller. `hdnet data synthesize` estimates time and disk from the figures in
+`hdnet/synthetic/sizes.py`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from types import FrameType
 from hdnet.errors import run_command
 from hdnet.params import DataParams
 
-# Stage by module below hdnet, the first that fits; what is nowhere else is named by its module.
+# Stage by module below hdnet, the first that fits; other modules are stages of their own.
 STAGES = {
     "clothes": ("synthetic/clothes/",),
     "hair, hats, shoes, jewellery": ("synthetic/accessories/",),
@@ -113,7 +113,7 @@ def with_processes(arguments: argparse.Namespace) -> None:
 def child(
     scratch: str, people: int, sequences: int, environment: dict[str, str] | None = None
 ) -> dict[str, float | dict[str, float]]:
-    """What a process of its own measured; it gets this one's other options."""
+    """Measurements of a new process, which gets this one's other options."""
     own = ["--people", str(people), "--sequences", str(sequences), "--scratch", scratch, "--one"]
     one_thread = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     done = subprocess.run(
@@ -124,7 +124,7 @@ def child(
 
 
 def spec(arguments: argparse.Namespace):
-    """The demo's kind of pictures, so many."""
+    """The demo's kind of pictures in the requested number."""
     from hdnet.synthetic import SyntheticSpec
 
     return SyntheticSpec(
@@ -136,7 +136,7 @@ def spec(arguments: argparse.Namespace):
 
 
 def measure(arguments: argparse.Namespace) -> dict[str, float | dict[str, float]]:
-    """Makes and writes everything in this process; the first person or sequence is warm-up."""
+    """Generate and write everything in this process; the first person or sequence is warm-up."""
     started = time.perf_counter()
     import torch
 
@@ -177,7 +177,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, float | dict[str, float]
 
 
 class StageSampler:
-    """Seconds by stage while it is entered: a thread that looks where the main thread stands."""
+    """Seconds by stage: a thread that samples the main thread's stack inside the block."""
 
     def __init__(self) -> None:
         self.seconds: Counter[str] = Counter()
@@ -195,7 +195,7 @@ class StageSampler:
     def _watch(self, thread: int) -> None:
         before = time.perf_counter()
         while not self._stop.wait(INTERVAL_S):
-            # Native code may keep this thread waiting: what passed meanwhile belongs to it.
+            # Native code can block this thread: the time since the last sample belongs to it.
             now = time.perf_counter()
             self.seconds[stage_of(sys._current_frames().get(thread))] += now - before
             before = now

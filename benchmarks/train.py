@@ -1,4 +1,4 @@
-"""Measures training: images a second, where a step's time goes, memory, share of the arithmetic limit. Markdown tables.
+"""Measures training: images a second, time by part of a step, memory, share of the arithmetic limit. Markdown tables.
 
     python benchmarks/train.py                                    # this machine, width 64, depth stage, a minute
     python benchmarks/train.py --stage normal depth joint --batch 16 --profile    # on a GPU
@@ -21,8 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from profiling import print_profile
-from stopwatch import MeasuredEngine, Stopwatch, peak_gb, reset_peak
+from stopwatch import MeasuredEngine, Stopwatch, peak_gb, print_profile, reset_peak
 from torch import nn
 from training_steps import PLAIN_SETTINGS, PlainLoop, make_task, pictures_per_step, training_flop
 
@@ -33,21 +32,21 @@ from hdnet.training.devices import choose_precision, device_type
 from hdnet.training.settings import Runtime, Schedule
 
 STAGES = ("normal", "depth", "joint")
-# Dense bf16 products on one H100, as measured; what NVIDIA promises (989) is not reached by any product.
+# Dense bf16 products on one H100, as measured; no product reaches the 989 of the data sheet.
 H100_FLOP_PER_S = 790e12
 PARTS = ("data wait", "transfer", "prepare", "forward", "loss", "backward", "optimiser", "rest")
 
 
 @dataclass(frozen=True)
 class Measured:
-    """One way to train, in one repeat.
+    """Measurements of one way to train, in one repeat.
 
     Attributes:
         step_s: Seconds a step.
         processor_s: Processor time a step, of all threads.
         parts_s: The same by part of a step.
         memory_gb: Largest memory: allocated on the GPU, or resident on a processor.
-        profiler: What a profiler found, if one ran.
+        profiler: The profiler, if one ran.
     """
 
     step_s: float
@@ -152,7 +151,7 @@ def print_ratios(ours: list[Measured], plain: list[Measured], device: torch.devi
 
 
 def print_parts(one: Measured) -> None:
-    """Where the engine's step goes."""
+    """Time of the engine's step by part."""
     print("| part of the engine's step | ms | share |\n|---|---:|---:|")
     for part in PARTS:
         seconds = one.parts_s.get(part, 0.0)
@@ -161,7 +160,7 @@ def print_parts(one: Measured) -> None:
 
 
 def measure_engine(task: Any, runtime: Runtime, steps: int, warm: int, profiled: bool = False) -> Measured:
-    """So many steps of the engine after those that warm it up; with ``profiled``, they are all a profiler sees."""
+    """Measure steps of the engine after warm-up; with ``profiled``, a profiler runs over them."""
     device = torch.device(runtime.device)
     schedule = Schedule(warm + steps, 1e-6, 1e-8, False, "constant", 5.0, seed=0)
     watch = Stopwatch(device, warm, profiled)
@@ -189,7 +188,7 @@ def measure_plain(task: Any, device: torch.device, steps: int, warm: int) -> Mea
 
 
 def release(model: nn.Module) -> None:
-    """Gives gradients and the GPU's memory back, so that the other one's peak is its own."""
+    """Free gradients and GPU memory, so that each way's peak is its own."""
     model.zero_grad(set_to_none=True)
     model.to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     gc.collect()
@@ -198,7 +197,7 @@ def release(model: nn.Module) -> None:
 
 
 def warm_up(device: torch.device, repeat: int) -> int:
-    """Steps before the measured ones: kernels are chosen or compiled, memory is found."""
+    """Steps before the measured ones, in which kernels are chosen or compiled and memory is allocated."""
     return (10 if repeat == 0 else 3) if device.type == "cuda" else 1
 
 
@@ -208,7 +207,7 @@ def best(found: list[Measured]) -> Measured:
 
 
 def describe(precision: str, compile_: str, device: torch.device) -> str:
-    """How the engine computes."""
+    """Precision and layout of the engine."""
     compiled = compile_ == "on" or (compile_ == "auto" and device.type == "cuda")
     return f"{'float32' if precision == '32' else precision}, channels_last{', compiled' if compiled else ''}"
 

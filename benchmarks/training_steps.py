@@ -1,4 +1,4 @@
-"""What `train.py` trains: made-up or packed data, the three stages' tasks, and the plain loop to compare with."""
+"""Tasks of `train.py` on made-up or packed data, and the plain loop that the engine is compared with."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class MadeUpPeople(Dataset[Item]):
 
 
 class MadeUpPairs(Dataset[Item]):
-    """Two of :class:`MadeUpPeople` and matches, as :class:`hdnet.data.store.datasets.PairDataset` stores them."""
+    """Pairs of :class:`MadeUpPeople` with matches, as :class:`hdnet.data.store.datasets.PairDataset` stores them."""
 
     def __init__(self, people: MadeUpPeople) -> None:
         self.people = people
@@ -80,7 +80,7 @@ class MadeUpPairs(Dataset[Item]):
 
 
 def make_task(stage: str, arguments: Namespace) -> Task:
-    """The stage's task at the width and batch asked for, with the weights of the shipped parameters."""
+    """The stage's task at the requested width and batch, with the weights of the shipped parameters."""
     if arguments.data is None:
         people: Dataset[Item] = MadeUpPeople(arguments.size)
     else:
@@ -174,11 +174,11 @@ class PlainNetwork(nn.Module):
 
 
 class PlainLoop:
-    """Reads, computes the same losses, steps: one after the other.
+    """Plain training loop with the same data and losses.
 
     Args:
-        task: Its data and losses; of its network, a copy.
-        device: Where it trains.
+        task: Data, losses, and a network that is copied.
+        device: Of the training.
     """
 
     def __init__(self, task: Task, device: torch.device) -> None:

@@ -16,7 +16,7 @@ from hdnet.errors import HDNetError
 from hdnet.predict.inference import Predictor
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-NAMES = ("inference", *(f"service_{name}" for name in ("clients", "compare", "kill", "load", "plain", "soak", "swaps")))
+NAMES = ("inference", *(f"service_{name}" for name in ("clients", "plain", "registry", "soak", "speed")))
 
 
 @pytest.fixture
@@ -119,20 +119,20 @@ def outcome(rooms: Any, status: int | None = 200, seconds: float = 0.1, **values
 def test_only_right_answers_and_503_are_accepted(rooms: Any) -> None:
     right = [outcome(rooms, digest="a")]
     fine = [outcome(rooms, digest="a"), outcome(rooms, 503)]
-    assert rooms.load.judge(fine, right, deadline_s=1.0) == []
-    assert rooms.load.judge([*fine, outcome(rooms, 500)], right, 1.0) == ["1 x status 500"]
-    assert rooms.load.judge([*fine, outcome(rooms, None, error="ReadError")], right, 1.0) == ["1 x ReadError"]
-    assert "1 answers differ" in rooms.load.judge([*fine, outcome(rooms, digest="b")], right, 1.0)[0]
-    assert "95th percentile is 2.0 s" in rooms.load.judge([outcome(rooms, seconds=2.0, digest="a")], right, 1.0)[0]
-    assert rooms.load.judge([outcome(rooms, 503)], right, 1.0) == ["no request was accepted"]
+    assert rooms.speed.judge(fine, right, deadline_s=1.0) == []
+    assert rooms.speed.judge([*fine, outcome(rooms, 500)], right, 1.0) == ["1 x status 500"]
+    assert rooms.speed.judge([*fine, outcome(rooms, None, error="ReadError")], right, 1.0) == ["1 x ReadError"]
+    assert "1 answers differ" in rooms.speed.judge([*fine, outcome(rooms, digest="b")], right, 1.0)[0]
+    assert "95th percentile is 2.0 s" in rooms.speed.judge([outcome(rooms, seconds=2.0, digest="a")], right, 1.0)[0]
+    assert rooms.speed.judge([outcome(rooms, 503)], right, 1.0) == ["no request was accepted"]
 
 
 def test_a_version_may_answer_until_the_next_swap_is_done(rooms: Any) -> None:
-    timeline = [rooms.swaps.Swap("2", began=10.0, done=11.0), rooms.swaps.Swap("1", began=20.0, done=21.0)]
+    timeline = [rooms.registry.Swap("2", began=10.0, done=11.0), rooms.registry.Swap("1", began=20.0, done=21.0)]
 
     def valid(version: str, due: float, ended: float) -> bool:
         answer = outcome(rooms, version=version, due=due, seconds=ended - due)
-        return bool(rooms.swaps.was_champion(answer, "1", timeline))
+        return bool(rooms.registry.was_champion(answer, "1", timeline))
 
     assert valid("1", 9.0, 9.5)
     assert not valid("2", 9.0, 9.5)
@@ -145,10 +145,10 @@ def test_a_version_may_answer_until_the_next_swap_is_done(rooms: Any) -> None:
 
 
 def test_requests_may_fail_only_while_the_service_is_down(rooms: Any) -> None:
-    outages = [rooms.kill.Outage(killed=10.0, ready=15.0)]
+    outages = [rooms.registry.Outage(killed=10.0, ready=15.0)]
 
     def fine(due: float, seconds: float, status: int | None = None) -> bool:
-        return bool(rooms.kill.accounted_for(outcome(rooms, status, seconds, due=due), outages))
+        return bool(rooms.registry.accounted_for(outcome(rooms, status, seconds, due=due), outages))
 
     assert fine(9.0, 1.5)  # cut off
     assert fine(12.0, 0.1)
@@ -170,13 +170,13 @@ def test_growth_beyond_the_bound_is_an_error(rooms: Any, end: tuple[float, int, 
 
 
 def test_the_ratio_is_of_each_turn(rooms: Any) -> None:
-    spent = rooms.compare.Spent
+    spent = rooms.speed.Spent
     own, plain = [spent(10.0, 10.0), spent(40.0, 20.0)], [spent(50.0, 40.0), spent(120.0, 80.0)]
-    assert rooms.compare.ratios(own, plain) == [3.0, 5.0]
-    assert rooms.compare.cells(own, plain)[-2:] == ["15", "4.00 x"]
+    assert rooms.speed.ratios(own, plain) == [3.0, 5.0]
+    assert rooms.speed.cells(own, plain)[-2:] == ["15", "4.00 x"]
 
 
 def test_less_than_four_times_the_first_service_is_an_error(rooms: Any) -> None:
-    rooms.compare.check_bar([3.0, 4.1, 5.0])
+    rooms.speed.check_bar([3.0, 4.1, 5.0])
     with pytest.raises(HDNetError, match=r"3\.90 times"):
-        rooms.compare.check_bar([3.0, 3.9, 5.0])
+        rooms.speed.check_bar([3.0, 3.9, 5.0])

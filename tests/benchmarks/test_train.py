@@ -23,11 +23,11 @@ def steps_module(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 @pytest.fixture
-def profiling(monkeypatch: pytest.MonkeyPatch) -> Any:
+def stopwatch(monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.syspath_prepend(str(BENCHMARKS))
-    import profiling
+    import stopwatch
 
-    return profiling
+    return stopwatch
 
 
 def run(*arguments: str) -> str:
@@ -86,7 +86,7 @@ def test_arithmetic_of_a_step_is_the_known_one(steps_module: Any) -> None:
         assert steps_module.training_flop(task) / 2e9 == pytest.approx(gflop, abs=0.06)
 
 
-def test_kernels_of_a_gpu_are_told_apart(profiling: Any) -> None:
+def test_kernels_of_a_gpu_are_told_apart(stopwatch: Any) -> None:
     kinds = {
         "sm90_xmma_fprop_implicit_gemm_bf16bf16_bf16f32_f32_nhwckrsc_nhwc": "convolutions",
         "cutlass__5x_cudnn::Kernel<cutlass_tensorop_bf16_s16816wgrad_optimized>": "convolutions",
@@ -98,4 +98,4 @@ def test_kernels_of_a_gpu_are_told_apart(profiling: Any) -> None:
         "Memcpy HtoD (Pinned -> Device)": "copies, casts, layouts",
         "void at::native::vectorized_elementwise_kernel<4, AddFunctor<float>>": "other arithmetic",
     }
-    assert {name: profiling.kind_of(name) for name in kinds} == kinds
+    assert {name: stopwatch.kind_of(name) for name in kinds} == kinds

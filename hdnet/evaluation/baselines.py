@@ -8,9 +8,7 @@ from scipy.sparse.linalg import spsolve
 
 from hdnet.geometry import Camera
 from hdnet.metrics.normals import normals_of_depth
-
-# Median depth of a person in the data.
-DISTANCE_M = 4.0
+from hdnet.metrics.sequences import DISTANCE_M
 
 MODEL = "model"
 FLAT_PLANE, INFLATED_SILHOUETTE, CAMERA_FACING = "flat_plane", "inflated_silhouette", "camera_facing"

@@ -66,14 +66,7 @@ def bootstrap_mean(values: np.ndarray, level: float = 0.95, resamples: int = 200
 def paired_difference(
     ours: np.ndarray, theirs: np.ndarray, level: float = 0.95, resamples: int = 2000, seed: int = 0
 ) -> Interval:
-    """Mean of ``ours - theirs`` on the same samples, which are drawn together; see :func:`bootstrap_mean`.
-
-    Args:
-        ours: (N,) one number a sample.
-        theirs: (N,) of the same samples in the same order.
-        level: See there.
-        resamples: See there.
-        seed: See there.
+    """Mean of ``ours - theirs``, both (N,) of the same samples in the same order; see :func:`bootstrap_mean`.
 
     Raises:
         DataError: There is no value, one is not finite, or the two have different lengths.
@@ -90,14 +83,7 @@ def mean_by_sequence(
     """Mean of all values with a percentile bootstrap over whole sequences.
 
     Pairs of one sequence show the same person and share frames: they are no independent draws. Of a single sequence,
-    values are drawn instead.
-
-    Args:
-        values: (N,).
-        sequences: The sequence of each.
-        level: See :func:`bootstrap_mean`, as for the others.
-        resamples: See there.
-        seed: See there.
+    values are drawn instead. ``sequences`` holds the sequence of each value; for the rest see :func:`bootstrap_mean`.
     """
     values = np.asarray(values, dtype=np.float64)
     _, group = np.unique(np.asarray(sequences), return_inverse=True)

@@ -14,10 +14,10 @@ from tqdm import tqdm
 from hdnet.data.correspondence.body_turn import TorsoView, torso_turn_deg
 from hdnet.errors import DataError, ModelError
 from hdnet.evaluation.baselines import FLAT_PLANE, INFLATED_SILHOUETTE, MODEL, flat_plane_m, inflated_silhouette_m
-from hdnet.evaluation.sequences_metrics import WARP_RESIDUAL, DepthView, inside_both, pair_metrics
 from hdnet.evaluation.sequences_result import PairResult, SequenceResult
 from hdnet.evaluation.sequences_sources import Frames, Pairs, Sample, iuv_of, open_frames, open_pairs, pairs_of
 from hdnet.metrics.samples import camera_of, predict_sample
+from hdnet.metrics.sequences import WARP_RESIDUAL, DepthView, inside_both, pair_metrics
 from hdnet.models import HDNet
 
 # A method's depth (H, W) of a frame in metres, in the frame's camera.
@@ -34,13 +34,8 @@ def evaluate_sequence_folders(
 ) -> SequenceResult:
     """Measures a model and two baselines, a plane and the inflated silhouette, both at 4 m, on folders.
 
-    Args:
-        model: On any device; used in evaluation mode, one frame at a time.
-        frames: See :func:`hdnet.evaluation.sequences_sources.open_frames`.
-        pairs: Matches between them, packed or as text; None takes those beside the frames, or matches them anew.
-        max_pairs: See :func:`measure_sequences`, as for the others and the errors.
-        note: See there.
-        progress: See there.
+    ``frames`` as of :func:`hdnet.evaluation.sequences_sources.open_frames`; ``pairs`` are matches between them, packed
+    or as text; None takes those beside the frames, or matches them anew. For the rest see :func:`measure_sequences`.
     """
     opened = open_frames(frames)
     matched = pairs_of(frames, opened) if pairs is None else open_pairs(pairs, opened)
@@ -62,7 +57,7 @@ def measure_sequences(
     note: str = "",
     progress: bool = False,
 ) -> SequenceResult:
-    """Measures the disagreement of depth maps of pairs of frames; see :func:`sequences_metrics.pair_metrics`.
+    """Measures the disagreement of depth maps of pairs of frames; see :func:`hdnet.metrics.sequences.pair_metrics`.
 
     Every method estimates every frame once.
 

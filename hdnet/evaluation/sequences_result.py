@@ -13,7 +13,7 @@ import numpy as np
 from hdnet.errors import DataError
 from hdnet.evaluation.baselines import FLAT_PLANE, MODEL, TITLES
 from hdnet.evaluation.confidence import Interval, mean_by_sequence
-from hdnet.evaluation.sequences_metrics import SEQUENCE_METRICS, STABILITY_METRICS, STABILITY_TITLES, WARP_RESIDUAL
+from hdnet.metrics.sequences import SEQUENCE_METRICS, STABILITY_METRICS, STABILITY_TITLES, WARP_RESIDUAL
 
 YAW_EDGES_DEG = (0, 10, 20, 30, 45, 60, 90, 180)
 YAW_BINS = tuple(f"yaw_{low:02d}_{high:02d}" for low, high in pairwise(YAW_EDGES_DEG))

@@ -15,10 +15,10 @@ from hdnet.data.store.packed import pack_tiktok
 from hdnet.errors import DataError, ModelError
 from hdnet.evaluation.confidence import mean_by_sequence
 from hdnet.evaluation.sequences import evaluate_sequence_folders, measure_sequences
-from hdnet.evaluation.sequences_metrics import STABILITY_METRICS
 from hdnet.evaluation.sequences_result import YAW_BINS, PairResult, SequenceResult
 from hdnet.evaluation.sequences_sources import MatchedPairs, open_frames, open_pairs, pairs_of
 from hdnet.geometry import Camera
+from hdnet.metrics.sequences import STABILITY_METRICS
 from hdnet.models import DepthEstimator, HDNet, NormalEstimator
 from hdnet.params import CorrespondParams
 

@@ -7,8 +7,8 @@ import torch
 from hdnet import losses
 from hdnet.data.correspondence import match
 from hdnet.errors import DataError, ModelError
-from hdnet.evaluation.sequences_metrics import SEQUENCE_METRICS, DepthView, inside_both, pair_metrics, part_residuals
 from hdnet.geometry import Camera
+from hdnet.metrics.sequences import SEQUENCE_METRICS, DepthView, inside_both, pair_metrics, part_residuals
 from hdnet.synthetic.exact import exact_frame, turned
 from hdnet.synthetic.generate import Shot, SyntheticSpec
 from hdnet.synthetic.motion import draw_still

@@ -13,8 +13,10 @@ import numpy as np
 import torch
 
 from hdnet.errors import DataError, ModelError
-from hdnet.evaluation.baselines import DISTANCE_M
 from hdnet.geometry import Camera, fit_rigid
+
+# Median depth of a person in the data; the distance to which depth maps are scaled.
+DISTANCE_M = 4.0
 
 WARP_RESIDUAL = "warp_residual_mm"
 # Of neighbouring frames only.

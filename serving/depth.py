@@ -61,11 +61,7 @@ class DepthRequest:
             return self.model.predictor.prepare(pictures, camera.camera), camera.source
 
     def _finish(
-        self,
-        prepared: Prepared,
-        outputs_4hw: np.ndarray,
-        source: CameraSource,
-        encode: Callable[[Answer], EncodedT],
+        self, prepared: Prepared, outputs_4hw: np.ndarray, source: CameraSource, encode: Callable[[Answer], EncodedT]
     ) -> EncodedT:
         stage = self.service.metrics.stage
         with stage("finish"):

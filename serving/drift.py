@@ -19,7 +19,7 @@ class Drift:
     """Distributions of the requests' pictures.
 
     Args:
-        registry: Where the metrics are registered.
+        registry: Registry of the metrics.
     """
 
     def __init__(self, registry: CollectorRegistry) -> None:
@@ -27,10 +27,7 @@ class Drift:
             "hdnet_input_mask_share", "Share of the picture that the mask covers.", buckets=_SHARES, registry=registry
         )
         self._brightness = Histogram(
-            "hdnet_input_brightness",
-            "Mean luma of the person, 0 black .. 1 white.",
-            buckets=_LEVELS,
-            registry=registry,
+            "hdnet_input_brightness", "Mean luma of the person, 0 black .. 1 white.", buckets=_LEVELS, registry=registry
         )
         self._contrast = Histogram(
             "hdnet_input_contrast",

@@ -149,11 +149,7 @@ def one_picture(
 
 
 def several_pictures(
-    images: list[UploadFile],
-    maps: list[UploadFile],
-    masks: list[UploadFile] | None,
-    order: IuvOrder,
-    cameras: str,
+    images: list[UploadFile], maps: list[UploadFile], masks: list[UploadFile] | None, order: IuvOrder, cameras: str
 ) -> list[Parts]:
     """The parts of ``POST /depth/batch``, picture by picture.
 

@@ -52,10 +52,7 @@ class Metrics:
         self.admitted = Gauge("hdnet_admitted", "POST /depth requests that run or wait.", registry=self.registry)
         self.queued = Gauge("hdnet_queue_length", "Pictures that wait for the networks.", registry=self.registry)
         self.rejected = Counter(
-            "hdnet_rejected",
-            "Requests answered with a problem, by its code.",
-            ["reason"],
-            registry=self.registry,
+            "hdnet_rejected", "Requests answered with a problem, by its code.", ["reason"], registry=self.registry
         )
         self.model = Gauge(
             "hdnet_model_info",
@@ -73,9 +70,7 @@ class Metrics:
             registry=self.registry,
         )
         self.source_answered = Gauge(
-            "hdnet_model_source_answered_seconds",
-            "Unix time of the registry's last answer.",
-            registry=self.registry,
+            "hdnet_model_source_answered_seconds", "Unix time of the registry's last answer.", registry=self.registry
         )
 
     @contextmanager

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from hdnet.models.identity import ModelIdentity
+from hdnet.models.identity import REGISTRY_SCHEME, ModelIdentity
 from serving.settings import Settings
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from hdnet.predict.prediction import Prediction
     from hdnet.predict.runtimes import Runtime
 
-REGISTRY_SCHEME = "models:/"
 # Nothing from a registry may run code here. MLflow 3.17 reads the first name, 3.18 the second.
 _REFUSALS = ("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "MLFLOW_ALLOW_MODEL_CODE_EXECUTION")
 # A registry that does not answer delays the loader, and with it the end of the process.

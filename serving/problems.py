@@ -90,9 +90,7 @@ CORS_REFUSED = ProblemKind(
     status=400,
 )
 MISSING_API_KEY = ProblemKind(
-    "missing_api_key",
-    "the request carries no key; send one of this service's keys as the header X-API-Key",
-    status=401,
+    "missing_api_key", "the request carries no key; send one of this service's keys as the header X-API-Key", status=401
 )
 MISSING_TOKEN = ProblemKind(
     "missing_token", "the request carries no token; send the header Authorization: Bearer TOKEN", status=401
@@ -106,9 +104,7 @@ WRONG_TOKEN = ProblemKind(
     "wrong_token", "the token is not this service's; expected the value of its HDNET_ADMIN_TOKEN", status=403
 )
 NOT_FOUND = ProblemKind(
-    "not_found",
-    "there is nothing at this address; POST pictures to /depth, the page to try it is at /",
-    status=404,
+    "not_found", "there is nothing at this address; POST pictures to /depth, the page to try it is at /", status=404
 )
 METHOD_NOT_ALLOWED = ProblemKind(
     "method_not_allowed",
@@ -119,10 +115,7 @@ METHOD_NOT_ALLOWED = ProblemKind(
 NOT_ACCEPTABLE = ProblemKind(
     "not_acceptable",
     "Accept is '{accept}', this address answers as {offered}",
-    {
-        "accept": "text/html",
-        "offered": "application/json, image/png, application/x-npz, model/gltf-binary",
-    },
+    {"accept": "text/html", "offered": "application/json, image/png, application/x-npz, model/gltf-binary"},
     status=406,
 )
 BODY_TOO_LARGE = ProblemKind(
@@ -178,10 +171,7 @@ INTERNAL = ProblemKind(
     status=500,
 )
 MODEL_FAILED = ProblemKind(
-    "model_failed",
-    "{reason}",
-    {"reason": "the model puts no pixel in front of the camera: is it trained?"},
-    status=500,
+    "model_failed", "{reason}", {"reason": "the model puts no pixel in front of the camera: is it trained?"}, status=500
 )
 RELOAD_FAILED = ProblemKind(
     "reload_failed",

@@ -1,4 +1,4 @@
-"""A small synchronous client of the HTTP service; needs no model and no torch, only ``pip install hdnet[client]``.
+"""Synchronous client of the HTTP service; needs only ``pip install hdnet[client]``, no torch and no model.
 
 Example::
 

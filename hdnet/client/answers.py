@@ -1,4 +1,4 @@
-"""What the service answers: results, and errors with a code."""
+"""Answers of the service: results, and errors with a code."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from hdnet.errors import HDNetError
 
 
 class ServiceError(HDNetError):
-    """The service refused, failed or was not reached.
+    """An error of the service, or of the connection to it.
 
     Attributes:
         code: Stable name, such as ``size_mismatch``; ``unreachable`` and ``timeout`` are the client's own.
-        detail: One line: what was found, what is expected, what to do.
+        detail: One line: what was found, what is expected, how to mend it.
         status: HTTP status; None where no answer came.
-        retry_after_s: How long to wait before the next attempt; None if the service does not say.
+        retry_after_s: Seconds to wait before the next attempt; None if the service names none.
         request_id: The request's id in the service's log; empty where no answer came.
-        fields: Names of the parts that are at fault.
+        fields: Names of the parts at fault.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class Intrinsics:
 
 @dataclass(frozen=True)
 class Model:
-    """Which model answered; version, alias and run are None for a model that was loaded from a file."""
+    """The model that answered; version, alias and run are None for a model that was loaded from a file."""
 
     name: str
     version: str | None
@@ -78,8 +78,8 @@ class DepthResult:
         normals: (H, W, 3) float32 unit vectors, 0 outside the mask.
         mask: (H, W) bool, where there is a prediction.
         camera: Camera of depth and normals.
-        camera_source: Where it is known from: ``given``, ``fov``, ``exif`` or ``assumed``.
-        model: Whose prediction it is.
+        camera_source: Source of the camera: ``given``, ``fov``, ``exif`` or ``assumed``.
+        model: The model that made the prediction.
         request_id: The request's id in the service's log.
     """
 
@@ -98,10 +98,7 @@ def depth_result(answer: httpx2.Response) -> DepthResult:
     values = dict(item.strip().split("=") for item in headers["X-Camera"].split(","))
     source = values.pop("source")
     model = Model(
-        headers["X-Model-Name"],
-        headers.get("X-Model-Version"),
-        headers.get("X-Model-Alias"),
-        headers.get("X-Run-Id"),
+        headers["X-Model-Name"], headers.get("X-Model-Version"), headers.get("X-Model-Alias"), headers.get("X-Run-Id")
     )
     camera = Intrinsics(**{name: float(value) for name, value in values.items()})
     return _result(answer.content, camera, source, model, headers["X-Request-Id"])
@@ -122,7 +119,7 @@ def version_of(answer: httpx2.Response) -> Version:
 
 
 def _model(body: dict[str, Any]) -> Model:
-    # By name: a newer service may say more.
+    # By name: a newer service may have more fields.
     return Model(body["name"], body["version"], body["alias"], body["run_id"])
 
 
@@ -140,7 +137,7 @@ def _batch_item(entry: dict[str, Any], archive: zipfile.ZipFile, model: Model) -
 
 
 def error_of(answer: httpx2.Response) -> ServiceError:
-    """What an answer other than 2xx says."""
+    """The error of an answer other than 2xx."""
     waiting = answer.headers.get("Retry-After", "")
     retry_after_s = float(waiting) if waiting.isdigit() else None
     try:

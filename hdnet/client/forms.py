@@ -1,4 +1,4 @@
-"""Pictures and cameras as the form that the service takes."""
+"""Pictures and cameras as a form of the service."""
 
 from __future__ import annotations
 

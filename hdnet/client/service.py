@@ -1,4 +1,4 @@
-"""Calls of the service."""
+"""The client and its connection."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ _NPZ, _GLB, _ZIP = "application/x-npz", "model/gltf-binary", "application/zip"
 
 
 class Client:
-    """Calls one service. May be shared by threads.
+    """Client of one service. May be shared by threads.
 
     Args:
-        url: Of the service, such as ``http://127.0.0.1:8000``.
+        url: Address of the service, such as ``http://127.0.0.1:8000``.
         api_key: Sent as ``X-API-Key``.
-        timeout_s: Longest wait for a connection, or for a piece of the answer.
+        timeout_s: Longest wait for a connection, or between two pieces of the answer.
         transport: For tests; the network if not given.
     """
 
@@ -75,7 +75,7 @@ class Client:
             densepose: DensePose map of the photograph.
             camera: Camera of the photograph, if known.
             fov_deg: Its vertical field of view instead. Without both the photograph's EXIF focal length counts.
-            densepose_order: What red, green and blue of a DensePose file hold.
+            densepose_order: Meaning of red, green and blue of a DensePose file.
             request_id: Appears in the service's log and in the result.
 
         Raises:
@@ -140,12 +140,7 @@ class Client:
         return version_of(self._send("GET", "/version"))
 
     def _post(
-        self,
-        path: str,
-        files: Files,
-        fields: dict[str, str],
-        accept: str,
-        request_id: str | None,
+        self, path: str, files: Files, fields: dict[str, str], accept: str, request_id: str | None
     ) -> httpx2.Response:
         headers = {"Accept": accept} | ({"X-Request-Id": request_id} if request_id else {})
         return self._send("POST", path, files=files, data=fields, headers=headers)

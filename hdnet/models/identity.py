@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
+# Start of the URIs of registered models, models:/NAME@ALIAS and models:/NAME/VERSION.
+REGISTRY_SCHEME = "models:/"
+
 
 @dataclass(frozen=True)
 class ModelIdentity:

@@ -104,8 +104,8 @@ def camera_of_fov(fov_deg: float, width: int, height: int) -> Camera:
 def camera_of_focal_35mm(focal_mm: float, width: int, height: int) -> Camera:
     """The camera of a whole photograph whose focal length is given as of 35 mm film.
 
-    Equivalent focal lengths compare the angle of view along the diagonal (CIPA DCG-001), so it does not matter
-    which way the camera was held.
+    Equivalent focal lengths compare the angle of view along the diagonal (CIPA DCG-001), so the orientation of the
+    camera does not matter.
 
     Args:
         focal_mm: Focal length that gives the same diagonal angle of view on 36 mm x 24 mm.
@@ -119,7 +119,7 @@ def exif_camera(data: bytes, width: int, height: int) -> Camera | None:
     """The camera of a photograph by its EXIF ``FocalLengthIn35mmFilm``.
 
     The focal length holds for the whole photograph. Where EXIF's own size has another shape than the picture,
-    it was cut afterwards, and nothing is known about what is left.
+    it was cropped afterwards, and its camera is unknown.
 
     Args:
         data: The file's bytes, which can be opened.
@@ -150,7 +150,7 @@ def _exif_tags(data: bytes) -> dict[int, object]:
         exif = Image.Exif()
         exif.load(_png_exif(data) if data.startswith(_PNG_SIGNATURE) else _exif_of_header(data))
         return dict(exif.get_ifd(ExifTags.IFD.Exif))
-    except Exception:  # noqa: BLE001 - a stranger's bytes; Pillow's parser raises whatever it stumbles over
+    except Exception:  # noqa: BLE001 - Pillow's parser raises many kinds of errors on damaged data
         return {}
 
 
@@ -161,7 +161,7 @@ def _exif_of_header(data: bytes) -> bytes:
 
 
 def _png_exif(data: bytes) -> bytes:
-    """The chunk ``eXIf``, which mostly lies behind the pixels: Pillow would decode them again to find it."""
+    """The chunk ``eXIf``, which mostly follows the pixels: Pillow would decode them again to find it."""
     place = len(_PNG_SIGNATURE)
     while place + 8 <= len(data):
         length, kind = struct.unpack_from(">I4s", data, place)

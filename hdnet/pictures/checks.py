@@ -123,7 +123,7 @@ def decode_pictures(
         densepose: The DensePose map's file.
         order: Channel order of the DensePose map.
         max_pixels: Larger pictures are refused before they are decompressed.
-        names: How error lines call the three.
+        names: Names of the three in error lines.
 
     Returns:
         Image (H, W, 3) uint8, mask (H, W) bool and I, U, V (H, W, 3) uint8.

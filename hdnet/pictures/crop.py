@@ -1,4 +1,4 @@
-"""The square that the network sees: cut out of a picture of any size, and mapped back to it."""
+"""The square that the network sees: cut out of a picture of any size, and its maps resized back to it."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Crop:
 
 
 def network_inputs(image: np.ndarray, mask: np.ndarray, iuv: np.ndarray, square: Crop) -> tuple[np.ndarray, np.ndarray]:
-    """Cuts out and resizes what the network reads.
+    """Cut out and resize the network's input.
 
     Colours are set on white and resized by an antialiased bilinear filter; a mask pixel counts where the mask
     covers more than half of it; I, U, V are taken from the nearest pixel and never mixed. The square may
@@ -74,7 +74,7 @@ def network_inputs(image: np.ndarray, mask: np.ndarray, iuv: np.ndarray, square:
         bool.
 
     Raises:
-        InputError: If less than 64 pixels of the mask are left at the network's resolution.
+        InputError: If fewer than 64 pixels of the mask are left at the network's resolution.
     """
     (top, bottom), (left, right) = bounds(mask)
     box = (slice(top, bottom), slice(left, right))
@@ -99,13 +99,13 @@ def network_inputs(image: np.ndarray, mask: np.ndarray, iuv: np.ndarray, square:
 def map_back(
     depth_m: np.ndarray, normals: np.ndarray, inside: np.ndarray, x: np.ndarray, y: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Resizes the network's maps to a grid of picture pixels.
+    """Resize the network's maps to a grid of picture pixels.
 
-    Pixels outside the network's mask take the nearest value inside before the maps are interpolated, so that
-    no background gets mixed in and thin parts that the network's resolution lost have a value.
+    Pixels outside the network's mask take the nearest value inside before interpolation, so that no background is
+    mixed in, and thin parts that are lost at the network's resolution have a value.
 
     Args:
-        depth_m: (S, S) depth; outside ``inside`` it may be anything.
+        depth_m: (S, S) depth; values outside ``inside`` are ignored.
         normals: (S, S, 3) unit vectors, likewise.
         inside: (S, S) bool.
         x: (W,) columns of the grid in crop pixels, equally spaced.
@@ -151,7 +151,7 @@ def _triangle(distance: np.ndarray, width: float) -> np.ndarray:
 
 
 def _box(distance: np.ndarray, width: float) -> np.ndarray:
-    """How much of a source pixel lies under a target pixel of the given width."""
+    """Share of a source pixel that lies under a target pixel of the given width."""
     overlap: np.ndarray = (width + 1) / 2 - np.abs(distance)
     return overlap.clip(0, min(width, 1.0))
 
@@ -180,7 +180,7 @@ def _resize_matrix(
 
 
 def _resize(plane: np.ndarray, by_y: sparse.csr_array, by_x: sparse.csr_array) -> np.ndarray:
-    """(H, W) of any kind to float32 of (targets of by_y, targets of by_x)."""
+    """(H, W) of any type to float32 of (targets of by_y, targets of by_x)."""
     resized: np.ndarray = (by_x @ (by_y @ plane.astype(np.float32)).T).T
     return resized
 

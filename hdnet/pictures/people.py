@@ -41,7 +41,7 @@ def count_people(parts: np.ndarray, mask: np.ndarray) -> int:
 
 
 def _count_apart(pieces: np.ndarray, smallest: float) -> int:
-    """How many connected pieces, taken from the largest down, are large enough and clearly apart."""
+    """Count connected pieces, taken from the largest down, that are large enough and clearly apart."""
     labels, found = ndimage.label(pieces, structure=np.ones((3, 3), int))
     if found < 2:
         return int(found)  # whatever its size, it makes no second person

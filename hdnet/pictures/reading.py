@@ -25,10 +25,10 @@ LAST_PART = 24  # DensePose numbers body parts 1..24, 0 is background
 # The order of an IUV picture's red, green and blue. DensePose maps of the TikTok data set are "vui".
 IuvOrder = Literal["vui", "iuv"]
 
-# Pillow knows some forty formats, many of them rarely used and rarely tested: only the usual ones are let in.
-# TIFF is not: its C library writes its complaints about damaged files to the process' standard error.
+# Pillow reads some forty formats, many of them rarely used and rarely tested: only the usual ones are accepted. TIFF is
+# not: its C library writes messages about damaged files to the process's standard error.
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF")
-# What Pillow's decoders raise on damaged files.
+# Exceptions of Pillow's decoders on damaged files.
 _DECODE_ERRORS = (
     OSError,
     SyntaxError,
@@ -84,7 +84,7 @@ def decode_image(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> np.nda
 
     Args:
         data: The file's bytes: PNG, JPEG, WebP, BMP or GIF (first frame).
-        name: How error lines call it.
+        name: Its name in error lines.
         max_pixels: Larger pictures are refused before they are decompressed.
 
     Returns:
@@ -108,7 +108,7 @@ def decode_alpha(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> np.nda
     """The transparency of a cut-out photograph as a mask: True where it is more opaque than 100 of 255.
 
     Returns:
-        (H, W) bool, or None where the picture has no transparent pixel and so says nothing about a mask.
+        (H, W) bool, or None where the picture has no transparent pixel.
 
     Raises:
         InputError: As :func:`decode_image`.
@@ -151,7 +151,7 @@ def mask_from_grey(grey: np.ndarray, name: str) -> np.ndarray:
 
     Args:
         grey: (H, W) uint8.
-        name: How the error line calls it.
+        name: Its name in the error line.
     """
     largest = int(grey.max(initial=0))
     if 0 < largest <= MASK_THRESHOLD:
@@ -165,8 +165,8 @@ def decode_iuv(data: bytes, name: str, order: IuvOrder = "vui", max_pixels: int 
 
     Args:
         data: The file's bytes, of a lossless format.
-        name: How error lines call it.
-        order: What red, green and blue hold: V, U, I as in the TikTok data set, or I, U, V.
+        name: Its name in error lines.
+        order: Meaning of red, green and blue: V, U, I as in the TikTok data set, or I, U, V.
         max_pixels: Larger pictures are refused before they are decompressed.
 
     Returns:

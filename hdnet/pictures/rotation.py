@@ -37,12 +37,7 @@ def rotation_between(model_camera: Camera, camera: Camera, size: int = NETWORK_S
 
 
 def rotate_maps(
-    depth_m: np.ndarray,
-    normals: np.ndarray,
-    x: np.ndarray,
-    y: np.ndarray,
-    model_camera: Camera,
-    rotation: np.ndarray,
+    depth_m: np.ndarray, normals: np.ndarray, x: np.ndarray, y: np.ndarray, model_camera: Camera, rotation: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Express depth and normals of the model's camera in the caller's: P = R (z ray), depth = P.z, normals = R n.
 

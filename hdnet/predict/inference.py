@@ -12,6 +12,7 @@ import numpy as np
 from hdnet.errors import InputError, ModelError
 from hdnet.geometry import Camera
 from hdnet.models import HDNet, ModelIdentity
+from hdnet.models.identity import REGISTRY_SCHEME
 from hdnet.models.weights import HDNET_FILE, load_hdnet
 from hdnet.pictures.checks import Pictures, check_pictures
 from hdnet.pictures.crop import NETWORK_SIZE, Crop, bounds, map_back, network_inputs
@@ -19,8 +20,6 @@ from hdnet.pictures.rotation import default_camera, rotate_maps, rotation_betwee
 from hdnet.predict.original_outputs import OriginalMaps
 from hdnet.predict.prediction import Prediction
 from hdnet.predict.runtimes import AUTO, choose_runtime, make_runtime
-
-MODEL_URI = "models:/"
 
 
 @dataclass(frozen=True, eq=False)
@@ -237,7 +236,7 @@ def load_source(source: str | Path) -> tuple[HDNet, ModelIdentity | None]:
     Raises:
         ModelError: If there is no such model, or it cannot be read.
     """
-    if str(source).startswith(MODEL_URI):
+    if str(source).startswith(REGISTRY_SCHEME):
         try:
             from hdnet.tracking.versions import download
         except ImportError as error:

@@ -47,8 +47,7 @@ class Mesh:
         product = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
         index = self.faces.ravel()
         summed = np.stack(
-            [np.bincount(index, np.repeat(product[:, axis], 3), len(self.vertices)) for axis in range(3)],
-            axis=1,
+            [np.bincount(index, np.repeat(product[:, axis], 3), len(self.vertices)) for axis in range(3)], axis=1
         )
         length = np.linalg.norm(summed, axis=1, keepdims=True)
         towards_camera = np.array([0.0, 0.0, -1.0])

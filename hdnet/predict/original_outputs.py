@@ -1,7 +1,7 @@
-"""The files that the original's scripts write, by their own rules: pictures, number maps as text, mesh.
+"""Files of the original's scripts, by its own rules: pictures, number maps as text, mesh.
 
-Our own pictures and meshes (:mod:`hdnet.visualize`, :mod:`hdnet.predict.mesh`) are metric and mend these rules. Whoever
-compares with results of the original needs the rules as they were (quirks 50 to 57).
+They serve comparisons with results of the original (docs/parity.md, 50 to 57). Our own pictures and meshes
+(:mod:`hdnet.visualize`, :mod:`hdnet.predict.mesh`) are metric and correct these rules.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ MAX_STEP_M = 0.07
 
 @dataclass(frozen=True, eq=False)
 class OriginalMaps:
-    """What the networks say about a 256 x 256 picture, in their own pixels and the model's camera.
+    """The networks' outputs for a 256 x 256 picture, in their own pixels and the model's camera.
 
     Attributes:
-        depth_m: (H, W) z, also outside the mask, where it means nothing.
+        depth_m: (H, W) z, also outside the mask, where it has no meaning.
         normals: (H, W, 3) unit vectors, 0 outside the mask and where the network gives a zero vector (the original
-            got NaN there, and from it a depth map of nothing but NaN; quirk 56).
+            got NaN there, and from it a depth map of nothing but NaN; docs/parity.md, 56).
         mask: (H, W) bool.
         image: (H, W, 3) uint8, white outside the mask.
     """
@@ -38,14 +38,14 @@ class OriginalMaps:
 
 
 def unit(normals: np.ndarray) -> np.ndarray:
-    """(H, W, 3) vectors at unit length, in their own precision; zero stays zero (NaN in the original, quirk 53)."""
+    """(H, W, 3) vectors at unit length, in their own precision; zero stays zero (docs/parity.md, 53)."""
     length = np.linalg.norm(normals, axis=-1, keepdims=True)
     scaled: np.ndarray = np.divide(normals, length, out=np.zeros_like(normals), where=length > 0)
     return scaled
 
 
 def depth_picture(depth_m: np.ndarray, mask: np.ndarray, farthest_share: float = 1.0) -> np.ndarray:
-    """Depth in the colours "hot" as matplotlib's ``imsave`` gives them, white outside the mask (quirk 51).
+    """Depth in the colours "hot" as matplotlib's ``imsave`` gives them, white outside the mask (docs/parity.md, 51).
 
     Depths are clipped into [smallest positive, largest x ``farthest_share``] of the mask, and this range is spread
     over the colours. If the share moves the upper end below the lower one, or there is one depth only, all is black.
@@ -59,7 +59,7 @@ def depth_picture(depth_m: np.ndarray, mask: np.ndarray, farthest_share: float =
         (H, W, 3) uint8.
 
     Raises:
-        InputError: If the mask holds no positive depth, for which the rule has no range (quirk 50).
+        InputError: If the mask holds no positive depth, for which the rule has no range (docs/parity.md, 50).
     """
     masked = depth_m * mask.astype(bool)
     positive = masked[masked > 0]
@@ -79,8 +79,8 @@ def depth_picture(depth_m: np.ndarray, mask: np.ndarray, farthest_share: float =
 def normal_picture(normals: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """Colours of normals: R = (1 - nx)/2, G = (1 - ny)/2, B = -nz, cut off to bytes, white outside the mask.
 
-    Blue of a normal that points away (nz > 0) is negative and wraps around at 256, so that nz = 1 gives 1: what the
-    original's conversion does on x86 processors (quirk 52), and this one everywhere.
+    Blue of a normal that points away (nz > 0) is negative and wraps around at 256, so that nz = 1 gives 1, as the
+    original's conversion does on x86 processors (docs/parity.md, 52), and this one on all.
 
     Args:
         normals: (H, W, 3) vectors of any length.
@@ -113,13 +113,13 @@ def normal_result_picture(image: np.ndarray, normals: np.ndarray, mask: np.ndarr
 
 
 def text_map(values: np.ndarray) -> str:
-    """(H, W) numbers as "%.5f" between blanks, a line a row; -0.0 is "-0.00000" (quirk 54)."""
+    """(H, W) numbers as "%.5f" between blanks, a line a row; -0.0 is "-0.00000" (docs/parity.md, 54)."""
     line = " ".join(["%.5f"] * values.shape[1]) + "\n"
     return "".join(line % tuple(row) for row in values.tolist())
 
 
 def mesh_faces(depth_m: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """The triangles of the original's mesh (quirk 55).
+    """The triangles of the original's mesh (docs/parity.md, 55).
 
     A pixel (i, j) with i, j >= 2, in the mask and not at the lower or right border, gets two triangles with its
     neighbours below and to the right, if in every row and every column of the 3 x 3 pixels around it the first depth
@@ -145,8 +145,8 @@ def mesh_faces(depth_m: np.ndarray, mask: np.ndarray) -> np.ndarray:
 def mesh_obj(depth_m: np.ndarray, mask: np.ndarray) -> str:
     """The original's mesh as text of a Wavefront OBJ file.
 
-    Vertices are (2 row / H, 2 column / W, depth) of all pixels, background included: not metric (quirk 55). Numbers
-    are written with the digits that a float64 needs, whatever the precision of the depths.
+    Vertices are (2 row / H, 2 column / W, depth) of all pixels, background included: not metric (docs/parity.md,
+    55). Numbers are written with the digits that a float64 needs, whatever the precision of the depths.
 
     Args:
         depth_m: (H, W), 0 outside the mask.
@@ -175,7 +175,7 @@ def save_original(maps: OriginalMaps, out_dir: str | Path, name: str) -> dict[st
     Raises:
         InputError: If the mask holds no positive depth, or the folder cannot be written.
     """
-    # A product, not a choice: what is negative outside the mask becomes -0.0, and shows in the text (quirk 54).
+    # A product, not a choice: negative values outside the mask become -0.0, visible in the text (docs/parity.md, 54).
     depth_m = maps.depth_m * maps.mask
     contents = {f"{name}.txt": text_map(depth_m).encode()}
     for axis in range(3):

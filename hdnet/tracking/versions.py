@@ -7,6 +7,7 @@ from pathlib import Path
 
 from hdnet.errors import ModelError
 from hdnet.models import ModelIdentity
+from hdnet.models.identity import REGISTRY_SCHEME
 from hdnet.models.weights import HDNET_FILE
 from hdnet.tracking.connection import connect, is_refusal, reason_of, without_password
 from hdnet.tracking.model_cache import ModelCache
@@ -28,7 +29,7 @@ def resolve(uri: str) -> ModelIdentity:
     """
     connect()
     client = mlflow.MlflowClient()
-    path = uri.removeprefix("models:/")
+    path = uri.removeprefix(REGISTRY_SCHEME)
     name, at, alias = path.partition("@")
     try:
         if at:

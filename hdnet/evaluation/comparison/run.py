@@ -14,8 +14,8 @@ from hdnet.evaluation.result import EvaluationResult
 from hdnet.evaluation.run import evaluate_source
 from hdnet.evaluation.writing import SAMPLES_FILE
 from hdnet.files import sha256_of
+from hdnet.models.identity import REGISTRY_SCHEME
 from hdnet.models.weights import HDNET_FILE
-from hdnet.predict.inference import MODEL_URI
 from hdnet.tracking.tracker import OpenRun, opened
 
 _RUN = re.compile(r"(?:runs:/)?([0-9a-f]{32})/?")
@@ -109,7 +109,7 @@ def resolve_side(source: str, data: Path, device: str = "cpu", progress: bool = 
 
 def _of_model(source: str) -> tuple[str, dict[str, str]]:
     """Title and tags of a model source, with the version that an alias stands for now."""
-    if source.startswith(MODEL_URI):
+    if source.startswith(REGISTRY_SCHEME):
         from hdnet.tracking.versions import resolve  # MLflow is optional
 
         identity = resolve(source)

@@ -234,3 +234,40 @@ def sha256_of(path: Path) -> str:
 def fingerprint(values: Any) -> str:
     """SHA-256 of JSON-able values, in hexadecimal; the order of keys does not count."""
     return hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def complete_lines(path: Path) -> list[str]:
+    """Return the lines of a file that is written line by line; a half line at its end, left by a kill, is cut off."""
+    if not path.exists():
+        return []
+    content = path.read_bytes()
+    end = content.rfind(b"\n") + 1
+    if end < len(content):
+        os.truncate(path, end)
+    return content[:end].decode().splitlines()
+
+
+def walk_files(folder: Path, hidden: bool = True) -> Iterator[tuple[Path, os.stat_result]]:
+    """Yield all files below a folder in a fixed order, links followed; a link that leads back up is skipped.
+
+    Args:
+        folder: The folder.
+        hidden: Whether to include files and folders whose names begin with a dot.
+
+    Raises:
+        OSError: A folder cannot be listed, or a link leads nowhere.
+    """
+
+    def fail(error: OSError) -> None:
+        raise error
+
+    seen: set[tuple[int, int]] = set()
+    for parent, names, files in os.walk(folder, onerror=fail, followlinks=True):
+        status = Path(parent).stat()
+        if (status.st_dev, status.st_ino) in seen:
+            names.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        names[:] = sorted(name for name in names if hidden or not name.startswith("."))
+        for file in (Path(parent, name) for name in sorted(files) if hidden or not name.startswith(".")):
+            yield file, file.stat()

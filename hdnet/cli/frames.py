@@ -99,7 +99,7 @@ def _import_tiktok(arguments: Arguments) -> None:
 def _import_authors_frames(arguments: Arguments) -> None:
     """The authors' own form, 256 x 256 already: nothing is cut, and it cannot be added to other frames."""
     from hdnet.data.importing.authors import import_authors
-    from hdnet.data.importing.staging import TIKTOK
+    from hdnet.data.importing.parts import TIKTOK
     from hdnet.errors import DataError
 
     if arguments.only:

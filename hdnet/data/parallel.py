@@ -1,4 +1,4 @@
-"""One function over many items: in this process, in several, or on a cluster, with a progress bar.
+"""Ordered map over many items in this process, in several, or on a cluster, with a progress bar.
 
 The work is joblib's. Its processes (loky) are the default; :func:`using_backend` chooses threads instead, or a Dask or
 Ray cluster, whose machines must see the same folders under the same paths as this one.
@@ -32,7 +32,7 @@ BACKENDS: tuple[Backend, ...] = get_args(Backend)
 # what can pile up in memory, and are enough that waiting for the last of them costs next to nothing.
 _WINDOW = 128
 
-# How soon a worker of a killed process notices; left alone, loky's stay for minutes, with all their memory.
+# Seconds until a worker of a killed process ends; loky's own limit is minutes, with all their memory.
 _WATCH_S = 0.5
 
 _EXTRAS = {"dask": "cluster", "ray": "cluster-ray"}
@@ -42,7 +42,7 @@ _backend: ContextVar[Backend] = ContextVar("_backend", default="loky")
 
 @contextmanager
 def using_backend(backend: Backend) -> Iterator[None]:
-    """Has :func:`ordered_map` work elsewhere inside the block.
+    """Make :func:`ordered_map` use another back end inside the block.
 
     Args:
         backend: "loky" (processes), "threading", "dask" or "ray". Dask connects to the scheduler of
@@ -82,13 +82,13 @@ def ordered_map(
     label: str,
     inner_threads: int | None = None,
 ) -> Iterator[Result]:
-    """Results in the order of the items.
+    """Yield results in the order of the items.
 
     Memory stays flat however many items there are, as long as a result is small: hand large ones on as files.
 
     Args:
         function: A module-level function (or partial of one), since it is pickled where others work.
-        items: What to call it with.
+        items: Its arguments.
         jobs: Processes or threads; 1 works in this process. A cluster uses all it has, whatever this says.
         progress: Show a progress bar on stderr.
         label: Its text.
@@ -129,7 +129,7 @@ def _results(
 
 
 def _call_while_wanted(owner: int, function: Callable[[Item], Result], item: Item) -> Result:
-    """The result; a worker process ends with the process that wants it, which cannot say so when it is killed."""
+    """Return the result; a worker process ends with the process that started it, however that ends."""
     if os.getpid() != owner:
         _end_with(owner)
     return function(item)
@@ -137,7 +137,7 @@ def _call_while_wanted(owner: int, function: Callable[[Item], Result], item: Ite
 
 @cache
 def _end_with(owner: int) -> None:
-    """Watches the parent process; loky starts its workers itself."""
+    """Watch the parent process; loky starts its workers itself."""
 
     def watch() -> None:
         while os.getppid() == owner:
@@ -155,7 +155,7 @@ def _threads(backend: Backend, inner_threads: int | None) -> AbstractContextMana
 
 
 def _quietly_closed(results: Iterable[Result]) -> Iterator[Result]:
-    """The same, without joblib's warning about calls in flight where the caller stops early."""
+    """Yield the results, without joblib's warning about pending calls if the caller stops early."""
     try:
         for result in results:  # noqa: UP028 - `yield from` would close the results itself, and not quietly
             yield result
@@ -169,7 +169,7 @@ def _quietly_closed(results: Iterable[Result]) -> Iterator[Result]:
 
 @contextmanager
 def _quiet_manager() -> Iterator[None]:
-    """Keeps loky's managing thread from printing a KeyError over the error that made it stop.
+    """Keep loky's managing thread from printing a KeyError over the error that made it stop.
 
     It looks for a call that was withdrawn in the same moment (joblib 1.4 to 1.6); its workers are gone by then.
     """

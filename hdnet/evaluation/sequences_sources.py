@@ -1,11 +1,12 @@
-"""Frames of dances and matches between them, from whatever folder holds them."""
+"""Frames of sequences and matches between them, from raw or packed folders."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -48,21 +49,21 @@ class Frames:
         return {name: (key, k) for key, members in self.sequences.items() for k, name in enumerate(members)}
 
 
-class Pairs(Protocol):
-    """Pairs of frames whose matches are fetched one by one."""
+@dataclass(frozen=True, eq=False)
+class Pairs:
+    """Pairs of frames whose matches are fetched one by one.
 
-    @property
-    def places(self) -> np.ndarray:
-        """(N, 2) places of frames i and j among the names of the frames."""
-        ...
+    Attributes:
+        places: (N, 2) places of frames i and j among the names of the frames.
+        rows: Matches (M, 5) of a pair by its number: part, row and column in i and j, 1-based; none for no pair.
+    """
 
-    def rows(self, k: int) -> np.ndarray:
-        """(M, 5) matches of pair ``k``: part, row and column in i, row and column in j, 1-based; M = 0: no pair."""
-        ...
+    places: np.ndarray
+    rows: Callable[[int], np.ndarray]
 
 
 def open_frames(folder: Path) -> Frames:
-    """Frames of a folder in the TikTok layout, or of a packed one.
+    """Open the frames of a folder in the TikTok layout, or of a packed one.
 
     Args:
         folder: ``tiktok_data``, or what ``hdnet data pack`` made of it.
@@ -101,70 +102,51 @@ def _raw_frames(folder: Path) -> Frames:
 
 
 def open_pairs(folder: Path, frames: Frames) -> Pairs:
-    """Matches that exist already, packed or in the original's text files.
+    """Open existing matches, packed or in the original's text files.
 
     Raises:
         DataError: The folder holds none, is damaged, or they are of other frames.
     """
-    return _StoredPairs(PackedPairs(folder), frames)
+    packed = PackedPairs(folder)
+    return Pairs(packed.places_in(frames.names, frames.size), packed.rows)
 
 
 def pairs_of(folder: Path, frames: Frames) -> Pairs:
-    """The matches that lie with frames in the TikTok layout (``correspondences/``), or else new ones."""
+    """Open the matches stored with frames in the TikTok layout (``correspondences/``), or match the frames."""
     given = Path(folder) / "correspondences"
     if (given / CORR_MAT_FILE).is_file() or (given / INDEX_FILE).is_file():
         return open_pairs(given, frames)
-    return MatchedPairs(frames)
+    return matched_pairs(frames)
 
 
-class _StoredPairs:
-    def __init__(self, packed: PackedPairs, frames: Frames) -> None:
-        self._packed = packed
-        self.places = packed.places_in(frames.names, frames.size)
-
-    def rows(self, k: int) -> np.ndarray:
-        return self._packed.rows(k)
-
-
-class MatchedPairs:
-    """Frames that are matched by the author's rule when they are asked for.
-
-    Some are farther apart, so that the body has turned between them.
+def matched_pairs(frames: Frames, gaps: Sequence[int] = GAPS) -> Pairs:
+    """Return pairs that are matched by the author's rule on access; a pair of too few body parts has no matches.
 
     Args:
         frames: The frames.
-        gaps: Distances in the order of each sequence; 1 are neighbours.
+        gaps: Distances in the order of each sequence; 1 are neighbours. At larger ones the body has turned.
     """
+    place = {name: k for k, name in enumerate(frames.names)}
+    apart = [
+        (place[name], place[members[k + gap]])
+        for members in frames.sequences.values()
+        for k, name in enumerate(members)
+        for gap in gaps
+        if k + gap < len(members)
+    ]
+    places = np.array(apart, dtype=np.int64).reshape(-1, 2)
+    index = lru_cache(maxsize=2 * max(gaps))(lambda k: FrameIndex(iuv_of(frames.read(k))))
 
-    def __init__(self, frames: Frames, gaps: Sequence[int] = GAPS) -> None:
-        self._frames, self._kept = frames, 2 * max(gaps)
-        self._indices: dict[int, FrameIndex] = {}
-        place = {name: k for k, name in enumerate(frames.names)}
-        apart = [
-            (place[name], place[members[k + gap]])
-            for members in frames.sequences.values()
-            for k, name in enumerate(members)
-            for gap in gaps
-            if k + gap < len(members)
-        ]
-        self.places = np.array(apart, dtype=np.int64).reshape(-1, 2)
-
-    def rows(self, k: int) -> np.ndarray:
-        """Matches of pair ``k``; none if they are of fewer body parts than the rule asks for."""
-        place_i, place_j = self.places[k].tolist()
-        matches = match_indexed(self._index(place_i), self._index(place_j))
+    def rows(k: int) -> np.ndarray:
+        place_i, place_j = places[k].tolist()
+        matches = match_indexed(index(place_i), index(place_j))
         return matches.rows if usable(matches) else matches.rows[:0]
 
-    def _index(self, k: int) -> FrameIndex:
-        if k not in self._indices:
-            if len(self._indices) > self._kept:
-                self._indices.pop(next(iter(self._indices)))
-            self._indices[k] = FrameIndex(iuv_of(self._frames.read(k)))
-        return self._indices[k]
+    return Pairs(places, rows)
 
 
 def iuv_of(sample: Sample) -> np.ndarray:
-    """(H, W, 3) uint8 in the order I, U, V, 0 outside the mask."""
+    """Return (H, W, 3) uint8 in the order I, U, V, 0 outside the mask."""
     inside = torch.where(sample["mask"], sample["vui"].flip(0), 0)
     iuv: np.ndarray = inside.permute(1, 2, 0).numpy().astype(np.uint8)
     return iuv

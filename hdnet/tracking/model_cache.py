@@ -66,7 +66,7 @@ class ModelCache:
 
         Args:
             identity: Identity of the version.
-            fetch: Writes the model file into the folder that it is given.
+            fetch: Writes the model file into the given folder.
 
         Raises:
             ModelError: The cache cannot be written; or any error of ``fetch``.
@@ -83,7 +83,7 @@ class ModelCache:
         return folder
 
     def remember(self, uri: str, identity: ModelIdentity) -> None:
-        """Record that a version serves well for ``uri``.
+        """Record that a version serves ``uri`` successfully.
 
         Raises:
             ModelError: The cache cannot be written.

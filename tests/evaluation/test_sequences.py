@@ -16,7 +16,7 @@ from hdnet.errors import DataError, ModelError
 from hdnet.evaluation.confidence import mean_by_sequence
 from hdnet.evaluation.sequences import evaluate_sequence_folders, measure_sequences
 from hdnet.evaluation.sequences_result import YAW_BINS, PairResult, SequenceResult
-from hdnet.evaluation.sequences_sources import MatchedPairs, open_frames, open_pairs, pairs_of
+from hdnet.evaluation.sequences_sources import matched_pairs, open_frames, open_pairs, pairs_of
 from hdnet.geometry import Camera
 from hdnet.metrics.sequences import STABILITY_METRICS
 from hdnet.models import DepthEstimator, HDNet, NormalEstimator
@@ -68,8 +68,8 @@ def test_pairs_are_matched_where_none_are_given(dance):
 def test_packed_and_raw_folders_give_the_same(dance, tmp_path):
     pack_tiktok(dance, tmp_path / "packed")
     raw, packed = open_frames(dance), open_frames(tmp_path / "packed")
-    assert measure_sequences(METHODS, packed, MatchedPairs(packed)) == measure_sequences(
-        METHODS, raw, MatchedPairs(raw)
+    assert measure_sequences(METHODS, packed, matched_pairs(packed)) == measure_sequences(
+        METHODS, raw, matched_pairs(raw)
     )
 
 
@@ -94,9 +94,9 @@ def test_correspondences_in_the_folder_are_used(dance, tmp_path):
 
 def test_fewer_pairs_on_request_and_always_the_same(dance):
     frames = open_frames(dance)
-    few = measure_sequences(METHODS, frames, MatchedPairs(frames), max_pairs=3)
+    few = measure_sequences(METHODS, frames, matched_pairs(frames), max_pairs=3)
     assert 1 <= len(few.pairs) <= 4
-    assert few == measure_sequences(METHODS, frames, MatchedPairs(frames), max_pairs=3)
+    assert few == measure_sequences(METHODS, frames, matched_pairs(frames), max_pairs=3)
 
 
 def test_every_frame_is_estimated_once(dance):
@@ -107,24 +107,24 @@ def test_every_frame_is_estimated_once(dance):
         return wavy(sample)
 
     frames = open_frames(dance)
-    measure_sequences({"model": counting}, frames, MatchedPairs(frames))
+    measure_sequences({"model": counting}, frames, matched_pairs(frames))
     assert len(seen) == len(set(seen)) == 6
 
 
 def test_the_hash_says_which_pictures_and_matches(dance):
     frames = open_frames(dance)
-    all_of_them = measure_sequences(METHODS, frames, MatchedPairs(frames))
-    other_method = measure_sequences({"model": constant(3.0)}, frames, MatchedPairs(frames))
-    neighbours = measure_sequences(METHODS, frames, MatchedPairs(frames, gaps=(1,)))
+    all_of_them = measure_sequences(METHODS, frames, matched_pairs(frames))
+    other_method = measure_sequences({"model": constant(3.0)}, frames, matched_pairs(frames))
+    neighbours = measure_sequences(METHODS, frames, matched_pairs(frames, gaps=(1,)))
     assert all_of_them.data_sha256 == other_method.data_sha256 != neighbours.data_sha256
 
 
 def test_what_fails_names_the_frames(dance):
     frames = open_frames(dance)
     with pytest.raises(ModelError, match="frames 0000001 and 0000002, model: median depth is -1 m"):
-        measure_sequences({"model": constant(-1.0)}, frames, MatchedPairs(frames))
+        measure_sequences({"model": constant(-1.0)}, frames, matched_pairs(frames))
     with pytest.raises(DataError, match="none of the pairs of frames has a match"):
-        measure_sequences(METHODS, frames, MatchedPairs(frames, gaps=(100,)))
+        measure_sequences(METHODS, frames, matched_pairs(frames, gaps=(100,)))
 
 
 def result_of(*pairs, **more) -> SequenceResult:

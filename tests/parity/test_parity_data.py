@@ -18,7 +18,8 @@ import torch
 from parity_figures import load
 from PIL import Image
 
-from hdnet.data.layout.folders import TangFolder, TikTokFolder, read_correspondences
+from hdnet.data.layout.correspondences import read_correspondences
+from hdnet.data.layout.folders import TangFolder, TikTokFolder
 from hdnet.data.store.batches import prepare
 from hdnet.data.store.datasets import LabelledDataset, collate
 from hdnet.data.store.packed import PackedLabelled, pack_tang

@@ -15,7 +15,8 @@ from parity_figures import load, original_camera
 from parity_recipe import as_variables, network
 from torch import Tensor
 
-from hdnet.data.layout.folders import TangFolder, TikTokFolder, read_correspondences, shift_to_median
+from hdnet.data.layout.correspondences import read_correspondences
+from hdnet.data.layout.folders import TangFolder, TikTokFolder, shift_to_median
 from hdnet.data.store.datasets import collate
 from hdnet.training.checkpoint import CheckpointFolder
 from hdnet.training.engine import Engine, Runtime, Schedule

@@ -12,7 +12,8 @@ import pytest
 from checkouts import ROOT, Checkout
 from PIL import Image
 
-from hdnet.data.layout.folders import TikTokFolder, iuv_to_png_rgb
+from hdnet.data.layout.folders import TikTokFolder
+from hdnet.pictures.reading import iuv_to_png_rgb
 from hdnet.synthetic import SyntheticSpec, generate_sequences
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]

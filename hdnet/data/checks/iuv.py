@@ -10,7 +10,7 @@ from scipy import ndimage
 from hdnet.data.checks.findings import Findings
 from hdnet.data.checks.shapes import check_placement, outside, read_charts
 from hdnet.data.layout.correspondences import PARTS
-from hdnet.data.layout.png import iuv_from_png_rgb
+from hdnet.pictures.reading import iuv_from_png_rgb
 
 _EXPECTED = f"channels V, U, I with I = 0..{PARTS} last"
 # Share of side by side pixels of equal value: part numbers 0.85 and more, U and V below 0.6 at any size up to 400.

@@ -1,4 +1,4 @@
-"""How far a person turned between two frames, from the DensePose of the torso alone.
+"""Turn of a person between two frames, from the DensePose of the torso.
 
 A torso is taken as an upright elliptic cylinder, as wide as it is drawn in each row of the picture. A point on it
 stands at an angle around the cylinder, the arcsine of its place between the left and the right edge; matched points
@@ -57,7 +57,7 @@ class TorsoView:
 
 
 def torso_turn_deg(view_i: TorsoView, view_j: TorsoView, rows: np.ndarray) -> float:
-    """Turn of the torso about the upright axis from frame i to frame j.
+    """Return the turn of the torso about the upright axis from frame i to frame j.
 
     On synthetic dancers, whose turn is known, the error is 1.6 degrees in the median and below 5 in 95 % of the pairs
     at 20 to 30 degrees of turn, 2.8 and 10 at 45 to 60, from any side (``benchmarks/correspondences.py``).
@@ -83,5 +83,5 @@ def torso_turn_deg(view_i: TorsoView, view_j: TorsoView, rows: np.ndarray) -> fl
 
 
 def _body_angle(angle: float) -> float:
-    """Turn of an ellipse whose front is seen at an angle around the circle that it is drawn as."""
+    """Return the turn of an ellipse whose front is seen at an angle around the circle that it is drawn as."""
     return float(np.arctan2(_WIDTH_TO_DEPTH * np.sin(angle), np.cos(angle)))

@@ -15,8 +15,13 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from hdnet import __version__
-from hdnet.data.layout.correspondences import CORR_MAT_FILE, ORIGINAL_PARTNERS, pair_files
-from hdnet.data.layout.folders import write_corr_mat, write_correspondences
+from hdnet.data.layout.correspondences import (
+    CORR_MAT_FILE,
+    ORIGINAL_PARTNERS,
+    pair_files,
+    write_corr_mat,
+    write_correspondences,
+)
 from hdnet.data.parallel import ordered_map
 from hdnet.data.store.pairs import Pair, PairsIndex, PairsShard, write_pairs
 from hdnet.data.store.shards import FORMAT_VERSION, INDEX_FILE, finish_shard

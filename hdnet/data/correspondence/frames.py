@@ -45,12 +45,12 @@ def match_folder(
     """Match every frame with its partners and write the pairs that the rule keeps, see :mod:`hdnet.data.store.pairs`.
 
     DensePose pixels outside a frame's mask are left out: the warp loss would read a depth there that
-    nothing else supervises (quirk 32).
+    nothing else supervises (docs/parity.md, 32).
 
     Args:
         tiktok: The frames.
-        out: The folder to write; it appears (or is replaced) only when complete. A run that was killed goes on.
-        rule: What to match and to keep; the author's rule without it.
+        out: The folder to write; it appears (or is replaced) only when complete. A run that was killed is resumed.
+        rule: Rule of matching and selection; the author's without it.
         jobs: Processes.
         progress: Show a progress bar on stderr.
 
@@ -144,7 +144,7 @@ class _Matching:
                     dropped[reason] += 1
 
     def _indexed(self, name: str, recent: OrderedDict[str, FrameIndex]) -> FrameIndex:
-        """A frame's index, built once while its neighbours need it."""
+        """Return a frame's index, built once while its neighbours need it."""
         if name not in recent:
             tiktok = TikTokFolder(self.root)
             iuv, mask = tiktok.read_iuv_and_mask(name)

@@ -1,4 +1,4 @@
-"""Leaving out matches that the rest of their body part contradicts."""
+"""Residuals of matches against the motion of their body part."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _SMALLEST_PX = 0.25
 
 
 def affine_residuals_px(rows: np.ndarray) -> np.ndarray:
-    """Distance of every match from where the affine motion of its body part would put it.
+    """Return the distance of every match from its place by the affine motion of its body part.
 
     The motion of a part is the 2-D affine map from pixels of frame i to pixels of frame j with the smallest sum of
     distances, not of their squares (iteratively reweighted least squares), so that false matches, as long as they are

@@ -1,4 +1,4 @@
-"""Which pixels of two frames show the same point of the body: nearest neighbours in DensePose coordinates.
+"""Matching of the pixels of two frames that show the same point of the body, by DensePose coordinates.
 
 The author's rule (issue threads of the original): within each body part, the nearest neighbour in (U, V)
 on the 0..255 scale, accepted below a distance of 7; a part counts from 50 matches, a pair of frames from 5
@@ -23,7 +23,7 @@ AUTHORS_RULE = CorrespondParams()
 
 
 class FrameIndex:
-    """A frame's DensePose pixels, ready to be searched; kept for a frame that is matched with several others.
+    """Search index of a frame's DensePose pixels, built once for matching with several frames.
 
     Args:
         iuv: (H, W, 3) uint8 in the order I, U, V.
@@ -49,15 +49,15 @@ class FrameIndex:
 
     @cached_property
     def torso(self) -> TorsoView:
-        """Where the frame shows the torso, for :func:`hdnet.data.correspondence.body_turn.torso_turn_deg`."""
+        """View of the torso, for :func:`hdnet.data.correspondence.body_turn.torso_turn_deg`."""
         return TorsoView(self.part, self.row, self.column)
 
     def nearest(self, points: np.ndarray, max_distance: float) -> tuple[np.ndarray, np.ndarray]:
-        """Nearest of this frame's ``points`` to other points.
+        """Return the nearest of this frame's ``points`` to other points.
 
         Args:
             points: (N, 3) as those of another frame.
-            max_distance: What lies at this distance or farther is not found.
+            max_distance: Points at this distance or farther are not found.
 
         Returns:
             (distance, index): inf and 0 where nothing was found.
@@ -124,14 +124,14 @@ def match_indexed(
 
 
 def usable(correspondences: Correspondences, rule: CorrespondParams = AUTHORS_RULE) -> bool:
-    """Whether a pair has enough common body parts."""
+    """Return whether a pair has enough common body parts."""
     return correspondences.parts >= rule.min_parts
 
 
 def choose_pairs(
     names_by_sequence: Mapping[str, Sequence[str]], rule: CorrespondParams = AUTHORS_RULE
 ) -> dict[str, list[str]]:
-    """Partners of every frame: the next frames of its sequence, near its end also the nearest preceding ones.
+    """Return the partners of every frame: the next frames of its sequence, near its end also preceding ones.
 
     Args:
         names_by_sequence: Frame names (numbers) in order of time, by sequence.

@@ -1,4 +1,4 @@
-"""What no archive is trusted in: the names, kinds and sizes of its members."""
+"""Checks of untrusted archives: names, kinds and sizes of their members."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import IO
 from hdnet.errors import DataError
 
 MAX_BYTES = 200 * 10**9
-# What the libraries raise for damaged archives.
+# Errors of the libraries for damaged archives.
 DAMAGE = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, gzip.BadGzipFile)
 CHUNK = 2**20
 
@@ -28,7 +28,7 @@ _MACHINE_FILES = {"__macosx", ".ds_store", "thumbs.db", "desktop.ini"}
 
 
 def check_space(out: Path, needed: int) -> None:
-    """Refuses to begin what the disk cannot hold.
+    """Refuse an import that the disk cannot hold.
 
     Raises:
         DataError: Fewer than ``needed`` bytes are free where ``out`` will lie.
@@ -40,7 +40,7 @@ def check_space(out: Path, needed: int) -> None:
 
 
 def checked(path: Path, members: Iterable[tuple[str, int]]) -> dict[str, int]:
-    """Sizes by clean name, in order, without what operating systems leave behind.
+    """Return sizes by clean name, in order, without files of operating systems.
 
     Raises:
         DataError: A name leads elsewhere, or two would be one file on some disk.
@@ -59,7 +59,7 @@ def checked(path: Path, members: Iterable[tuple[str, int]]) -> dict[str, int]:
 
 
 def check_name(path: Path, name: str) -> str:
-    """The name with "/" between its parts and without "." parts.
+    """Return the name with "/" between its parts and without "." parts.
 
     Raises:
         DataError: It is absolute, has "..", a drive letter or control characters, or is empty.
@@ -74,7 +74,7 @@ def check_name(path: Path, name: str) -> str:
 
 
 def check_total(path: Path, total: int, max_bytes: int) -> None:
-    """Refuses archives whose members are together too large, or too large for the archive's size."""
+    """Refuse archives whose members are together too large, or too large for the archive's size."""
     if total > max_bytes:
         raise DataError(
             f"{path}: unpacks to {total / 1e9:.1f} GB, more than the limit of {max_bytes / 1e9:.1f} GB; "
@@ -84,7 +84,7 @@ def check_total(path: Path, total: int, max_bytes: int) -> None:
 
 
 def check_compression(path: Path, name: str, size: int, packed: int) -> None:
-    """Refuses decompression bombs."""
+    """Refuse decompression bombs."""
     if size > _BOMB_BYTES and size > _MAX_RATIO * max(1, packed):
         raise DataError(
             f"{path}: {name!r} unpacks from {packed / 1e6:.2f} MB to {size / 1e6:.0f} MB, which no data of this kind "
@@ -93,7 +93,7 @@ def check_compression(path: Path, name: str, size: int, packed: int) -> None:
 
 
 def copy_exactly(source: IO[bytes], target: IO[bytes], size: int, path: Path, member: str) -> None:
-    """Copies exactly ``size`` bytes, whatever the stream would go on to give.
+    """Copy a stream that must have exactly ``size`` bytes.
 
     Raises:
         DataError: It gives more or fewer.
@@ -109,6 +109,6 @@ def copy_exactly(source: IO[bytes], target: IO[bytes], size: int, path: Path, me
 
 
 def damaged(path: Path, error: BaseException, member: str | None = None) -> DataError:
-    """The error for an archive, or a member of it, that a library could not read."""
+    """Return the error for an archive, or a member of it, that a library could not read."""
     what = f"{member!r} in it" if member else "it"
     return DataError(f"{path}: {what} is damaged or truncated ({error or type(error).__name__}); get it again")

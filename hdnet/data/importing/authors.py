@@ -1,7 +1,6 @@
-"""The authors' sample archive, or data of one's own in that form: ``Tang_data`` and ``tiktok_data``.
+"""Import of the authors' sample archive, or of data in its form: ``Tang_data`` and ``tiktok_data``.
 
-It is read in every variant that the original reads, and in those that are meant the same; see
-:mod:`hdnet.data.importing.variants`.
+All variants that the original reads are read, and equivalent ones; see :mod:`hdnet.data.importing.variants`.
 """
 
 from __future__ import annotations
@@ -14,11 +13,11 @@ from typing import Any
 from hdnet.data.importing.archive import MAX_BYTES, Reader, check_space, open_source
 from hdnet.data.importing.authors_find import PairMembers, Part, find_parts, frame_name
 from hdnet.data.importing.authors_frames import import_labelled, import_pair, import_unlabelled
-from hdnet.data.importing.heldout import split_labelled
-from hdnet.data.importing.parts import HELDOUT, TANG, TIKTOK
+from hdnet.data.importing.parts import HELDOUT, TANG, TIKTOK, split_labelled
 from hdnet.data.importing.report import ImportReport, Outcome
 from hdnet.data.importing.staging import StagedImport, source_identity, staged_import
-from hdnet.data.layout.folders import TangFolder, TikTokFolder, write_corr_mat
+from hdnet.data.layout.correspondences import write_corr_mat
+from hdnet.data.layout.folders import TangFolder, TikTokFolder
 from hdnet.data.layout.meta import DEFAULT_SEQUENCE, FolderMeta
 from hdnet.data.layout.text import read_integers
 from hdnet.errors import DataError
@@ -40,15 +39,15 @@ def import_authors(
     jobs: int = 1,
     progress: bool = False,
 ) -> ImportReport:
-    """Imports an archive or folder that holds ``Tang_data``, ``tiktok_data`` or both.
+    """Import an archive or folder that holds ``Tang_data``, ``tiktok_data`` or both.
 
     Args:
         source: zip, tar or folder; the two folders may lie at any depth, or be the source itself.
         out: Raw folder, see :func:`staged_import`.
         heldout: Labelled people to hold out, see :func:`split_labelled`; a source with ``heldout/Tang_data`` keeps
             that instead.
-        seed: Of the choice of held-out people.
-        only: Which of the two to import.
+        seed: Seed of the choice of held-out people.
+        only: Folders to import.
         keep_correspondences: Take the stored correspondences.
         keep_normals: Take the stored predicted normals of the unlabelled frames.
         max_bytes: Largest size of the source, unpacked.
@@ -102,7 +101,7 @@ def import_authors(
 def _import_labelled_part(
     staged: StagedImport, reader: Reader, part: Part, jobs: int, progress: bool
 ) -> dict[str, Camera]:
-    """Imports the samples of ``Tang_data`` or of the held-out one; cameras of those that were taken."""
+    """Import the samples of ``Tang_data`` or of the held-out one, and return the cameras of those taken."""
     folder = staged.folder / TANG if part.name == TANG else staged.folder / HELDOUT / TANG
     meta = _meta(reader, part)
     items = {frame.source: (frame, meta.camera_of(frame.name)) for frame in part.frames.values()}
@@ -165,7 +164,7 @@ def _import_pairs(staged: StagedImport, reader: Reader, part: Part, jobs: int, p
 
 
 def _read_corr_mat(reader: Reader, part: Part) -> dict[int, list[int]]:
-    """Partners by frame number, in the file's order, without those that only fill up a row."""
+    """Return partners by frame number, in the file's order, without those that only fill up a row."""
     if part.corr_mat is None:
         return {}
     with reader.files({"corr_mat": part.corr_mat}) as paths:
@@ -178,7 +177,7 @@ def _read_corr_mat(reader: Reader, part: Part) -> dict[int, list[int]]:
 
 
 def _sequences(meta: FolderMeta, part: Part, partners: dict[int, list[int]]) -> dict[int, str]:
-    """Sequence of every frame: what ``hdnet.json`` says, or else frames that ``corr_mat.txt`` links, or else one."""
+    """Return the sequence of every frame: by ``hdnet.json``, else frames linked by ``corr_mat.txt``, else one."""
     if meta.sequences:
         listed = {int(name): sequence for name, sequence in meta.sequence_of.items()}
         return {number: listed.get(number, DEFAULT_SEQUENCE) for number in part.frames}
@@ -210,4 +209,4 @@ def _meta(reader: Reader, part: Part) -> FolderMeta:
 
 
 def _camera_line(part: Part) -> str:
-    return "from hdnet.json" if part.meta else "not given; the original's, focal length 1111.6 (quirk 21)"
+    return "from hdnet.json" if part.meta else "not given; the original's, focal length 1111.6 (docs/parity.md, 21)"

@@ -1,4 +1,4 @@
-"""What of a source is data in the authors' form: the folders, the frames, the pairs, and what belongs to each."""
+"""Search of a source for data in the authors' form: folders, frames, pairs and their files."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from hdnet.data.importing.parts import HELDOUT, TANG, TIKTOK
 from hdnet.data.layout.meta import META_FILE
 from hdnet.errors import DataError
 
-# Folders by which a data folder is known: at least two of them.
+# A data folder holds at least two of these folders.
 _KINDS = {"color_WO_bg", "densepose", "mask", "depth"}
 _PICTURES = ("color_WO_bg", "densepose", "mask")
 _CORRESPONDENCES = "correspondences"
-# `normal_png` and `pred_normals_png` are made anew; the original only opens them (quirk 34).
+# `normal_png` and `pred_normals_png` are made anew; the original only opens them (docs/parity.md, 34).
 _MADE_ANEW = {"normal_png", "pred_normals_png"}
 
 _ROWS = re.compile(r"(\d+)_(\d+)_i_r1_c1_r2_c2\.txt", re.IGNORECASE)
@@ -25,14 +25,14 @@ _LIMITS = re.compile(r"(\d+)_(\d+)_i_limit\.txt", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class FrameMembers:
-    """The files of one frame.
+    """Files of one frame.
 
     Attributes:
-        source: What the user knows it by, for example "Tang_data/0000003".
-        name: The 7-digit name that it gets.
+        source: Name for the user, for example "Tang_data/0000003".
+        name: Its new name of 7 digits.
         members: Member names by kind: "color", "color_WO_bg", "densepose", "mask", "depth", "normal_1" to "_3",
             "pred_normals_1" to "_3".
-        problem: Why it cannot be imported, if that is clear without reading it.
+        problem: Reason why it cannot be imported, if known without reading it.
     """
 
     source: str
@@ -41,7 +41,7 @@ class FrameMembers:
     problem: str | None = None
 
     def group(self, kind: str) -> list[str]:
-        """Keys of the three tables of "normal" or "pred_normals", as far as there are any."""
+        """Return the keys of the three tables of "normal" or "pred_normals", as far as there are any."""
         return [key for key in (f"{kind}_{axis}" for axis in (1, 2, 3)) if key in self.members]
 
 
@@ -50,7 +50,7 @@ class PairMembers:
     """The two files of a pair of frames.
 
     Attributes:
-        source: What the user knows it by.
+        source: Name for the user.
         stems: Names of the two frames as in the file names.
         names: Their 7-digit names.
         members: Member names of "rows" and "limits".
@@ -84,12 +84,12 @@ class Part:
 
 
 def frame_name(number: int) -> str:
-    """Seven digits, as the original builds its file names."""
+    """Return seven digits, as in the original's file names."""
     return f"{number:07d}"
 
 
 def find_parts(source: Source) -> dict[str, Part]:
-    """The data folders of a source, by "Tang_data", "tiktok_data" and "heldout".
+    """Return the data folders of a source, by "Tang_data", "tiktok_data" and "heldout".
 
     Raises:
         DataError: One of them is there twice.
@@ -160,7 +160,7 @@ def _add_pair(pairs: dict[tuple[int, int], PairMembers], label: str, file: str, 
 
 
 class _Frames:
-    """Collects the files of the frames of one data folder."""
+    """Files of the frames of one data folder."""
 
     def __init__(self, source: Source, label: str, tables: str) -> None:
         self._source, self._label, self._tables = source, label, tables
@@ -169,7 +169,7 @@ class _Frames:
         self._problems: dict[int, str] = {}
 
     def add(self, kind: str, file: str, member: str) -> bool:
-        """Takes a file that is part of a frame; False for all others."""
+        """Add a file that is part of a frame; return False for others."""
         stem, _, suffix = file.rpartition(".")
         suffix = suffix.lower()
         is_picture = kind in ("color", *_PICTURES) and suffix == "png"
@@ -190,7 +190,7 @@ class _Frames:
         return True
 
     def complete(self) -> dict[int, FrameMembers]:
-        """The frames in numeric order; those that lack a file have a problem."""
+        """Return the frames in numeric order; those that lack a file have a problem."""
         needed = (*_PICTURES, "depth") if self._labelled else _PICTURES
         frames = {}
         for number, members in sorted(self._members.items()):
@@ -212,7 +212,7 @@ class _Frames:
         return self._problems.get(number)
 
     def _expected(self, number: int, key: str) -> str:
-        """Where a missing file would lie, beside those that are there."""
+        """Return the expected path of a missing file."""
         root, _, _ = next(iter(self._members[number].values())).rpartition("/")[0].rpartition("/")
         kind, _, axis = key.rpartition("_") if key[-1].isdigit() else (key, "", "")
         name = frame_name(number)

@@ -1,4 +1,4 @@
-"""One labelled sample, one unlabelled frame, one pair of frames of the authors' form: read, checked, written anew.
+"""Import of single samples, frames and pairs of frames of the authors' form.
 
 Every function reads and checks all files of its item before it writes the first one.
 """
@@ -22,7 +22,8 @@ from hdnet.data.importing.variants import (
     read_normals,
     read_person_mask,
 )
-from hdnet.data.layout.folders import TangFolder, TikTokFolder, read_correspondences, write_correspondences
+from hdnet.data.layout.correspondences import read_correspondences, write_correspondences
+from hdnet.data.layout.folders import TangFolder, TikTokFolder
 from hdnet.data.layout.samples import LabelledSample, UnlabelledFrame
 from hdnet.errors import DataError
 from hdnet.geometry import Camera, depth_to_normals
@@ -32,15 +33,15 @@ NORMALS_COMPUTED = "normals computed from depth where none are given"
 
 
 def import_labelled(reader: Reader, out: Path, item: tuple[FrameMembers, Camera]) -> Outcome:
-    """Imports one labelled sample.
+    """Import one labelled sample.
 
     Args:
-        reader: Of the source.
+        reader: Reader of the source.
         out: The ``Tang_data`` folder.
         item: The frame's files, and its camera.
 
     Raises:
-        DataError: Why it is refused.
+        DataError: The item is refused.
     """
     frame, camera = item
     _check_complete(frame)
@@ -67,16 +68,16 @@ def import_labelled(reader: Reader, out: Path, item: tuple[FrameMembers, Camera]
 
 
 def import_unlabelled(reader: Reader, out: Path, keep_normals: bool, item: tuple[FrameMembers, Camera, str]) -> Outcome:
-    """Imports one unlabelled frame, and the normals that are stored for it.
+    """Import one unlabelled frame, and the normals that are stored for it.
 
     Args:
-        reader: Of the source.
+        reader: Reader of the source.
         out: The ``tiktok_data`` folder.
         keep_normals: Take the stored normals.
         item: The frame's files, its camera, its sequence.
 
     Raises:
-        DataError: Why it is refused.
+        DataError: The item is refused.
     """
     frame, camera, sequence = item
     _check_complete(frame)
@@ -94,15 +95,15 @@ def import_unlabelled(reader: Reader, out: Path, keep_normals: bool, item: tuple
 
 
 def import_pair(reader: Reader, out: Path, pair: PairMembers) -> Outcome:
-    """Imports the correspondences of a pair of frames.
+    """Import the correspondences of a pair of frames.
 
     Args:
-        reader: Of the source.
+        reader: Reader of the source.
         out: The ``correspondences`` folder.
         pair: The pair's files.
 
     Raises:
-        DataError: Why it is refused.
+        DataError: The item is refused.
     """
     for key, ending in (("rows", "r1_c1_r2_c2"), ("limits", "limit")):
         if key not in pair.members:
@@ -116,7 +117,7 @@ def import_pair(reader: Reader, out: Path, pair: PairMembers) -> Outcome:
 
 
 def normals_of(depth_m: np.ndarray, mask: np.ndarray, camera: Camera) -> np.ndarray:
-    """Normals of a depth map: (H, W, 3) float32, 0 outside the mask and where no neighbour is inside."""
+    """Return the normals of a depth map: (H, W, 3) float32, 0 outside the mask and where no neighbour is inside."""
     depth_11hw, mask_11hw = torch.from_numpy(depth_m)[None, None], torch.from_numpy(mask)[None, None]
     normals_3hw = depth_to_normals(depth_11hw, mask_11hw, camera, rule="exact")[0]
     return np.ascontiguousarray(normals_3hw.permute(1, 2, 0).numpy())
@@ -130,7 +131,7 @@ def _check_complete(frame: FrameMembers) -> None:
 def _read_pictures(
     paths: dict[str, Path],
 ) -> tuple[np.ndarray, np.ndarray | None, np.ndarray, np.ndarray, Notes]:
-    """(white_image, image or None, iuv, mask, notes); the white image is not yet whitened."""
+    """Return (white_image, image or None, iuv, mask, notes); the white image is not yet whitened."""
     mask, notes = read_person_mask(paths["mask"])
     if mask.shape != (NETWORK_SIZE, NETWORK_SIZE):
         raise DataError(
@@ -150,7 +151,7 @@ def _read_pictures(
 
 
 def _stored_normals(paths: list[Path], mask: np.ndarray) -> tuple[np.ndarray | None, Notes]:
-    """Normals that somebody predicted can be predicted again: they are no reason to refuse a frame."""
+    """Read stored normals; as they can be predicted again, damaged ones are no reason to refuse a frame."""
     if not paths:
         return None, ()
     try:

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import fcntl
-import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 from tqdm import tqdm
+
+from hdnet.files import walk_files
 
 # Linux: both files share the disk's blocks until one of them is written to (Btrfs, XFS, bcachefs, ZFS, ...).
 _FICLONE = 0x40049409
 
 
 def copy_folder(source: Path, target: Path, progress: bool = False) -> int:
-    """Copies the files below a folder; hidden ones stay behind, links are followed.
+    """Copy the files below a folder, without hidden ones; links are followed.
 
     Copies share the disk's blocks with the originals where the file system can (reflinks). Hard links would save as
     much everywhere, but make both names one file: DVC, which turns outputs into read-only links to its cache, would
@@ -27,12 +27,12 @@ def copy_folder(source: Path, target: Path, progress: bool = False) -> int:
         progress: Show a progress bar on stderr.
 
     Returns:
-        How many files were copied.
+        Number of files copied.
 
     Raises:
         OSError: A file or folder cannot be read or written.
     """
-    files, sharing = list(_files_below(source)), True
+    files, sharing = [file for file, _ in walk_files(source, hidden=False)], True
     for file in tqdm(files, desc=f"copy {source.name}", disable=not progress):
         copy = target / file.relative_to(source)
         copy.parent.mkdir(parents=True, exist_ok=True)
@@ -42,18 +42,8 @@ def copy_folder(source: Path, target: Path, progress: bool = False) -> int:
     return len(files)
 
 
-def _files_below(folder: Path) -> Iterator[Path]:
-    for parent, folders, files in os.walk(folder, followlinks=True, onerror=_raise):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield from (Path(parent, name) for name in sorted(files) if not name.startswith("."))
-
-
-def _raise(error: OSError) -> None:
-    raise error
-
-
 def _share(source: Path, target: Path) -> bool:
-    """Whether ``target`` is now a copy that shares the blocks of ``source``."""
+    """Return whether ``target`` is now a copy that shares the blocks of ``source``."""
     with source.open("rb") as read, target.open("wb") as written:
         try:
             fcntl.ioctl(written.fileno(), _FICLONE, read.fileno())

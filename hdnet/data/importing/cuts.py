@@ -1,4 +1,4 @@
-"""Where a video changes its shot: pairs of frames must not cross there, since the second shows other surfaces."""
+"""Detection of changes of shot in a video; pairs of frames must not cross them."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ _BINS = 16
 _GRID = 32
 _EVERY = 4
 
-# Differences of brightness distributions in levels of 0..255 (a "earth mover's" distance, so that flickering light
-# moves it by its own few levels). Neighbouring frames of a dance differ by 0.5 to 3.
+# Differences of brightness distributions in levels of 0..255 (an earth mover's distance: flickering light changes
+# it by its own few levels). Neighbouring frames of a dance differ by 0.5 to 3.
 _PERSON_LEVELS, _BACKGROUND_LEVELS = 22.0, 18.0
 # Enough where the person also stands somewhere else all of a sudden.
 _MOVED_PERSON_LEVELS, _MOVED_BACKGROUND_LEVELS, _MOVED_OVERLAP = 9.0, 7.0, 0.15
@@ -21,8 +21,8 @@ _STANDS_OUT, _SURROUNDINGS = 3.0, 15
 
 
 @dataclass(frozen=True, eq=False)
-class Look:
-    """What a frame looks like, small enough to keep for a whole video.
+class Appearance:
+    """Summary of a frame, small enough to keep for a whole video.
 
     Attributes:
         person: (3, 16) cumulated brightness distribution of the person's red, green and blue, 0 for no person.
@@ -35,8 +35,8 @@ class Look:
     silhouette: np.ndarray
 
 
-def look_at(image: np.ndarray, mask: np.ndarray) -> Look:
-    """The look of a frame.
+def appearance_of(image: np.ndarray, mask: np.ndarray) -> Appearance:
+    """Return the summary of a frame.
 
     Args:
         image: (H, W, 3) uint8.
@@ -45,7 +45,7 @@ def look_at(image: np.ndarray, mask: np.ndarray) -> Look:
     pixels, inside = image[::_EVERY, ::_EVERY], mask[::_EVERY, ::_EVERY]
     rows = np.linspace(0, mask.shape[0] - 1, _GRID).astype(np.int64)
     columns = np.linspace(0, mask.shape[1] - 1, _GRID).astype(np.int64)
-    return Look(
+    return Appearance(
         _distribution(pixels[inside]), _distribution(pixels[~inside]), np.packbits(mask[rows[:, None], columns])
     )
 
@@ -57,8 +57,8 @@ def _distribution(pixels: np.ndarray) -> np.ndarray:
     return (counts.cumsum(axis=1) / len(pixels)).astype(np.float32)
 
 
-def find_cuts(looks: Sequence[Look]) -> list[int]:
-    """The positions at which a new shot begins.
+def find_cuts(appearances: Sequence[Appearance]) -> list[int]:
+    """Return the positions at which a new shot begins.
 
     Position k is a cut when each of the two frames before it differs from each of the two from it on: by the colours
     of the person (a change of clothes) or of the background, or by somewhat less where the silhouette jumps too. So a
@@ -66,14 +66,14 @@ def find_cuts(looks: Sequence[Look]) -> list[int]:
     are not found.
 
     Args:
-        looks: One a frame, in order.
+        appearances: One a frame, in order.
     """
-    count = len(looks)
+    count = len(appearances)
     if count < 2:
         return []
-    person = np.stack([look.person for look in looks])
-    background = np.stack([look.background for look in looks])
-    silhouette = np.unpackbits(np.stack([look.silhouette for look in looks]), axis=1).astype(bool)
+    person = np.stack([one.person for one in appearances])
+    background = np.stack([one.background for one in appearances])
+    silhouette = np.unpackbits(np.stack([one.silhouette for one in appearances]), axis=1).astype(bool)
     has_person, has_background = person[:, 0, -1] > 0, background[:, 0, -1] > 0
 
     def levels(distributions: np.ndarray, present: np.ndarray, i: np.ndarray, j: np.ndarray) -> np.ndarray:
@@ -103,7 +103,7 @@ def find_cuts(looks: Sequence[Look]) -> list[int]:
 
 
 def _usual(values: np.ndarray) -> np.ndarray:
-    """The median of each value's surroundings, without itself; 0 where it has none."""
+    """Return the median of each value's surroundings, without itself; 0 where it has none."""
     usual = np.zeros(len(values))
     for i in range(len(values)):
         around = np.r_[values[max(i - _SURROUNDINGS, 0) : i], values[i + 1 : i + _SURROUNDINGS + 1]]

@@ -1,4 +1,4 @@
-"""The files of a full frame: read, brought to one size, refused by name where they cannot be used."""
+"""Files of a full frame: picture, mask and DensePose map, read and brought to one size."""
 
 from __future__ import annotations
 
@@ -12,11 +12,10 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
-from hdnet.data.importing.densepose_kind import check_sharp, densepose_order, read_densepose_rgb
-from hdnet.data.layout.folders import iuv_from_png_rgb
+from hdnet.data.importing.densepose import check_sharp, read_densepose
 from hdnet.errors import DataError, InputError
 from hdnet.pictures.crop import bounds
-from hdnet.pictures.reading import LAST_PART, IuvOrder, decode_mask, mask_from_grey, read_alpha, read_image
+from hdnet.pictures.reading import IuvOrder, decode_mask, mask_from_grey, read_alpha, read_image
 
 # A second silhouette of this size beside the largest may be a second person.
 _LARGE_PART = 0.2
@@ -29,15 +28,15 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True, slots=True)  # 100,000 of them are in memory
 class FrameFiles:
-    """The files of one full frame.
+    """Files of one full frame.
 
     Attributes:
-        source: What the user knows it by, for example "00012/images/0034.png".
+        source: Name for the user, for example "00012/images/0034.png".
         number: Frame number in its video.
         image: Picture with background.
         mask: Person mask; None takes the picture's alpha channel.
         densepose: DensePose map.
-        problem: Why the frame cannot be used, where that is clear without reading it.
+        problem: Reason why the frame cannot be used, if known without reading it.
     """
 
     source: str
@@ -58,8 +57,8 @@ def read_person(files: FrameFiles, keep_largest: bool) -> tuple[np.ndarray, np.n
         DataError: A file is missing or damaged, sizes do not agree, the mask is empty, a sliver, or of several people.
     """
     image_file, mask_file = str(files.image), files.mask or str(files.image)
-    image = as_data_error(lambda: read_image(image_file), files)
-    given = as_data_error(lambda: _read_mask(Path(mask_file)) if files.mask else read_alpha(image_file), files)
+    image = as_data_error(lambda: read_image(image_file), image_file)
+    given = as_data_error(lambda: _read_mask(Path(mask_file)) if files.mask else read_alpha(image_file), mask_file)
     if given is None:
         raise DataError(f"{image_file}: has no transparent pixel; expected a mask file or an alpha channel as mask")
     mask, resized = fit_to(given, image.shape[:2], mask_file)
@@ -76,14 +75,14 @@ def read_person(files: FrameFiles, keep_largest: bool) -> tuple[np.ndarray, np.n
 
 
 def largest_person(mask: np.ndarray, keep_largest: bool, file: str) -> tuple[np.ndarray, str]:
-    """The silhouette of one person and a note of what was left out ("" for nothing).
+    """Return the silhouette of one person and a note of what was left out ("" for nothing).
 
     Separate pieces within the box of the largest (an arm behind a pole) stay; small ones elsewhere are left out.
 
     Args:
         mask: (H, W) bool, not empty.
         keep_largest: Also leave out large pieces.
-        file: How the error line calls it.
+        file: Its name in error messages.
 
     Raises:
         DataError: Another piece has more than a fifth of the largest one's pixels, and not ``keep_largest``.
@@ -120,7 +119,7 @@ def largest_person(mask: np.ndarray, keep_largest: bool, file: str) -> tuple[np.
 
 
 def fit_to(picture: np.ndarray, shape: tuple[int, ...], file: str) -> tuple[np.ndarray, bool]:
-    """A mask or DensePose map at the size of its picture, by nearest neighbour, and whether that changed it.
+    """Return a mask or DensePose map at the size of its picture, by nearest neighbour, and whether that changed it.
 
     Raises:
         DataError: Its shape differs, so that it cannot be a scaled copy.
@@ -143,7 +142,7 @@ def fit_to(picture: np.ndarray, shape: tuple[int, ...], file: str) -> tuple[np.n
 
 
 def _read_mask(file: Path) -> np.ndarray:
-    """(H, W) bool. 8-bit grey, by far the usual form, is decoded several times faster than by the general reader."""
+    """Read a mask, (H, W) bool; 8-bit grey, the usual form, several times faster than by the general reader."""
     try:
         data = file.read_bytes()
     except OSError as error:
@@ -153,7 +152,7 @@ def _read_mask(file: Path) -> np.ndarray:
             with Image.open(io.BytesIO(data), formats=("PNG",)) as picture:
                 return mask_from_grey(np.asarray(picture), str(file))
         except (OSError, SyntaxError, ValueError):
-            pass  # the general reader says what is wrong with it
+            pass  # reported by the general reader
     return decode_mask(data, str(file))
 
 
@@ -166,27 +165,24 @@ def read_iuv(file: Path, order: IuvOrder, shape: tuple[int, ...]) -> tuple[np.nd
     Raises:
         DataError: The file is missing or damaged, no DensePose data, of another order or shape, or blurred.
     """
-    rgb = read_densepose_rgb(file)
-    found = densepose_order(rgb, file)
-    if found not in (None, order):
-        raise DataError(
-            f"{file}: channels are in the order {', '.join(str(found).upper())}; expected {', '.join(order.upper())} "
-            f"as stated or as in most frames of the sequence; --iuv-order {found} reads it so"
-        )
-    iuv = iuv_from_png_rgb(rgb) if order == "vui" else rgb
-    if iuv[..., 0].max() > LAST_PART:
-        raise DataError(f"{file}: part numbers up to {iuv[..., 0].max()}; expected 0..{LAST_PART}")
+    advice = "as stated or as in most frames of the sequence; --iuv-order {found} reads it so"
+    iuv = read_densepose(file, order, advice)
     sharp = check_sharp(iuv[..., 0], file)
     iuv, resized = fit_to(iuv, shape, str(file))
     notes = ["DensePose resized to the picture"] * resized
     return iuv, notes + ["part numbers look blurred at the edges of parts"] * (not sharp)
 
 
-def as_data_error(read: Callable[[], Value], files: FrameFiles) -> Value:
-    """What ``read`` gives; what it finds wrong with a user's picture is here wrong with data."""
+def as_data_error(read: Callable[[], Value], *names: str | None) -> Value:
+    """Return the result of ``read``; an error of a user's picture becomes one of the data.
+
+    Args:
+        read: The function.
+        names: Names of the files that it reads; an error message that begins with none of them gets the first.
+    """
     try:
         return read()
     except InputError as error:
         line = str(error)
-        known = (files.image, files.mask, files.densepose)
-        raise DataError(line if line.startswith(tuple(filter(None, known))) else f"{files.source}: {line}") from error
+        known = tuple(filter(None, names))
+        raise DataError(line if line.startswith(known) else f"{known[0]}: {line}") from error

@@ -1,4 +1,4 @@
-"""From a full frame of any size, its mask and its DensePose map to one 256 x 256 frame with its camera."""
+"""Conversion of a full frame, its mask and DensePose map to one 256 x 256 frame with its camera."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
-from hdnet.data.importing.cuts import Look, look_at
-from hdnet.data.importing.densepose_kind import densepose_order, read_densepose_rgb
+from hdnet.data.importing.cuts import Appearance, appearance_of
+from hdnet.data.importing.densepose import densepose_order, read_densepose_rgb
 from hdnet.data.importing.frame_files import FrameFiles, as_data_error, read_iuv, read_person
 from hdnet.data.importing.intrinsics import Intrinsics
 from hdnet.data.layout.samples import UnlabelledFrame
@@ -20,7 +20,7 @@ from hdnet.pictures.crop import NETWORK_SIZE, Crop, bounds, network_inputs
 from hdnet.pictures.reading import IuvOrder
 
 _MIN_INSIDE = 0.005
-# DensePose reaches a little beyond a mask; what lies further away, in parts of the picture's side, is somebody else's.
+# DensePose reaches a little beyond a mask; further away, in parts of the picture's side, it is of another person.
 _SPILL = 0.03
 _FOREIGN_PARTS = 0.2
 _LEAST_COVERED, _WELL_COVERED = 0.05, 0.3
@@ -28,14 +28,14 @@ _LEAST_COVERED, _WELL_COVERED = 0.05, 0.3
 
 @dataclass(frozen=True)
 class FrameOptions:
-    """How frames are read and cut.
+    """Options of reading and cutting frames.
 
     Attributes:
         intrinsics: Cameras of the full frames.
         margin: Free room around the person in parts of its size.
-        iuv_order: Channel order of the DensePose pictures; None finds it out.
+        iuv_order: Channel order of the DensePose pictures; None detects it.
         keep_largest: Take the largest silhouette where several are large, instead of refusing the frame.
-        cut_detection: Look for changes of shot.
+        cut_detection: Detect changes of shot.
     """
 
     intrinsics: Intrinsics = field(default_factory=Intrinsics)
@@ -51,32 +51,32 @@ class FrameOptions:
 
 @dataclass(frozen=True, eq=False)
 class Survey:
-    """What planning needs to know of a frame.
+    """Facts of a frame that planning needs.
 
     Attributes:
-        reason: Why the frame is refused; None where it can be used.
+        reason: Reason of the refusal; None if the frame can be used.
         size: (width, height) in pixels.
         box: (top, bottom, left, right) of the person, first and last + 1 pixel.
         area: Pixels of the mask.
-        look: For finding cuts; None where not wanted.
-        order: Channel order of the DensePose picture where it was looked at and is clear.
+        appearance: Input of cut detection; None without it.
+        order: Channel order of the DensePose picture if it was examined and is clear.
     """
 
     reason: str | None = None
     size: tuple[int, int] = (0, 0)
     box: tuple[int, int, int, int] = (0, 0, 0, 0)
     area: int = 0
-    look: Look | None = None
+    appearance: Appearance | None = None
     order: IuvOrder | None = None
 
 
 def survey_frame(files: FrameFiles, options: FrameOptions, with_densepose: bool) -> Survey:
-    """Looks at picture and mask, and at DensePose on request.
+    """Examine picture and mask, and DensePose on request.
 
     Args:
         files: The frame.
         options: How to read it.
-        with_densepose: Also find out the order of the DensePose channels; costs a third more.
+        with_densepose: Also detect the order of the DensePose channels; costs a third more.
     """
     order: IuvOrder | None = None
     try:
@@ -93,19 +93,19 @@ def survey_frame(files: FrameFiles, options: FrameOptions, with_densepose: bool)
         (image.shape[1], image.shape[0]),
         (top, bottom, left, right),
         int(np.count_nonzero(mask)),
-        look_at(image, mask) if options.cut_detection else None,
+        appearance_of(image, mask) if options.cut_detection else None,
         order,
     )
 
 
 @dataclass(frozen=True, slots=True)  # 100,000 of them are in memory
 class Cut:
-    """What planning decided for a frame.
+    """Decisions of planning for a frame.
 
     Attributes:
-        name: 7-digit name that the frame gets.
-        shot: Sequence that it is put into.
-        window: Where to cut, in pixels of the picture.
+        name: New name of the frame, 7 digits.
+        shot: Its sequence.
+        window: Window to cut, in pixels of the picture.
         camera: Camera of the window.
         order: Channel order of its DensePose picture.
     """
@@ -118,17 +118,16 @@ class Cut:
 
 
 def cut_frame(files: FrameFiles, cut: Cut, keep_largest: bool) -> tuple[UnlabelledFrame, tuple[str, ...]]:
-    """Cuts the window out of a full frame.
+    """Cut the window out of a full frame.
 
     Colours are antialiased and white beyond the picture; white background, mask and IUV are made by the rules of
     inference (:func:`hdnet.pictures.crop.network_inputs`): a mask pixel counts where the mask covers more than half
-    of it; I,
-    U, V are taken from the nearest pixel and never mixed. DensePose further from the mask than 3 % of the picture
-    belongs to somebody else and becomes background.
+    of it; I, U, V are taken from the nearest pixel and never mixed. DensePose further from the mask than 3 % of the
+    picture belongs to another person and becomes background.
 
     Args:
         files: The frame.
-        cut: Where and how.
+        cut: The decisions.
         keep_largest: As in :class:`FrameOptions`.
 
     Returns:
@@ -141,7 +140,7 @@ def cut_frame(files: FrameFiles, cut: Cut, keep_largest: bool) -> tuple[Unlabell
         raise DataError(files.problem or f"{files.source}: has no DensePose picture")
     image, mask, notes = read_person(files, keep_largest)
     iuv, iuv_notes = read_iuv(Path(files.densepose), cut.order, mask.shape)
-    inputs, inside = as_data_error(lambda: network_inputs(image, mask, iuv, cut.window), files)
+    inputs, inside = as_data_error(lambda: network_inputs(image, mask, iuv, cut.window), files.source)
     if inside.mean() < _MIN_INSIDE:
         raise DataError(
             f"{files.mask or files.image}: the person covers {inside.mean():.1%} of the window; expected "
@@ -165,7 +164,7 @@ def cut_frame(files: FrameFiles, cut: Cut, keep_largest: bool) -> tuple[Unlabell
 
 
 def _own_parts(iuv: np.ndarray, inside: np.ndarray) -> tuple[np.ndarray, bool]:
-    """IUV near the mask alone, and whether much was elsewhere."""
+    """Return IUV near the mask alone, and whether much was elsewhere."""
     reach = 2 * round(_SPILL * NETWORK_SIZE) + 1
     near = ndimage.maximum_filter(inside, size=reach)
     foreign = (iuv[..., 0] > 0) & ~near
@@ -174,7 +173,7 @@ def _own_parts(iuv: np.ndarray, inside: np.ndarray) -> tuple[np.ndarray, bool]:
 
 
 def _cut_colours(image: np.ndarray, window: Crop) -> np.ndarray:
-    """(S, S, 3) uint8 of the whole picture, white beyond it, by the filter that the network's input is made with."""
+    """Return (S, S, 3) uint8 of the whole picture, white beyond it, by the filter of the network's input."""
     # In Pillow's coordinates pixel 0 spans 0..1.
     side = window.zoom * NETWORK_SIZE
     left, top = window.left + 0.5 - window.zoom / 2, window.top + 0.5 - window.zoom / 2

@@ -1,4 +1,4 @@
-"""Which camera a full frame was taken with: what the user knows of it, or a stated assumption."""
+"""Cameras of full frames: from the user's file, or by a stated assumption."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hdnet.files import read_json_object
 from hdnet.geometry import Camera
 from hdnet.pictures.cameras import camera_of_fov
 
-# The original's camera: 1111.6 pixels for a height of 1080 (quirk 21).
+# The original's camera: 1111.6 pixels for a height of 1080 (docs/parity.md, 21).
 DEFAULT_FOV_DEG = math.degrees(2 * math.atan(540 / 1111.6))
 
 _KEYS = ("fx", "fy", "cx", "cy")
@@ -58,7 +58,7 @@ class Intrinsics:
         return cls(fov_deg, known, str(file))
 
     def camera(self, sequence: str, width: int, height: int) -> Camera:
-        """The camera of a full frame.
+        """Return the camera of a full frame.
 
         Raises:
             DataError: The known values belong to frames of another shape.
@@ -79,7 +79,7 @@ class Intrinsics:
         return Camera(fx * scale, fy * scale, (cx + 0.5) * scale - 0.5, (cy + 0.5) * scale - 0.5)
 
     def describe(self) -> str:
-        """One line for the report."""
+        """Return one line for the report."""
         if self.file:
             rest = "" if "" in self.known else f"; others {self.fov_deg:.4g} degrees vertical field of view (assumed)"
             return f"intrinsics from {self.file}{rest}"

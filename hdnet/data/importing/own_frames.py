@@ -1,4 +1,4 @@
-"""The user's own frames, masks and DensePose maps: three folders, or videos in their place."""
+"""Import of the user's own frames, masks and DensePose maps: three folders, or videos in their place."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ KIND = "own frames"
 Role = Literal["image", "mask", "densepose"]
 
 _PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
-# Endings by which tools and the original's demo tell the three pictures of a frame apart.
+# Endings that distinguish the three pictures of a frame in tools and the original's demo.
 _ENDINGS: dict[Role, tuple[str, ...]] = {
     "image": ("_img", "_image", "_color", "_rgb"),
     "mask": ("_mask", "_matte", "_alpha", "_seg"),
@@ -35,16 +35,16 @@ _NUMBER = re.compile(r"\d+")
 
 @dataclass(frozen=True)
 class OwnFrames:
-    """Where the pictures of one sequence lie.
+    """Places of the pictures of one sequence.
 
     Attributes:
         images: Folder of pictures, or a video.
         masks: Folder of masks or a video; None takes the pictures' alpha channel.
         densepose: Folder of DensePose maps, or a lossless video.
         name: Name of the sequence; "" takes that of the folder or video.
-        selection: Which frames.
+        selection: Frames to take.
         first_number: Number of the first frame of a video in the names of mask and DensePose files, 0 or 1; None
-            finds it out.
+            detects it.
     """
 
     images: Path
@@ -82,13 +82,13 @@ def import_own_frames(
     jobs: int = 1,
     progress: bool = False,
 ) -> ImportReport:
-    """Imports one sequence into ``OUT/tiktok_data``, beside those that are there.
+    """Import one sequence into ``OUT/tiktok_data``, beside those that are there.
 
     Pictures belong together that have the same name but for the ending (``_img``, ``_mask``, ``_dp`` and the like), or
     where no two names agree, the same last number in it.
 
     Args:
-        own: Where the pictures lie.
+        own: Places of the pictures.
         out: Raw folder.
         options: How frames are read and cut.
         max_gap: Missing frame numbers inside a shot.
@@ -179,7 +179,7 @@ def _partners(
     videos: Mapping[Role, VideoFrames],
     remarks: list[str],
 ) -> list[tuple[str | None, str | None]]:
-    """(file, problem) of one role for every picture."""
+    """Return (file, problem) of one role for every picture."""
     if role in videos:
         frames = videos[role]
         if "image" not in videos:
@@ -217,7 +217,7 @@ def _by_video_number(
     video: VideoFrames,
     remarks: list[str],
 ) -> list[tuple[str | None, str | None]]:
-    """Files of a folder for the frames of a video: by number, or in order where there are as many as were taken."""
+    """Return files of a folder for the frames of a video: by number, or in order if there are as many as taken."""
     by_number: dict[int, list[Path]] = {}
     for key, found in files.items():
         number = _last_number(key)
@@ -260,7 +260,7 @@ def _missing(place: Path, role: Role, picture: _Picture) -> str:
 
 
 def _by_key(folder: Path, role: Role) -> dict[str, list[Path]]:
-    """Pictures of one role by name without ending."""
+    """Return pictures of one role by name without ending."""
     found: dict[str, list[Path]] = {}
     try:
         files = sorted(file for file in folder.iterdir() if file.suffix.lower() in _PICTURES and file.is_file())
@@ -291,7 +291,7 @@ def _last_number(key: str) -> int | None:
 
 
 def _natural(key: str) -> list[tuple[int, int, str]]:
-    """Sorts digits by value: frame2 before frame10."""
+    """Return a key that sorts digits by value: frame2 before frame10."""
     parts = re.split(r"(\d+)", key)
     return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in parts]
 

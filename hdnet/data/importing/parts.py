@@ -1,22 +1,28 @@
-"""The parts that a raw folder consists of, and how an import puts its own in place beside those of others."""
+"""Parts of a raw folder: replaced one by one by imports, and the held-out people among them."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from hdnet.data.importing.report import REPORT_FILE
+from hdnet.data.layout.folders import TangFolder
 from hdnet.errors import DataError
 from hdnet.files import read_json_object, write_json
+from hdnet.geometry import Camera
 
-# Held-out people lie in heldout/Tang_data.
+# Held-out people, kept from training for evaluation, lie in heldout/Tang_data.
 TANG, TIKTOK, HELDOUT = PARTS = ("Tang_data", "tiktok_data", "heldout")
+
+_DEFAULT_SHARE = 0.1
 
 
 def check_out(out: Path, parts: Sequence[str]) -> None:
-    """Refuses a folder in which an import would not be alone, or would replace what no import wrote.
+    """Refuse a folder that holds other things, or a part that no import wrote.
 
     Raises:
         DataError: ``out`` is a file, holds other things, or one of ``parts`` of unknown origin.
@@ -42,7 +48,7 @@ def check_out(out: Path, parts: Sequence[str]) -> None:
 
 
 def _records(out: Path) -> list[dict[str, Any]]:
-    """Reports of the imports that ``out`` consists of, the last one first."""
+    """Return the reports of the imports that ``out`` consists of, the last one first."""
     if not (out / REPORT_FILE).exists():
         return []
     content = read_json_object(out / REPORT_FILE)
@@ -53,9 +59,9 @@ def _records(out: Path) -> list[dict[str, Any]]:
 
 
 def commit(complete: Path, out: Path, parts: Sequence[str]) -> None:
-    """Moves the complete folder to ``out``, in one step where nothing is there; can be called again when killed.
+    """Move the complete folder to ``out``, in one step where nothing is there; can be repeated after a kill.
 
-    The held-out people of an earlier import of this kind go with its ``Tang_data``: they may be trained on now.
+    Held-out people of an earlier import of this kind are removed with its ``Tang_data``: they may be trained on now.
     """
     report = read_json_object(complete / REPORT_FILE)
     records = _records(out)
@@ -68,7 +74,7 @@ def commit(complete: Path, out: Path, parts: Sequence[str]) -> None:
         return
     gone = {*made, *removed}
     others = [record | {"parts": [part for part in record["parts"] if part not in gone]} for record in records]
-    # The report first: a run killed below finds its own parts known, and goes on.
+    # The report first: a run that is killed below is continued with its own parts known.
     write_json(out / REPORT_FILE, report | {"earlier": [record for record in others if record["parts"]]})
     for part in (*made, *removed):
         target, old = out / part, out / f".{part}.old"
@@ -81,7 +87,7 @@ def commit(complete: Path, out: Path, parts: Sequence[str]) -> None:
 
 
 def recover(out: Path) -> None:
-    """Ends what a run killed amid :func:`commit` left."""
+    """Complete what a run that was killed in :func:`commit` left."""
     for part in PARTS:
         target, old = out / part, out / f".{part}.old"
         if old.exists():
@@ -89,3 +95,60 @@ def recover(out: Path) -> None:
                 shutil.rmtree(old, ignore_errors=True)
             else:
                 old.rename(target)
+
+
+def choose_heldout(people: Sequence[str], count: int | None, seed: int) -> list[str]:
+    """Return the people to hold out: the first ones of a seeded permutation.
+
+    Args:
+        people: All people, in a fixed order.
+        count: Their number; None takes a tenth, at least one.
+        seed: Of the permutation.
+
+    Raises:
+        DataError: No person would be left to train on.
+    """
+    wanted = max(1, round(_DEFAULT_SHARE * len(people))) if count is None else count
+    if not 0 <= wanted < len(people):
+        raise DataError(
+            f"--heldout {wanted} of {len(people)} labelled people: expected 0 to {len(people) - 1}, so that somebody "
+            "is left to train on; --heldout 0 holds out nobody"
+        )
+    order = np.random.default_rng(seed).permutation(len(people))
+    return sorted(people[k] for k in order[:wanted])
+
+
+def split_labelled(
+    raw: Path, cameras: Mapping[str, Camera], people: Mapping[str, Sequence[str]], count: int | None, seed: int
+) -> dict[str, Any]:
+    """Move the samples of held-out people from ``Tang_data`` to ``heldout/Tang_data`` and writes both ``hdnet.json``.
+
+    Can be repeated after an interruption.
+
+    Args:
+        raw: The raw folder, all samples in ``Tang_data``.
+        cameras: Camera of every sample, by name.
+        people: Names of the samples of every person.
+        count: People to hold out; see :func:`choose_heldout`.
+        seed: Seed of the choice.
+
+    Returns:
+        Lines for the report.
+
+    Raises:
+        DataError: No person would be left to train on.
+    """
+    if not cameras:
+        return {"labelled samples": "none taken"}
+    chosen = choose_heldout(list(people), count, seed)
+    held = {name for person in chosen for name in people[person]}
+    for kind in (raw / TANG).iterdir():
+        for file in kind.iterdir() if kind.is_dir() and held else ():
+            if file.stem.split("_")[0] in held:
+                target = raw / HELDOUT / TANG / kind.name / file.name
+                target.parent.mkdir(parents=True, exist_ok=True)
+                file.rename(target)
+    TangFolder(raw / TANG).write_meta({name: camera for name, camera in cameras.items() if name not in held})
+    if held:
+        TangFolder(raw / HELDOUT / TANG).write_meta({name: cameras[name] for name in sorted(held)})
+    return {"labelled samples": f"{len(cameras) - len(held)} to train on", "held-out people": chosen or "none"}

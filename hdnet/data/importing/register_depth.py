@@ -1,4 +1,4 @@
-"""A depth map as another camera would have measured it.
+"""Registration of a depth map to another camera.
 
 The depth map is taken as a surface: neighbouring sensor pixels span triangles, which are moved into the other camera
 and drawn there with a z-buffer. So every target pixel between four sensor pixels has an interpolated depth, holes of
@@ -32,7 +32,7 @@ def register_depth(
     camera: Camera,
     size: tuple[int, int],
 ) -> np.ndarray:
-    """Moves a depth map into another camera.
+    """Return a depth map as another camera would measure it.
 
     Args:
         depth_m: (h, w) z in metres in the sensor's frame, 0 where nothing was measured.
@@ -55,7 +55,7 @@ def register_depth(
 
 
 def fill_single_holes(depth_m: np.ndarray, camera: Camera) -> np.ndarray:
-    """Gives a sensor pixel without depth the mean of those two opposite neighbours that agree best.
+    """Fill sensor pixels without depth by the mean of the two opposite neighbours that agree best.
 
     Args:
         depth_m: (h, w) z in metres, 0 where nothing was measured.
@@ -79,7 +79,7 @@ def fill_single_holes(depth_m: np.ndarray, camera: Camera) -> np.ndarray:
 
 
 def _largest_step(depth_m: np.ndarray, camera: Camera) -> np.ndarray:
-    """Depth differences of neighbouring sensor pixels beyond which they lie on two surfaces."""
+    """Return the depth differences of neighbouring sensor pixels beyond which they lie on two surfaces."""
     fx, fy, _, _ = camera.pixel_intrinsics()
     return _MAX_SLOPE * depth_m / min(fx, fy)
 
@@ -91,7 +91,7 @@ def _unproject(depth_m: np.ndarray, camera: Camera) -> np.ndarray:
 
 
 def _triangles(depth_m: np.ndarray, camera: Camera) -> tuple[np.ndarray, np.ndarray]:
-    """Flat indices of sensor pixels: (N, 3) the triangles of the surface, (M, 3) those that span a step."""
+    """Return flat indices of sensor pixels: (N, 3) the triangles of the surface, (M, 3) those that span a step."""
     height, width = depth_m.shape
     index = np.arange(height * width).reshape(height, width)
 
@@ -115,13 +115,13 @@ def _triangles(depth_m: np.ndarray, camera: Camera) -> tuple[np.ndarray, np.ndar
 
 
 def _draw(points: np.ndarray, triangles: np.ndarray, camera: Camera, size: tuple[int, int]) -> np.ndarray:
-    """Largest 1 / z of any triangle at every pixel, 0 where there is none; 1 / z is linear in the picture.
+    """Return the largest 1 / z of any triangle at every pixel, 0 where there is none; 1 / z is linear in the picture.
 
     Args:
         points: (h, w, 3) in the frame of ``camera``.
         triangles: (N, 3) flat indices of points.
-        camera: Of the picture.
-        size: (H, W).
+        camera: Camera of the picture.
+        size: Its (H, W).
     """
     height, width = size
     fx, fy, cx, cy = camera.pixel_intrinsics()
@@ -156,7 +156,7 @@ def _draw_at(
     inverse_z: np.ndarray,
     area: np.ndarray,
 ) -> None:
-    """Draws one pixel (column, row) of every triangle into the flat buffer ``nearest``."""
+    """Draw one pixel (column, row) of every triangle into the flat buffer ``nearest``."""
     to_x, to_y = x - column[:, None], y - row[:, None]
     # Barycentric weights: the signed area that the pixel spans with the opposite side.
     weights = (

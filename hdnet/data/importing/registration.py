@@ -1,4 +1,4 @@
-"""``registration.json``: how colour and depth of a raw release belong together, and what its files are called.
+"""``registration.json``: cameras, units and file names of a raw release of colour and depth.
 
 What is known of Tang et al.'s release (ICCV 2019, "A Neural Network for Detailed Human Depth Estimation from a Single
 Image"; repository sfu-gruvi-3dv/deep_human): its training code reads ``SUBJECT/**/NNNN_rgb.png`` with
@@ -75,7 +75,7 @@ class SizedCamera:
 
 @dataclass(frozen=True)
 class Registration:
-    """What ``registration.json`` says.
+    """Content of ``registration.json``.
 
     Attributes:
         names: Member name by kind ("color", "depth", "densepose", "mask", "depth_to_color"), with ``{frame}`` in it;
@@ -83,8 +83,8 @@ class Registration:
         iuv_order: Channels of the DensePose pictures.
         depth_unit_m: Metres per unit of depth.
         translation_unit_m: Metres per unit of the matrices' translation.
-        color_camera: Of the colour pictures.
-        depth_camera: Of the depth maps.
+        color_camera: Camera of the colour pictures.
+        depth_camera: Camera of the depth maps.
         color_T_depth: (4, 4) as nested tuples, for all frames; None where every frame has its own.
     """
 
@@ -124,7 +124,7 @@ class Registration:
         )
 
     def motion(self, file: Path | None) -> np.ndarray:
-        """(4, 4) motion of a frame: the one for all, or the frame's own from a text file.
+        """Return the (4, 4) motion of a frame: the one for all, or the frame's own from a text file.
 
         Raises:
             DataError: The file is missing or holds no rigid motion.
@@ -138,7 +138,7 @@ class Registration:
 
 
 def rigid_motion(file: Path, rows: Any, translation_unit_m: float) -> np.ndarray:
-    """Checks a 3 x 4 or 4 x 4 rigid motion.
+    """Return a checked 3 x 4 or 4 x 4 rigid motion.
 
     Returns:
         (4, 4) float64, translation in metres.

@@ -1,4 +1,4 @@
-"""What an import took, what it refused and why: as a table for people and as JSON."""
+"""Report of an import: items taken and refused, with reasons, as a table and as JSON."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from typing import Any
 REPORT_FILE = "import.json"
 
 _EXAMPLES = 3
-# What differs between two cases of one and the same reason: the file at the front, numbers, quoted words.
+# Varying parts of equal reasons: the file at the front, numbers, quoted words.
 _FILE = re.compile(r"^\S.*?: (?=\S)")
 _DETAIL = re.compile(r"'[^']*'|(?<![A-Za-z_])-?\d+(?:\.\d+)?(?:e[+-]?\d+)?(?![A-Za-z_])")
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one item (frame, sample, pair of frames).
+    """Outcome of one item (frame, sample, pair of frames).
 
     Attributes:
-        source: What the user knows it by, unique in the import, for example "00012/images/0034.png".
-        name: The 7-digit name that it got; None if it was refused or has no name of its own.
-        reason: Why it was refused, one complete line; None if it was taken.
-        notes: What was done to it that the user may want to know, for example "normals computed from depth".
+        source: Name for the user, unique in the import, for example "00012/images/0034.png".
+        name: Its new name of 7 digits; None if it was refused or has no name.
+        reason: Reason of the refusal, one complete line; None if it was taken.
+        notes: Changes made to it, for example "normals computed from depth".
     """
 
     source: str
@@ -34,17 +34,17 @@ class Outcome:
 
     @property
     def taken(self) -> bool:
-        """Whether it was imported."""
+        """Return whether it was imported."""
         return self.reason is None
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON; what is empty is left out."""
+        """Return a JSON-able form without empty values."""
         content = {"source": self.source, "name": self.name, "reason": self.reason, "notes": list(self.notes)}
         return {key: value for key, value in content.items() if value}
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> Outcome:
-        """The inverse of :meth:`to_dict`."""
+        """Return the outcome of :meth:`to_dict`."""
         return cls(content["source"], content.get("name"), content.get("reason"), tuple(content.get("notes", ())))
 
 
@@ -53,9 +53,9 @@ class ImportReport:
     """All outcomes of an import.
 
     Attributes:
-        kind: Which importer, for example "authors' archive".
-        source: What was imported.
-        out: The raw folder that it was written to.
+        kind: Name of the importer, for example "authors' archive".
+        source: Source of the import.
+        out: The raw folder written.
         outcomes: One an item.
         extra: Further facts worth a line each (JSON-able), for example the camera that was assumed.
     """
@@ -68,16 +68,16 @@ class ImportReport:
 
     @property
     def taken(self) -> list[Outcome]:
-        """What was imported."""
+        """Outcomes of the imported items."""
         return [outcome for outcome in self.outcomes if outcome.taken]
 
     @property
     def refused(self) -> list[Outcome]:
-        """What was not."""
+        """Outcomes of the refused items."""
         return [outcome for outcome in self.outcomes if not outcome.taken]
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-able; ``notes`` counts how many items have each note."""
+        """Return a JSON-able form; ``notes`` counts how many items have each note."""
         return {
             "kind": self.kind,
             "source": self.source,
@@ -90,7 +90,7 @@ class ImportReport:
         }
 
     def to_table(self) -> str:
-        """Compact text: counts, refusals grouped by reason with examples, notes with counts, extra facts."""
+        """Return a compact text: counts, refusals grouped by reason with examples, notes with counts, extra facts."""
         lines = [f"{self.kind}: {self.source} -> {self.out}", _row("taken", len(self.taken))]
         lines.append(_row("refused", len(self.refused)))
         for reason, sources in self._reasons():

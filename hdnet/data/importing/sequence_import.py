@@ -1,13 +1,12 @@
-"""Videos as files into ``tiktok_data``: look at all frames, plan each sequence, cut and write the frames.
+"""Import of videos into ``tiktok_data``: frames are surveyed, sequences planned, windows cut and written.
 
-Everything goes through the temporary folder of :mod:`hdnet.data.importing.staging`, so an import appears complete or
-not at all and an interrupted one goes on. Memory does not grow with the number of pictures: a frame is in memory while
-it is worked on, what it looks like until its sequence is planned.
+Everything goes through the temporary folder of :mod:`hdnet.data.importing.staging`, so that an import appears complete
+or not at all and an interrupted one is resumed. Memory does not grow with the number of pictures: a frame is in memory
+while it is worked on, its survey until its sequence is planned.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -21,14 +20,15 @@ from typing import Any
 
 from hdnet.data.importing.frame_files import FrameFiles
 from hdnet.data.importing.frames import Cut, FrameOptions, Survey, cut_frame, survey_frame
+from hdnet.data.importing.parts import TIKTOK
 from hdnet.data.importing.report import REPORT_FILE, ImportReport, Outcome
-from hdnet.data.importing.sequences import SequenceFiles, SequencePlan, looked_at, plan_sequence
-from hdnet.data.importing.staging import TIKTOK, StagedImport, staged_import
+from hdnet.data.importing.sequences import SequenceFiles, SequencePlan, order_samples, plan_sequence
+from hdnet.data.importing.staging import StagedImport, staged_import
 from hdnet.data.layout.folders import TikTokFolder
 from hdnet.data.layout.meta import META_FILE
 from hdnet.data.parallel import ordered_map
 from hdnet.errors import DataError
-from hdnet.files import read_json_object, sha256_of
+from hdnet.files import complete_lines, fingerprint, read_json_object, sha256_of
 from hdnet.geometry import Camera
 
 _PLAN_FILE = "plan.jsonl"
@@ -36,14 +36,14 @@ _PLAN_FILE = "plan.jsonl"
 
 @dataclass(frozen=True)
 class SequenceSource:
-    """What is imported.
+    """Source of an import.
 
     Attributes:
-        kind: Which importer, a few words.
-        source: What the user called it by.
+        kind: Name of the importer, a few words.
+        source: Name that the user gave.
         names: Of the sequences that ``find`` will give.
         find: Gives the sequences; it may put files of its own (frames of a video) into the folder given to it.
-        identity: What tells whether the source and the way it is read are still the same; JSON-able.
+        identity: State of the source and the way it is read; JSON-able.
         extra: Facts for the report.
     """
 
@@ -64,7 +64,7 @@ def import_sequences(
     jobs: int = 1,
     progress: bool = False,
 ) -> ImportReport:
-    """Imports videos into ``OUT/tiktok_data``.
+    """Import videos into ``OUT/tiktok_data``.
 
     Sequences that an earlier import put there stay, unless ``replace``: their files are linked, not copied, and ``out``
     changes in one step at the end. The same import again changes nothing and gives its report.
@@ -82,9 +82,8 @@ def import_sequences(
         DataError: Nothing can be imported, a sequence of that name is there already, or a folder or the disk refuses.
     """
     settings = {"source": source.identity, "options": asdict(options), "max_gap": max_gap, "replace": replace}
-    text = json.dumps(settings, sort_keys=True, default=str)
-    fingerprint = hashlib.sha256(text.encode()).hexdigest()
-    done = _report_of(out, fingerprint)
+    settings_sha256 = fingerprint(settings)
+    done = _report_of(out, settings_sha256)
     if done:
         return done
     earlier = _Earlier.read(out) if not replace else _Earlier()
@@ -105,11 +104,11 @@ def import_sequences(
         }
         if earlier.sequences:
             extra["added to"] = earlier.records
-        return staged.report(source.source, extra | {"settings sha256": fingerprint})
+        return staged.report(source.source, extra | {"settings sha256": settings_sha256})
 
 
 def write_frame(folder: Path, keep_largest: bool, task: tuple[FrameFiles, Cut]) -> Outcome:
-    """Cuts one frame and writes its pictures into the TikTok folder ``folder``."""
+    """Cut one frame and write its pictures into the TikTok folder ``folder``."""
     files, cut = task
     frame, notes = cut_frame(files, cut, keep_largest)
     TikTokFolder(folder).write(frame)
@@ -128,20 +127,14 @@ def _plan(
     jobs: int,
     progress: bool,
 ) -> list[SequencePlan]:
-    """One plan a sequence; kept in the temporary folder, so that an interrupted import need not look again."""
+    """Return one plan a sequence; plans are kept in the temporary folder for a resumed import."""
     file = staged.scratch / _PLAN_FILE
-    plans: dict[str, SequencePlan] = {}
-    if file.exists():
-        text = file.read_text(encoding="utf-8")
-        # A killed run can leave half a line at the end.
-        whole = text[: text.rfind("\n") + 1]
-        file.write_text(whole, encoding="utf-8")
-        plans = {plan.name: plan for plan in (SequencePlan.from_dict(json.loads(s)) for s in whole.splitlines())}
+    plans = {plan.name: plan for plan in map(SequencePlan.from_dict, map(json.loads, complete_lines(file)))}
     todo = [sequence for sequence in sequences if sequence.name not in plans]
     tasks = []
     for sequence in todo:
-        looked = looked_at(len(sequence.frames))
-        tasks += [(frame, i in looked) for i, frame in enumerate(sequence.frames)]
+        sampled = order_samples(len(sequence.frames))
+        tasks += [(frame, i in sampled) for i, frame in enumerate(sequence.frames)]
     surveys = ordered_map(partial(_survey, options), tasks, jobs, progress, "look at frames")
     with file.open("a", encoding="utf-8") as stream:
         for sequence in todo:
@@ -150,7 +143,7 @@ def _plan(
             stream.flush()
             staged.keep = True
             plans[sequence.name] = plan
-    for _ in surveys:  # lets the bar end
+    for _ in surveys:  # completes the progress bar
         pass
     return [plans[sequence.name] for sequence in sequences]
 
@@ -164,7 +157,7 @@ def _cut(
     jobs: int,
     progress: bool,
 ) -> dict[str, Cut]:
-    """Writes the frames; every frame listed, refused or not, has a number, so that names do not depend on refusals."""
+    """Write the frames. Refused frames count in the numbering, so that names do not depend on refusals."""
     tasks: dict[str, tuple[FrameFiles, Cut]] = {}
     for sequence, plan in zip(sequences, plans, strict=True):
         for i, reason in plan.refused.items():
@@ -188,7 +181,7 @@ def _write_meta(staged: StagedImport, cuts: Mapping[str, Cut], earlier: _Earlier
 
 
 def _summaries(plans: Sequence[SequencePlan], cuts: Mapping[str, Cut]) -> list[str]:
-    """A line a sequence."""
+    """Return a line a sequence."""
     taken: dict[str, int] = {}
     for cut in cuts.values():
         taken[cut.shot] = taken.get(cut.shot, 0) + 1
@@ -218,7 +211,7 @@ def _check_names(source: SequenceSource, earlier: _Earlier) -> None:
 
 @dataclass(frozen=True)
 class _Earlier:
-    """What ``OUT/tiktok_data`` holds already."""
+    """Present content of ``OUT/tiktok_data``."""
 
     folder: Path | None = None
     names: Sequence[str] = ()
@@ -252,14 +245,14 @@ class _Earlier:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What tells whether it is still the same."""
+        """Return what identifies its state."""
         if self.folder is None:
             return {}
         meta = self.folder / META_FILE
         return {"frames": len(self.names), "last": self.names[-1], "meta": sha256_of(meta) if meta.exists() else None}
 
     def link_into(self, target: Path) -> None:
-        """Makes all files appear in ``target``, by hard links where the file system has them."""
+        """Link all files into ``target``, or copy them where the file system has no hard links."""
         if self.folder is None:
             return
         for folder, _, files in os.walk(self.folder):
@@ -277,12 +270,12 @@ def _link(source: Path, target: Path) -> None:
         shutil.copy2(source, target)
 
 
-def _report_of(out: Path, fingerprint: str) -> ImportReport | None:
-    """The report of this very import, where it was the last one into ``out``."""
+def _report_of(out: Path, settings_sha256: str) -> ImportReport | None:
+    """Return the report of the same import, if it was the last one into ``out``."""
     if not (out / REPORT_FILE).exists() or not (out / TIKTOK).is_dir():
         return None
     content = read_json_object(out / REPORT_FILE)
-    if content.get("extra", {}).get("settings sha256") != fingerprint:
+    if content.get("extra", {}).get("settings sha256") != settings_sha256:
         return None
     outcomes = [Outcome.from_dict(outcome) for outcome in content["refused"] + content["taken"]]
     return ImportReport(content["kind"], content["source"], content["out"], outcomes, content["extra"])

@@ -1,4 +1,4 @@
-"""What belongs together in an imported video: its shots, the window of every frame, the order of the IUV channels."""
+"""Plan of an imported video: its shots, the 256 x 256 window of every frame, the order of the IUV channels."""
 
 from __future__ import annotations
 
@@ -8,25 +8,34 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy import ndimage
 
 from hdnet.data.importing.cuts import find_cuts
 from hdnet.data.importing.frame_files import FrameFiles
 from hdnet.data.importing.frames import Cut, FrameOptions, Survey
-from hdnet.data.importing.windows import plan_windows
 from hdnet.errors import DataError
-from hdnet.pictures.crop import Crop
+from hdnet.pictures.crop import NETWORK_SIZE, Crop
 from hdnet.pictures.reading import IuvOrder
 
 # Less than this part of the person's usual area: the person is leaving the picture.
 _LEAST_OF_USUAL = 0.1
-# Frames of a sequence whose DensePose is looked at to find the order of its channels.
+# Frames of a sequence whose DensePose decides the order of its channels.
 _ORDER_SAMPLES = 7
 DEFAULT_ORDER: IuvOrder = "vui"
+
+# The typical size is a high quantile: a raised arm fits, a stray mask in one frame does not shrink all others.
+_TYPICAL_QUANTILE = 0.95
+# Largest box of the shot that counts, in parts of the typical size (without margin).
+_LARGEST_BELIEVED = 1.5
+_LEAST_ROOM = 1.02
+# About a third of a second at 30 frames a second: slower than a mask's flicker, faster than a walking person.
+_SMOOTH_FRAMES = 10.0
+_PULLS = 20
 
 
 @dataclass(frozen=True)
 class SequenceFiles:
-    """A video as files, one entry a frame.
+    """Files of a video, one entry a frame.
 
     Attributes:
         name: Name of the sequence.
@@ -50,7 +59,7 @@ class PlannedFrame:
     height: int
 
     def cut(self, name: str, sequence: str, order: IuvOrder, options: FrameOptions) -> Cut:
-        """The frame's task."""
+        """Return the frame's task."""
         camera = options.intrinsics.camera(sequence, self.width, self.height)
         window = self.window
         return Cut(name, self.shot, window, camera.crop(window.left, window.top, window.zoom), order)
@@ -58,7 +67,7 @@ class PlannedFrame:
 
 @dataclass(frozen=True)
 class SequencePlan:
-    """Everything decided about a sequence before its frames are written.
+    """Plan of a sequence, made before its frames are written.
 
     Attributes:
         name: The sequence.
@@ -75,7 +84,7 @@ class SequencePlan:
     remarks: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-able."""
+        """Return a JSON-able form."""
         return {
             "name": self.name,
             "order": self.order,
@@ -88,7 +97,7 @@ class SequencePlan:
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> SequencePlan:
-        """The inverse of :meth:`to_dict`."""
+        """Return the plan of :meth:`to_dict`."""
         frames = tuple(
             PlannedFrame(index, shot, Crop(left, top, zoom), width, height)
             for index, shot, left, top, zoom, width, height in content["frames"]
@@ -96,15 +105,15 @@ class SequencePlan:
         return cls(content["name"], content["order"], frames, dict(content["refused"]), tuple(content["remarks"]))
 
 
-def looked_at(count: int) -> set[int]:
-    """Indices of the frames whose DensePose is looked at before the order of its channels is decided."""
+def order_samples(count: int) -> set[int]:
+    """Return the indices of the frames whose DensePose decides the order of the channels."""
     return {int(i) for i in np.linspace(0, count - 1, min(count, _ORDER_SAMPLES)).round()}
 
 
 def plan_sequence(
     sequence: SequenceFiles, surveys: Sequence[Survey], options: FrameOptions, max_gap: int
 ) -> SequencePlan:
-    """Splits a sequence into shots and places the windows.
+    """Split a sequence into shots and place the windows.
 
     A new shot begins at a cut and where more than ``max_gap`` frame numbers are missing (numbers with a common step,
     as of every 5th frame, have no gaps). A frame that is refused does not end a shot.
@@ -127,8 +136,8 @@ def plan_sequence(
     starts = _gaps(numbers, max_gap)
     cuts = set()
     if options.cut_detection:
-        looks = [surveys[i].look for i in usable]
-        cuts = {usable[k] for k in find_cuts([look for look in looks if look is not None])}
+        appearances = [surveys[i].appearance for i in usable]
+        cuts = {usable[k] for k in find_cuts([one for one in appearances if one is not None])}
     shots = _split(usable, starts | cuts, surveys)
     planned: list[PlannedFrame] = []
     for position, members in enumerate(shots, start=1):
@@ -147,7 +156,7 @@ def plan_sequence(
 
 
 def _gaps(numbers: np.ndarray, max_gap: int) -> set[int]:
-    """Indices of frames before which too many numbers are missing."""
+    """Return the indices of frames before which too many numbers are missing."""
     if len(numbers) < 2:
         return set()
     steps = np.diff(numbers)
@@ -156,7 +165,7 @@ def _gaps(numbers: np.ndarray, max_gap: int) -> set[int]:
 
 
 def _split(usable: Sequence[int], starts: set[int], surveys: Sequence[Survey]) -> list[list[int]]:
-    """Usable frames by shot; a change of the picture's size ends a shot as well."""
+    """Return usable frames by shot; a change of the picture's size ends a shot as well."""
     shots: list[list[int]] = []
     for i in usable:
         before = shots[-1][-1] if shots else None
@@ -169,7 +178,7 @@ def _split(usable: Sequence[int], starts: set[int], surveys: Sequence[Survey]) -
 def _not_leaving(
     members: Sequence[int], surveys: Sequence[Survey], sequence: SequenceFiles, refused: dict[int, str]
 ) -> list[int]:
-    """Without the frames in which hardly anything of the person is left."""
+    """Return the frames without those that show hardly anything of the person."""
     usual = float(np.median([surveys[i].area for i in members]))
     for i in members:
         share = surveys[i].area / usual
@@ -182,7 +191,7 @@ def _not_leaving(
 
 
 def _order(surveys: Sequence[Survey], options: FrameOptions) -> tuple[IuvOrder, str]:
-    """The order of the channels, and a remark where it had to be found out against the usual."""
+    """Return the order of the channels, and a remark if it is not the usual one."""
     if options.iuv_order:
         return options.iuv_order, ""
     found = Counter(survey.order for survey in surveys if survey.order)
@@ -190,3 +199,59 @@ def _order(surveys: Sequence[Survey], options: FrameOptions) -> tuple[IuvOrder, 
         return DEFAULT_ORDER, ""
     order = found.most_common(1)[0][0]
     return order, "" if order == DEFAULT_ORDER else f"DensePose read in the order {', '.join(order.upper())}"
+
+
+def plan_windows(boxes: np.ndarray, numbers: np.ndarray, margin: float) -> list[Crop]:
+    """Return the window of every frame of a shot.
+
+    All windows have one size, so that the person's scale changes only when the person comes nearer: that of the
+    95 % quantile of the boxes' longer sides plus the margin, more where the largest box needs it (up to 1.5 times).
+    The centre follows the middle of the box, smoothed over about 10 frames, and is pulled no further than needed to
+    keep the whole box inside. The cameras carry the window exactly, so following costs no accuracy.
+
+    Args:
+        boxes: (N, 4) top, bottom, left, right of the person; first and last + 1 pixel.
+        numbers: (N,) frame numbers, increasing.
+        margin: Free room on each side in parts of the typical size, 0.1 as at inference.
+
+    Returns:
+        N crops of 256 x 256.
+    """
+    edges = np.asarray(boxes, dtype=np.float64)
+    longer = np.maximum(edges[:, 1] - edges[:, 0], edges[:, 3] - edges[:, 2])
+    typical = float(np.quantile(longer, _TYPICAL_QUANTILE))
+    side = max(typical * (1 + 2 * margin), min(float(longer.max()) * _LEAST_ROOM, typical * _LARGEST_BELIEVED))
+    side = max(side, 1.0)
+    zoom = round(side / NETWORK_SIZE, 6)
+    centre_y = _follow(edges[:, 0], edges[:, 1], numbers, side)
+    centre_x = _follow(edges[:, 2], edges[:, 3], numbers, side)
+    # Pixel edges lie half a pixel before pixel centres, in both pictures (as in Crop.around).
+    offset = (zoom * (1 - NETWORK_SIZE) - 1) / 2
+    return [
+        Crop(round(float(x + offset), 4), round(float(y + offset), 4), zoom)
+        for x, y in zip(centre_x, centre_y, strict=True)
+    ]
+
+
+def _follow(first: np.ndarray, last: np.ndarray, numbers: np.ndarray, side: float) -> np.ndarray:
+    """Return the (N,) middle of the window along one axis, from the first and last edge of the boxes."""
+    middle = (first + last) / 2
+    lowest, highest = np.minimum(last - side / 2, middle), np.maximum(first + side / 2, middle)
+    path = _smooth(middle, numbers)
+    for _ in range(_PULLS):
+        missing = np.clip(path, lowest, highest) - path
+        if np.abs(missing).max() < side * 1e-3:
+            break
+        path = path + _smooth(missing, numbers)
+    inside: np.ndarray = np.clip(path, lowest, highest)
+    return inside
+
+
+def _smooth(values: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+    """Smooth by a Gaussian over frame numbers; numbers without a frame are interpolated."""
+    step = float(np.median(np.diff(numbers))) if len(numbers) > 1 else 1.0
+    places = (numbers - numbers[0]) / max(step, 1.0)
+    grid = np.arange(int(places[-1]) + 1, dtype=np.float64)
+    smooth = ndimage.gaussian_filter1d(np.interp(grid, places, values), _SMOOTH_FRAMES, mode="nearest")
+    smoothed: np.ndarray = np.interp(places, grid, smooth)
+    return smoothed

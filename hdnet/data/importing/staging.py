@@ -1,8 +1,8 @@
-"""An import that appears complete or not at all, and that goes on where an interrupted one stopped.
+"""Imports that appear complete or not at all, and are resumed after an interruption.
 
 Everything is written into a hidden folder beside OUT, with a ledger of the items that are complete::
 
-    .OUT.KIND.importing/settings.json     what is imported, and how; other settings start afresh
+    .OUT.KIND.importing/settings.json     fingerprint of what is imported, and how; other settings start over
     .OUT.KIND.importing/ledger.jsonl      one line an item, written after the item's files
     .OUT.KIND.importing/files/            what is to appear in OUT
     .OUT.KIND.importing/scratch/          what an importer unpacks
@@ -22,13 +22,11 @@ from pathlib import Path
 from typing import IO, Any, TypeVar
 
 from hdnet import __version__
-from hdnet.data.importing.parts import TIKTOK as TIKTOK
 from hdnet.data.importing.parts import check_out, commit, recover
 from hdnet.data.importing.report import REPORT_FILE, ImportReport, Outcome
-from hdnet.data.importing.walk import walk_files
 from hdnet.data.parallel import ordered_map
 from hdnet.errors import DataError
-from hdnet.files import locked, read_json_object, write_json
+from hdnet.files import Finished, complete_lines, fingerprint, locked, walk_files, write_json
 
 _log = logging.getLogger(__name__)
 
@@ -38,12 +36,13 @@ Item = TypeVar("Item")
 
 
 class StagedImport:
-    """A running import; made by :func:`staged_import`.
+    """Running import; made by :func:`staged_import`.
 
     Attributes:
-        folder: Write here what is to appear in OUT.
-        scratch: Place for what an importer unpacks; kept with the rest when interrupted, never part of OUT.
+        folder: Folder of what is to appear in OUT.
+        scratch: Folder of what an importer unpacks; kept with the rest when interrupted, never part of OUT.
         finished: Outcomes by source of the items that are complete (taken), those of an interrupted run included.
+        reported: Whether :meth:`report` was called.
         keep: Whether :attr:`scratch` holds work worth keeping although no item is complete.
     """
 
@@ -54,11 +53,11 @@ class StagedImport:
         self._outcomes: dict[str, Outcome] = {}
         self._out, self._kind, self._ledger = out, kind, root / "ledger.jsonl"
         self._stream: IO[str] | None = None
-        self._reported = False
+        self.reported = False
         self._read_ledger()
 
     def record(self, outcome: Outcome) -> None:
-        """Notes an outcome for good; call it after the last file of the item is written."""
+        """Record an outcome; called after the last file of the item is written."""
         if self._stream is None:
             self._stream = self._ledger.open("a", encoding="utf-8")
         self._stream.write(json.dumps(outcome.to_dict()) + "\n")
@@ -70,7 +69,7 @@ class StagedImport:
     def work(
         self, function: Callable[[Item], Outcome], items: Mapping[str, Item], jobs: int, progress: bool, label: str
     ) -> None:
-        """Calls ``function`` for every item that is not finished and records what comes back.
+        """Call ``function`` for every item that is not finished and record the outcomes.
 
         Args:
             function: Writes the files of one item into :attr:`folder` and returns its outcome; a
@@ -86,7 +85,7 @@ class StagedImport:
             self.record(outcome)
 
     def report(self, source: Path | str, extra: dict[str, Any] | None = None) -> ImportReport:
-        """Writes the report of all outcomes; the last thing that an importer does.
+        """Write the report of all outcomes; an importer's last step.
 
         Raises:
             DataError: Nothing was taken.
@@ -96,39 +95,30 @@ class StagedImport:
             first = report.refused[0].reason if report.refused else "it holds nothing of the expected form"
             raise DataError(f"{source}: none of {len(report.outcomes)} items could be imported; the first: {first}")
         write_json(self.folder / REPORT_FILE, report.to_dict())
-        self._reported = True
+        self.reported = True
         return report
 
     def _read_ledger(self) -> None:
-        """Takes over what an interrupted run finished; what it refused is tried again."""
-        if not self._ledger.exists():
-            return
-        text = self._ledger.read_text(encoding="utf-8")
-        # A killed run can leave half a line at the end.
-        lines = text[: text.rfind("\n") + 1].splitlines()
+        """Keep what an interrupted run finished; what it refused is tried again."""
+        lines = complete_lines(self._ledger)
         outcomes = [outcome for outcome in (Outcome.from_dict(json.loads(line)) for line in lines) if outcome.taken]
         self.finished = {outcome.source: outcome for outcome in outcomes}
         self._outcomes = dict(self.finished)
         self._ledger.write_text("".join(json.dumps(o.to_dict()) + "\n" for o in outcomes), encoding="utf-8")
 
     def close(self) -> None:
-        """Closes the ledger."""
+        """Close the ledger."""
         if self._stream is not None:
             self._stream.close()
             self._stream = None
 
-    @property
-    def reported(self) -> bool:
-        """Whether :meth:`report` was called."""
-        return self._reported
-
 
 @contextmanager
 def staged_import(out: Path, kind: str, settings: Mapping[str, Any], parts: Sequence[str]) -> Iterator[StagedImport]:
-    """An import into ``out`` that is moved there when the block ends well.
+    """Yield an import into ``out`` that is moved there when the block ends well.
 
     When the block fails or the process is killed, ``out`` stays as it is and the finished items are kept: the same
-    import started again continues, one with other settings starts afresh. Parts that ``out`` holds beside those
+    import started again continues, one with other settings starts over. Parts that ``out`` holds beside those
     that are imported stay, so that labelled and unlabelled data of different origin can be brought together.
 
     Args:
@@ -176,7 +166,7 @@ def staged_import(out: Path, kind: str, settings: Mapping[str, Any], parts: Sequ
 
 
 def source_identity(source: Path) -> dict[str, Any]:
-    """What tells whether a source is still the same: path, size and time of a file, or of all files of a folder.
+    """Return what identifies the state of a source: path, size and time of a file, or of all files of a folder.
 
     Raises:
         DataError: The source is missing or a folder in it cannot be listed.
@@ -209,18 +199,13 @@ def _attempt(function: Callable[[Item], Outcome], entry: tuple[str, Item]) -> Ou
 
 
 def _start(root: Path, identity: Mapping[str, Any]) -> None:
-    """Keeps what an interrupted run of the same settings left, and clears away what others left."""
-    wanted = json.loads(json.dumps(identity, default=str))
-    settings, files = root / "settings.json", root / "files"
-    try:
-        same = settings.exists() and read_json_object(settings) == wanted
-    except DataError:  # killed while it was written
-        same = False
-    if same and files.is_dir():
+    """Keep what an interrupted run of the same settings left, and delete what others left."""
+    record, made_from = Finished(root), fingerprint(identity)
+    if record.get("settings", made_from) is not None and (root / "files").is_dir():
         return
-    settings.unlink(missing_ok=True)
+    record.drop("settings")
     (root / "ledger.jsonl").unlink(missing_ok=True)
-    for folder in (files, root / "scratch"):
+    for folder in (root / "files", root / "scratch"):
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
-    write_json(settings, wanted)
+    record.put("settings", made_from, {})

@@ -1,48 +1,46 @@
-"""One frame of a raw release: colour and depth brought together, cut to 256 x 256, written as a labelled sample."""
+"""Import of one frame of a raw release: depth registered to colour, cut to 256 x 256, a labelled sample."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from hdnet.data.importing.archive import Reader
 from hdnet.data.importing.authors_frames import normals_of
-from hdnet.data.importing.densepose_kind import check_sharp, densepose_order, read_densepose_rgb
+from hdnet.data.importing.densepose import check_sharp, read_densepose
+from hdnet.data.importing.frame_files import as_data_error
 from hdnet.data.importing.register_depth import register_depth
 from hdnet.data.importing.registration import Registration, SizedCamera
 from hdnet.data.importing.report import Outcome
 from hdnet.data.importing.variants import Notes, read_person_mask, read_table
-from hdnet.data.layout.folders import MAX_DEPTH_M, MIN_DEPTH_M, TangFolder, iuv_from_png_rgb
+from hdnet.data.layout.folders import MAX_DEPTH_M, MIN_DEPTH_M, TangFolder
 from hdnet.data.layout.samples import LabelledSample
-from hdnet.errors import DataError, InputError
+from hdnet.errors import DataError
 from hdnet.files import write_json
 from hdnet.geometry import Camera
 from hdnet.pictures.crop import NETWORK_SIZE, Crop, network_inputs
 from hdnet.pictures.reading import read_image
 
-# Nobody reaches further from the middle of the body; what does is the wall beside the silhouette.
+# No person reaches further from the middle of the body; depth beyond is the wall beside the silhouette.
 _REACH_M = 1.0
 _LEAST_COVERED, _WELL_COVERED = 0.3, 0.8
 # A depth map with more than this share of pixels measured shows a room, not a person cut out.
 _CUT_OUT = 0.5
 
-Value = TypeVar("Value")
-
 
 @dataclass(frozen=True)
 class RawFrame:
-    """The files of one frame of a raw release.
+    """Files of one frame of a raw release.
 
     Attributes:
-        source: What the user knows it by: the part of the file names that stands for ``{frame}``.
-        name: The 7-digit name that it gets.
+        source: The part of the file names that stands for ``{frame}``.
+        name: Its new name of 7 digits.
         members: Member names by kind: "color", "depth", "densepose", and "mask", "depth_to_color" where wanted.
-        problem: Why it cannot be imported, if that is clear without reading it.
+        problem: Reason why it cannot be imported, if known without reading it.
     """
 
     source: str
@@ -57,29 +55,31 @@ class RawFrame:
 
 
 def import_raw_frame(reader: Reader, out: Path, cameras: Path, registration: Registration, frame: RawFrame) -> Outcome:
-    """Imports one frame.
+    """Import one frame.
 
     Args:
-        reader: Of the source.
+        reader: Reader of the source.
         out: The ``Tang_data`` folder.
         cameras: Folder that gets ``NAME.json`` with the camera of the crop.
-        registration: How the files belong together.
-        frame: Its files.
+        registration: Units, cameras and motion.
+        frame: The frame.
 
     Raises:
-        DataError: Why it is refused.
+        DataError: The frame is refused.
     """
     if frame.problem:
         raise DataError(frame.problem)
     with reader.files(frame.members) as paths:
-        image = _as_data_error(lambda: read_image(paths["color"]))
+        image = as_data_error(lambda: read_image(paths["color"]), str(paths["color"]))
         _check_size(paths["color"], image, registration.color_camera, "color_camera")
-        iuv = _read_iuv(paths["densepose"], registration)
+        iuv = read_densepose(paths["densepose"], registration.iuv_order, "as stated; set iuv_order to {found}")
+        _check_size(paths["densepose"], iuv, registration.color_camera, "color_camera")
+        check_sharp(iuv[..., 0], paths["densepose"])
         depth_m = read_raw_depth(paths["depth"], registration)
         motion = registration.motion(paths.get("depth_to_color"))
         mask, notes = _person(paths, depth_m, motion, registration)
         window = Crop.around(mask)
-        inputs, inside = _as_data_error(lambda: network_inputs(image, mask, iuv, window), paths["color"])
+        inputs, inside = as_data_error(lambda: network_inputs(image, mask, iuv, window), str(paths["color"]))
         camera = registration.color_camera.camera.crop(window.left, window.top, window.zoom)
         registered_m = _registered(depth_m, motion, registration, camera)
         valid = _valid(registered_m, inside)
@@ -160,25 +160,10 @@ def _read_npy(path: Path) -> np.ndarray:
     return values
 
 
-def _read_iuv(path: Path, registration: Registration) -> np.ndarray:
-    """(H, W, 3) uint8 in the order I, U, V."""
-    rgb = read_densepose_rgb(path)
-    _check_size(path, rgb, registration.color_camera, "color_camera")
-    found = densepose_order(rgb, path)
-    if found not in (None, registration.iuv_order):
-        raise DataError(
-            f"{path}: channels are in the order {', '.join(str(found).upper())}; expected "
-            f"{', '.join(registration.iuv_order.upper())} as stated; set iuv_order to {found}"
-        )
-    iuv = iuv_from_png_rgb(rgb) if registration.iuv_order == "vui" else rgb
-    check_sharp(iuv[..., 0], path)
-    return iuv
-
-
 def _person(
     paths: dict[str, Path], depth_m: np.ndarray, motion: np.ndarray, registration: Registration
 ) -> tuple[np.ndarray, Notes]:
-    """(H, W) bool in the colour picture, and notes: the mask that is given, or where the depth is."""
+    """Return the mask, (H, W) bool in the colour picture, given or made from the depth, and notes."""
     camera = registration.color_camera
     if "mask" in paths:
         mask, notes = read_person_mask(paths["mask"])
@@ -202,7 +187,7 @@ def _registered(depth_m: np.ndarray, motion: np.ndarray, registration: Registrat
 
 
 def _valid(registered_m: np.ndarray, inside: np.ndarray) -> np.ndarray:
-    """Pixels of the person with a depth that is the person's."""
+    """Return the pixels of the person whose depth is the person's."""
     valid = inside & (registered_m >= MIN_DEPTH_M) & (registered_m <= MAX_DEPTH_M)
     if valid.any():
         valid &= np.abs(registered_m - np.median(registered_m[valid])) <= _REACH_M
@@ -234,10 +219,3 @@ def _check_size(path: Path, pixels: np.ndarray, camera: SizedCamera, key: str) -
             f"{path}: found {pixels.shape[1]} x {pixels.shape[0]} pixels; expected {camera.width} x {camera.height} as "
             f"{key} in the registration says"
         )
-
-
-def _as_data_error(read: Callable[[], Value], path: Path | None = None) -> Value:
-    try:
-        return read()
-    except InputError as error:
-        raise DataError(f"{path}: {error}" if path else str(error)) from error

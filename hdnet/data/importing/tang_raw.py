@@ -1,4 +1,4 @@
-"""Tang et al.'s depth data: their raw release with a registration, or what the authors of the original made of it."""
+"""Import of Tang et al.'s depth data: the raw release with a registration, or the form of the original's authors."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from typing import Any
 from hdnet.data.importing.archive import MAX_BYTES, Source, check_space, open_source
 from hdnet.data.importing.authors import import_authors
 from hdnet.data.importing.authors_find import find_parts, frame_name
-from hdnet.data.importing.heldout import split_labelled
-from hdnet.data.importing.parts import HELDOUT, TANG
+from hdnet.data.importing.parts import HELDOUT, TANG, split_labelled
 from hdnet.data.importing.registration import REGISTRATION_FILE, Registration
 from hdnet.data.importing.report import ImportReport
 from hdnet.data.importing.staging import source_identity, staged_import
@@ -22,7 +21,7 @@ from hdnet.geometry import Camera
 
 KIND = "Tang raw release"
 
-# What a sample takes on disk: pictures, four tables of numbers.
+# Bytes of a sample on disk: pictures, four tables of numbers.
 _SAMPLE_BYTES = 3_000_000
 _PREPROCESSED = re.compile(r"_final_depth\.npy$")
 _RAW = re.compile(r"_(depth\.(png|npy|txt)|rgb\.\w+)$", re.IGNORECASE)
@@ -39,14 +38,14 @@ def import_tang(
     jobs: int = 1,
     progress: bool = False,
 ) -> ImportReport:
-    """Imports labelled data; its content tells which of the two forms it has.
+    """Import labelled data of either form, told by its content.
 
     Args:
         source: zip, tar or folder.
         out: Raw folder, see :func:`staged_import`.
         registration: See :mod:`hdnet.data.importing.registration`; None looks for ``registration.json`` in the source.
         heldout: People to hold out, see :func:`split_labelled`; a person is the first folder of a raw frame's name.
-        seed: Of the choice of held-out people.
+        seed: Seed of the choice of held-out people.
         max_bytes: Largest size of the source, unpacked.
         jobs: Processes.
         progress: Show a progress bar on stderr.
@@ -99,11 +98,11 @@ def _import_raw(
 
 
 def find_frames(source: Source, registration: Registration, root: str) -> list[RawFrame]:
-    """The frames of a raw release in the order of their names; those that lack a file have a problem.
+    """Return the frames of a raw release in the order of their names; those that lack a file have a problem.
 
     Args:
         source: The release.
-        registration: What its files are called.
+        registration: Names of its files.
         root: Folder that the names are relative to, "" or ending in "/".
 
     Raises:
@@ -127,12 +126,12 @@ def find_frames(source: Source, registration: Registration, root: str) -> list[R
 
 
 def _natural(key: str) -> list[tuple[int, str]]:
-    """Sorts "9/2" before "10/1"."""
+    """Return a key that sorts "9/2" before "10/1"."""
     return [(int(digits), "") if digits else (-1, text) for digits, text in re.findall(r"(\d+)|(\D+)", key)]
 
 
 def _registration_member(listing: Source) -> str:
-    """The registration in the source; where there is none, says what the source seems to be."""
+    """Return the registration in the source; without one, the error names what the source seems to be."""
     found = [member for member in listing.sizes if member.rpartition("/")[2] == REGISTRATION_FILE]
     if len(found) == 1:
         return found[0]
@@ -156,7 +155,7 @@ def _registration_member(listing: Source) -> str:
 
 
 def _root(listing: Source, inside: str | None) -> str:
-    """Folder that names are relative to: the registration's own, or else the one that holds everything."""
+    """Return the folder that names are relative to: the registration's own, or else the one that holds everything."""
     if inside is not None:
         return inside[: len(inside) - len(REGISTRATION_FILE)]
     tops = {member.partition("/")[0] if "/" in member else "" for member in listing.sizes}

@@ -1,8 +1,8 @@
-"""The TikTok dataset as published: ROOT/00001/{images,masks,densepose}/0001.png, one folder a video.
+"""Import of the TikTok dataset as published: ROOT/00001/{images,masks,densepose}/0001.png, one folder a video.
 
-What is known of it: 340 folders of 10 to 15 seconds at 30 frames a second, about 100,000 frames, most of 604 x 1080
-pixels; archives hold one folder ``TikTok_dataset`` or two of that name in each other; DensePose is stored as V, U, I,
-and in some frames two people's maps are stitched together (issue 17 of the original). Any folder of that form will do.
+It has 340 folders of 10 to 15 seconds at 30 frames a second, about 100,000 frames, most of 604 x 1080 pixels; archives
+hold one folder ``TikTok_dataset`` or two of that name in each other; DensePose is stored as V, U, I, and in some frames
+two people's maps are stitched together (issue 17 of the original). Any folder of that form is imported.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ from typing import Any
 
 from hdnet.data.importing.frame_files import FrameFiles
 from hdnet.data.importing.frames import FrameOptions
+from hdnet.data.importing.parts import TIKTOK
 from hdnet.data.importing.report import ImportReport
 from hdnet.data.importing.sequence_import import SequenceSource, import_sequences
 from hdnet.data.importing.sequences import SequenceFiles
-from hdnet.data.importing.staging import TIKTOK, source_identity
+from hdnet.data.importing.staging import source_identity
 from hdnet.errors import DataError
 
 KIND = "TikTok dataset"
@@ -39,7 +40,7 @@ def import_tiktok_dataset(
     jobs: int = 1,
     progress: bool = False,
 ) -> ImportReport:
-    """Imports the published TikTok dataset, or a folder of the same form, into ``OUT/tiktok_data``.
+    """Import the published TikTok dataset, or a folder of the same form, into ``OUT/tiktok_data``.
 
     Args:
         source: The dataset's folder, or that of a single video.
@@ -64,12 +65,12 @@ def import_tiktok_dataset(
 
 
 def is_authors_form(source: Path) -> bool:
-    """Whether a source is an archive or folder of the authors' training data instead, cut and numbered already."""
+    """Return whether a source is an archive or folder of the authors' training data, already cut and numbered."""
     return source.is_file() or any((folder / "color_WO_bg").is_dir() for folder in (source, source / TIKTOK))
 
 
 def sequence_folders(source: Path) -> list[Path]:
-    """The folders of the videos, sorted by name.
+    """Return the folders of the videos, sorted by name.
 
     Raises:
         DataError: The folder is missing, unreadable, or holds no video in that form.
@@ -99,7 +100,7 @@ def _find(folder: Path, depth: int) -> list[Path]:
 
 
 def _is_junk(name: str) -> bool:
-    """What archive tools leave behind."""
+    """Return whether a name is of a file that archive tools leave behind."""
     return name.startswith(".") or name == "__MACOSX"
 
 
@@ -114,14 +115,14 @@ def _chosen(source: Path, folders: list[Path], patterns: tuple[str, ...]) -> lis
 
 @dataclass(frozen=True)
 class _Part:
-    """The pictures of one kind by frame number; several of one number are kept to be named."""
+    """Pictures of one kind by frame number; several of one number are kept for the error message."""
 
     folder: Path
     files: dict[int, list[Path]]
     others: list[Path]
 
     def get(self, number: int, kind: str) -> tuple[str | None, str | None]:
-        """(file, problem)."""
+        """Return (file, problem)."""
         files = self.files.get(number, [])
         if len(files) == 1:
             return str(files[0]), None
@@ -132,7 +133,7 @@ class _Part:
 
 
 def numbered_pictures(folder: Path) -> tuple[dict[int, list[Path]], list[Path]]:
-    """Pictures by the number that is their name, and those whose name is none.
+    """Return pictures by the number that is their name, and those with other names.
 
     Raises:
         DataError: The folder cannot be read.

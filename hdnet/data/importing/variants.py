@@ -1,7 +1,7 @@
-"""Pictures and tables of the Tang and TikTok form in every variant that is meant the same, each with a note.
+"""Readers of pictures and tables of the Tang and TikTok form in all equivalent variants, with notes for the report.
 
-What the original refuses or silently misreads is either harmless, and converted here, or it may mean two things, and
-is refused with what to do about it (quirks 35 to 39 and 62).
+What the original refuses or silently misreads is either harmless, and converted here, or ambiguous, and refused with
+advice (docs/parity.md, 35 to 39 and 62).
 """
 
 from __future__ import annotations
@@ -11,15 +11,16 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from hdnet.data.importing.densepose_kind import densepose_order
-from hdnet.data.layout.folders import MAX_DEPTH_M, MIN_DEPTH_M, iuv_from_png_rgb
-from hdnet.data.layout.png import MASK_THRESHOLD, open_png, read_iuv_rgb, read_mask
+from hdnet.data.importing.densepose import densepose_order
+from hdnet.data.layout.folders import MAX_DEPTH_M, MIN_DEPTH_M
+from hdnet.data.layout.png import open_png, read_iuv_rgb, read_mask
 from hdnet.data.layout.text import read_text
 from hdnet.errors import DataError
+from hdnet.pictures.reading import MASK_THRESHOLD, iuv_from_png_rgb
 
 Notes = tuple[str, ...]
 
-# The text has five decimals; the original's losses break at lengths of 1.0001 (quirk 17).
+# The text has five decimals; the original's losses break at lengths of 1.0001 (docs/parity.md, 17).
 _UNIT_TOLERANCE = 2e-4
 _MAX_LENGTH_ERROR = 0.1
 _UNITS = {0.001: "millimetres", 0.01: "centimetres"}
@@ -32,7 +33,7 @@ def read_person_mask(path: Path) -> tuple[np.ndarray, Notes]:
         (H, W) bool, not empty, and notes.
 
     Raises:
-        DataError: It is damaged or empty, or has values but none above 100 (quirk 36).
+        DataError: It is damaged or empty, or has values but none above 100 (docs/parity.md, 36).
     """
     mask = read_mask(path)
     picture = open_png(path)
@@ -76,7 +77,7 @@ def read_colour(path: Path, mask: np.ndarray) -> tuple[np.ndarray, Notes]:
 
 
 def has_transparent_pixels(path: Path) -> bool:
-    """Whether a picture lets through some background that is not in the file."""
+    """Return whether a picture has transparent pixels."""
     picture = open_png(path)
     return picture.has_transparency_data and bool((np.asarray(picture.convert("RGBA"))[..., 3] != 255).any())
 
@@ -111,7 +112,7 @@ def read_depth(path: Path, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray, No
 
     Returns:
         (H, W) float32 in metres, 0 where there is none; (H, W) bool, the mask less the pixels whose depth is not in
-        1..8 m (quirk 36); notes.
+        1..8 m (docs/parity.md, 36); notes.
 
     Raises:
         DataError: It is no table of the mask's size, has NaN on the person, or is in another unit.
@@ -154,7 +155,7 @@ def read_normals(paths: list[Path], mask: np.ndarray) -> tuple[np.ndarray, Notes
 def read_table(path: Path, shape: tuple[int, ...]) -> np.ndarray:
     """Read a table of numbers, separated by commas or blanks; NaN and a separator at the end of rows are let through.
 
-    The original takes blanks for one column of NaN (quirk 35); here they are what they were meant to be.
+    The original reads blanks as one column of NaN (docs/parity.md, 35).
 
     Returns:
         (H, W) float32.

@@ -18,7 +18,7 @@ from hdnet.files import read_json_object, write_json
 if TYPE_CHECKING:
     from av.container import InputContainer
 
-# "iuv" are colours whose exact values count.
+# "iuv" are colours with exact values.
 Form = Literal["colour", "grey", "iuv"]
 
 _INDEX = "frames.json"
@@ -31,7 +31,7 @@ _COMPLETE = 0.95
 
 @dataclass(frozen=True)
 class Selection:
-    """Which frames of a video are taken.
+    """Selection of frames of a video.
 
     Attributes:
         every: Every n-th frame, counted from the first one at or after ``start_s``.
@@ -56,7 +56,7 @@ class VideoFrames:
 
     Attributes:
         files: PNG by number in the video, counted from 0.
-        total: Frames of the video that were passed, taken or not.
+        total: Frames of the video that were read, taken or not.
         remarks: For the report.
     """
 
@@ -66,26 +66,26 @@ class VideoFrames:
 
 
 def is_video(path: Path) -> bool:
-    """Whether a path is a file with the name of a video."""
+    """Return whether a path is a file with the name of a video."""
     return path.is_file() and path.suffix.lower() in _SUFFIXES
 
 
 def extract_frames(video: Path, folder: Path, form: Form, selection: Selection, progress: bool = False) -> VideoFrames:
-    """Writes frames of a video as PNG files.
+    """Write frames of a video as PNG files.
 
     Frames are upright as the file's rotation says. They are counted, not timed: with a variable frame rate each one
     shown is one frame. Of a truncated file, what can be read is taken and a remark says so.
 
     Args:
         video: The file.
-        folder: Where to; emptied first, unless it holds these very frames from an interrupted run.
+        folder: Target; frames that an interrupted run has taken there are used.
         form: "colour" for RGB, "grey" for masks, "iuv" for RGB that must be exact.
-        selection: Which frames.
+        selection: Frames to take.
         progress: Show a progress bar on stderr.
 
     Raises:
         DataError: PyAV is missing, the file is no video or not one frame can be read, nothing lies between start and
-            end, or "iuv" is asked of a codec or pixel format that loses something.
+            end, or "iuv" is wanted of a lossy codec or pixel format.
     """
     index = folder / _INDEX
     if index.exists():
@@ -117,7 +117,7 @@ def extract_frames(video: Path, folder: Path, form: Form, selection: Selection, 
 
 
 def check_iuv_video(video: Path) -> None:
-    """Refuses a video that cannot hold exact part numbers, before anything is read.
+    """Refuse a video that cannot hold exact part numbers, before anything is read.
 
     Raises:
         DataError: See :func:`extract_frames`.
@@ -127,7 +127,7 @@ def check_iuv_video(video: Path) -> None:
 
 
 class _Reader:
-    """Decodes one video and remembers what was odd about it."""
+    """Decoder of one video, with remarks on its irregularities."""
 
     def __init__(self, video: Path, selection: Selection) -> None:
         self.total = 0
@@ -137,7 +137,7 @@ class _Reader:
         self._square = True
 
     def frames(self, container: InputContainer) -> Iterator[tuple[int, Any]]:
-        """(number, frame) of the frames wanted."""
+        """Yield (number, frame) of the selected frames."""
         import av
 
         stream = container.streams.video[0]
@@ -163,7 +163,7 @@ class _Reader:
             self._error = str(error.strerror or error)
 
     def remarks(self, announced: int, duration_s: float) -> list[str]:
-        """What the user should know."""
+        """Return remarks for the report."""
         remarks = []
         times = np.array(self._times)
         cut_off = self._error or (announced and self.total < _COMPLETE * announced)

@@ -1,1 +1,1 @@
-"""The folders that users have: the Tang and TikTok layouts, their pictures, text files and metadata."""
+"""Raw data folders: the Tang and TikTok layouts, their pictures, text files and metadata."""

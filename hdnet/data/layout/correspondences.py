@@ -49,7 +49,7 @@ class Correspondences:
 
 
 def pair_files(folder: Path, name_i: str, name_j: str) -> tuple[Path, Path]:
-    """(rows, limits): the two files of a pair."""
+    """Return (rows, limits), the two files of a pair."""
     stem = f"{name_i}_{name_j}_i"
     return folder / "corrs" / f"{stem}_r1_c1_r2_c2.txt", folder / "corrs" / f"{stem}_limit.txt"
 
@@ -122,7 +122,7 @@ def _check_rows(file: Path, rows: np.ndarray, size: tuple[int, int] | None) -> N
 
 
 def _covered(file: Path, limits: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """(N,) bool: rows inside the limits, which are checked."""
+    """Return (N,) bool, rows inside the limits, which are checked."""
     if limits.shape[0] != PARTS or (limits[:, 0] != np.arange(1, PARTS + 1)).any():
         raise DataError(f"{file}: found {limits.shape[0]} rows; expected {PARTS} rows part,first,last, parts in order")
     covered = np.zeros(len(rows), dtype=bool)
@@ -198,9 +198,9 @@ def read_corr_mat(folder: Path, names: Sequence[str]) -> dict[str, list[str]]:
 
 
 def stored_names(folder: Path) -> list[str]:
-    """Names of the frames in ``corrs/`` with their leading zeros, in numeric order.
+    """Return the names of the frames in ``corrs/`` with their leading zeros, in numeric order.
 
-    For a folder without pictures at hand; with them, their names are what :func:`read_corr_mat` wants.
+    For a folder without pictures; otherwise :func:`read_corr_mat` takes the names of the pictures.
 
     Raises:
         DataError: A file is not named ``I_J_i_...`` after two frame numbers, or two names are the same number.

@@ -1,12 +1,12 @@
-"""The Tang and TikTok folders: the one place that knows their file names, formats and reading rules.
+"""Tang and TikTok folders: their file names, formats and reading rules.
 
-Layout (quirks 34 to 38; ``hdnet.json`` is ours and optional)::
+Layout (docs/parity.md, 34 to 38; ``hdnet.json`` is ours and optional)::
 
     Tang_data/{color,color_WO_bg,densepose,mask,normal_png}/0000000.png
     Tang_data/depth/0000000.txt  Tang_data/normal/0000000_{1,2,3}.txt                    comma separated
     tiktok_data/{color,color_WO_bg,densepose,mask}/0017634.png
     tiktok_data/pred_normals/0017634_{1,2,3}.txt  tiktok_data/pred_normals_png/0017634.png  blank separated
-    tiktok_data/correspondences/...                                              layout_correspondences.py
+    tiktok_data/correspondences/...                                     hdnet.data.layout.correspondences
 """
 
 from __future__ import annotations
@@ -16,45 +16,21 @@ from pathlib import Path
 
 import numpy as np
 
-from hdnet.data.layout.correspondences import (
-    read_corr_mat,
-    read_correspondences,
-    write_corr_mat,
-    write_correspondences,
-)
 from hdnet.data.layout.meta import DEFAULT_SEQUENCE, FolderMeta, write_meta
-from hdnet.data.layout.png import (
-    iuv_from_png_rgb,
-    iuv_to_png_rgb,
-    normal_picture,
-    read_iuv_rgb,
-    read_mask,
-    read_rgb,
-    write_png,
-)
+from hdnet.data.layout.png import read_iuv_rgb, read_mask, read_rgb, write_png
 from hdnet.data.layout.samples import LabelledSample, UnlabelledFrame
 from hdnet.data.layout.text import read_map, write_map
 from hdnet.errors import DataError
 from hdnet.geometry import Camera
+from hdnet.pictures.reading import iuv_from_png_rgb, iuv_to_png_rgb
+from hdnet.visualize import normal_picture
 
-__all__ = [
-    "TangFolder",
-    "TikTokFolder",
-    "iuv_from_png_rgb",
-    "iuv_to_png_rgb",
-    "read_corr_mat",
-    "read_correspondences",
-    "shift_to_median",
-    "write_corr_mat",
-    "write_correspondences",
-]
-
-# Depth outside this range leaves the mask of a labelled sample (quirk 36).
+# Depth outside this range leaves the mask of a labelled sample (docs/parity.md, 36).
 MIN_DEPTH_M, MAX_DEPTH_M = 1.0, 8.0
 
 
 def shift_to_median(depth_m: np.ndarray, mask: np.ndarray, median_m: float = 4.0) -> np.ndarray:
-    """Shift a depth map along z so that its median over the mask is ``median_m`` (quirk 38).
+    """Shift a depth map along z so that its median over the mask is ``median_m`` (docs/parity.md, 38).
 
     Args:
         depth_m: (H, W) z in metres.
@@ -74,7 +50,7 @@ def shift_to_median(depth_m: np.ndarray, mask: np.ndarray, median_m: float = 4.0
 
 
 class _Folder:
-    """What both layouts share: names, pictures, ``hdnet.json``."""
+    """Common part of both layouts: names, pictures, ``hdnet.json``."""
 
     _picture_folders: tuple[str, ...] = ("color", "color_WO_bg", "densepose", "mask")
 
@@ -83,7 +59,7 @@ class _Folder:
         self._meta: FolderMeta | None = None
 
     def names(self) -> list[str]:
-        """Frame names in numeric order, from ``color_WO_bg``.
+        """Return frame names in numeric order, from ``color_WO_bg``.
 
         Raises:
             DataError: The folder is missing or empty, a name is no number, or two names are the same number.
@@ -104,11 +80,11 @@ class _Folder:
         return [by_number[number] for number in sorted(by_number)]
 
     def camera(self, name: str) -> Camera:
-        """Camera of a frame, from ``hdnet.json``; without that file, the original's."""
+        """Return the camera of a frame, from ``hdnet.json``; without that file, the original's."""
         return self._read_meta().camera_of(name)
 
     def png(self, kind: str, name: str) -> Path:
-        """Path of a picture, for example of kind "mask"."""
+        """Return the path of a picture, for example of kind "mask"."""
         return self.root / kind / f"{name}.png"
 
     def _read_meta(self) -> FolderMeta:
@@ -159,7 +135,7 @@ class TangFolder(_Folder):
     """
 
     def read(self, name: str, without: Collection[str] = ()) -> LabelledSample:
-        """Read one sample by the reference's rules (quirks 35 to 37).
+        """Read one sample by the reference's rules (docs/parity.md, 35 to 37).
 
         The mask keeps pixels above 100 whose depth lies in 1..8 m; outside it colour becomes 255, depth and
         normals 0; DensePose stays as it is. Depth is not shifted (see :func:`shift_to_median`).
@@ -207,11 +183,11 @@ class TangFolder(_Folder):
         self._meta = write_meta(self.root, cameras)
 
     def depth_file(self, name: str) -> Path:
-        """Path of the depth text."""
+        """Return the path of the depth text."""
         return self.root / "depth" / f"{name}.txt"
 
     def normal_files(self, name: str) -> list[Path]:
-        """Paths of the texts of nx, ny, nz."""
+        """Return the paths of the texts of nx, ny, nz."""
         return [self.root / "normal" / f"{name}_{axis}.txt" for axis in (1, 2, 3)]
 
 
@@ -223,7 +199,7 @@ class TikTokFolder(_Folder):
     """
 
     def sequences(self) -> dict[str, list[str]]:
-        """Frame names in order by sequence; all frames are one sequence where ``hdnet.json`` names none.
+        """Return frame names in order by sequence; all frames are one sequence where ``hdnet.json`` names none.
 
         Raises:
             DataError: ``hdnet.json`` and the pictures do not hold the same frames.
@@ -240,7 +216,7 @@ class TikTokFolder(_Folder):
         return meta.sequences
 
     def sequence_of(self, name: str) -> str:
-        """Sequence that a frame belongs to."""
+        """Return the sequence of a frame."""
         return self._read_meta().sequence_of.get(name, DEFAULT_SEQUENCE)
 
     def read(self, name: str) -> UnlabelledFrame:
@@ -266,7 +242,7 @@ class TikTokFolder(_Folder):
         self._meta = write_meta(self.root, cameras, sequences)
 
     def read_iuv_and_mask(self, name: str) -> tuple[np.ndarray, np.ndarray]:
-        """Read what matching needs: (H, W, 3) uint8 in the order I, U, V and the (H, W) bool mask.
+        """Read the inputs of matching: (H, W, 3) uint8 in the order I, U, V and the (H, W) bool mask.
 
         Raises:
             DataError: A file is missing, damaged or of another size.
@@ -287,7 +263,7 @@ class TikTokFolder(_Folder):
         return np.where(mask[..., None], normals, np.float32(0))
 
     def write_pred_normals(self, name: str, normals: np.ndarray, mask: np.ndarray) -> None:
-        """Write predicted normals as text and as the picture that the original opens besides (quirk 34).
+        """Write predicted normals as text and as the picture that the original opens besides (docs/parity.md, 34).
 
         Args:
             name: Frame name.
@@ -303,7 +279,7 @@ class TikTokFolder(_Folder):
         write_png(self.png("pred_normals_png", name), normal_picture(normals, mask))
 
     def pred_normal_files(self, name: str) -> list[Path]:
-        """Paths of the texts of nx, ny, nz."""
+        """Return the paths of the texts of nx, ny, nz."""
         return [self.root / "pred_normals" / f"{name}_{axis}.txt" for axis in (1, 2, 3)]
 
 

@@ -1,4 +1,4 @@
-"""``hdnet.json`` of a data folder: the cameras and sequences that the reference's layout has no place for."""
+"""``hdnet.json`` of a data folder: cameras and sequences, which the reference's layout lacks."""
 
 from __future__ import annotations
 

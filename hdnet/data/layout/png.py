@@ -1,4 +1,4 @@
-"""Pictures of the data folders as PNG: what is read is checked, what cannot be read is refused by name."""
+"""PNG pictures of the data folders, checked when they are read."""
 
 from __future__ import annotations
 
@@ -8,10 +8,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from hdnet.errors import DataError
-from hdnet.pictures.reading import MASK_THRESHOLD as MASK_THRESHOLD
-from hdnet.pictures.reading import iuv_from_png_rgb as iuv_from_png_rgb
-from hdnet.pictures.reading import iuv_to_png_rgb as iuv_to_png_rgb
-from hdnet.visualize import normal_picture as normal_picture
+from hdnet.pictures.reading import MASK_THRESHOLD
 
 # Level 1 writes several times faster than Pillow's default of 6, for files about a tenth larger.
 _COMPRESS_LEVEL = 1
@@ -51,7 +48,7 @@ def read_iuv_rgb(path: Path) -> np.ndarray:
 
 
 def read_mask(path: Path) -> np.ndarray:
-    """Read a mask: True where the value is above 100 (quirk 36).
+    """Read a mask: True where the value is above 100 (docs/parity.md, 36).
 
     Returns:
         (H, W) bool. A picture without any value above 100 gives an empty mask.
@@ -90,7 +87,7 @@ def open_png(path: Path) -> Image.Image:
     """
     try:
         with Image.open(path, formats=("PNG",)) as picture:
-            # Pillow hands 16-bit colour out as 8-bit RGB; only the raw mode, which load() drops, tells.
+            # Pillow decodes 16-bit colour to 8-bit RGB; only the raw mode, which load() drops, shows it.
             sixteen_bit = any(str(tile[3]).endswith("16B") for tile in picture.tile)
             picture.load()
     except FileNotFoundError as error:

@@ -1,4 +1,4 @@
-"""The two kinds of picture that HDNet learns from, as plain arrays in memory."""
+"""Labelled samples and unlabelled frames as arrays in memory."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ def write_integers(path: Path, values: np.ndarray, separator: str = ",") -> None
 
 
 def _format(scaled: np.ndarray, decimals: int, separator: str) -> bytes:
-    """Text of ``scaled / 10**decimals``: one fixed-width byte matrix of all tokens, less its unused cells."""
+    """Return the text of ``scaled / 10**decimals``, from a fixed-width byte matrix of all tokens."""
     if scaled.size == 0:
         return b""
     flat = scaled.ravel()
@@ -116,7 +116,7 @@ def read_map(path: Path, shape: tuple[int, int] | None = None) -> np.ndarray:
 def read_integers(path: Path, columns: int | None = None) -> np.ndarray:
     """Read an integer table; commas and blanks are both accepted, an empty file is an empty table.
 
-    A file with one row stays one row (the original turns it into five, quirk 41).
+    A file with one row stays one row (the original turns it into five, docs/parity.md, 41).
 
     Args:
         path: The text file.
@@ -159,7 +159,7 @@ def _parse(path: Path, dtype: np.dtype, empty_columns: int | None = None) -> np.
 
 
 def read_text(path: Path) -> str:
-    """Text of an ASCII file.
+    """Return the text of an ASCII file.
 
     Raises:
         DataError: The file is missing, unreadable, or no text.

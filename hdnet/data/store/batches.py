@@ -1,4 +1,4 @@
-"""From a batch as it is stored to a batch as the networks and losses take it, on the device where it lies."""
+"""Conversion of stored batches to the inputs of networks and losses, on the device of the batch."""
 
 from __future__ import annotations
 
@@ -13,15 +13,14 @@ Batch = dict[str, Any]
 
 
 def prepare(stored: Mapping[str, Any]) -> Batch:
-    """Converts a batch, or the part of one that is there.
+    """Convert a batch, or a part of one.
 
     Colours and IUV travel as bytes and normals as 16-bit integers, which is a third of what float32 takes on the way to
     a GPU.
 
     Args:
         stored: What :func:`hdnet.data.store.datasets.collate` gives, on any device. A batch that is prepared already
-        stays as
-            it is.
+            stays as it is.
 
     Returns:
         "image" (B, 3, H, W) RGB, float32 0..255, white outside the mask; "vui" (B, 3, H, W) float32 0..255 in the
@@ -60,7 +59,7 @@ class _Dataset(Protocol):
 
 
 class PreparedItems:
-    """The items of a dataset one by one, as :func:`prepare` makes them, without the batch dimension.
+    """Items of a dataset as :func:`prepare` converts them, without the batch dimension.
 
     Args:
         dataset: Labelled samples.
@@ -77,7 +76,7 @@ class PreparedItems:
 
 
 def _unit(stored_b3hw: Tensor) -> Tensor:
-    """Whatever they were scaled by; the angle loss needs a cosine that cannot exceed 1 (quirk 17)."""
+    """Return unit vectors of any scale; the angle loss needs a cosine that cannot exceed 1 (docs/parity.md, 17)."""
     # In place: on a processor new memory for every step of this would take longer than the arithmetic.
     normals_b3hw = stored_b3hw.float()
     x_bhw, y_bhw, z_bhw = normals_b3hw.unbind(1)

@@ -1,4 +1,4 @@
-"""Packed records as torch datasets, their batches, and which samples make up which step.
+"""Packed records as torch datasets, their batches, and the order of samples.
 
 Items share the pages of the mapped files: nothing is copied until :func:`collate` copies them into a batch, and nothing
 is converted until :func:`hdnet.data.store.batches.prepare` does so for the whole batch on the device.
@@ -31,8 +31,8 @@ class LabelledDataset(Dataset[Item]):
 
     Args:
         packed: The packed samples.
-        input_normals: Predicted normals of the same samples, for a depth estimator that shall learn from what it will
-            see; without them it learns from the true ones, as the original does.
+        input_normals: Predicted normals of the same samples, for a depth estimator that is to learn from the input
+            that it will get; without them it learns from the true ones, as the original does.
 
     Raises:
         DataError: Normals of other samples.
@@ -88,14 +88,14 @@ class PairDataset(Dataset[Item]):
 
 
 def stored_item(packed: PackedLabelled | PackedFrames, k: int) -> Item:
-    """One record and its camera as tensors that share the mapped file's memory."""
+    """Return one record and its camera as tensors that share the mapped file's memory."""
     item: Item = {field: torch.from_numpy(values) for field, values in packed.record(k).items()}
     item["camera"] = torch.from_numpy(packed.cameras[k].astype(np.float32))
     return item
 
 
 def collate(items: Sequence[Item]) -> Batch:
-    """Copies items into a batch of the same keys; in a data loader's worker, straight into shared memory.
+    """Copy items into a batch of the same keys; in a data loader's worker, straight into shared memory.
 
     Returns:
         Tensors with a batch dimension in front, except "rows" of pairs, which becomes (M, 6): item in the batch
@@ -123,7 +123,7 @@ def _joined(rows: Sequence[Tensor]) -> Tensor:
 
 
 class StepSampler(Sampler[list[int]]):
-    """Which samples make up which training step, a function of the seed and the step alone.
+    """Sampler of training steps, a function of the seed and the step alone.
 
     Samples are drawn in epochs without replacement, each epoch in its own order; a batch may reach into the
     next epoch. A run that stops and resumes therefore sees the same batches as one that never stopped.
@@ -134,8 +134,8 @@ class StepSampler(Sampler[list[int]]):
         seed: Seed of all orders.
         start_step: First step to yield, 0-based.
         steps: Number of steps of the whole training: the last one yielded is ``steps - 1``.
-        rank: Which of the processes that share every step's samples asks.
-        processes: How many they are. Together they take what one process would, each a run of neighbours.
+        rank: Rank of this process among those that share every step's samples.
+        processes: Number of processes. Together they take the samples of one process, each a run of neighbours.
     """
 
     def __init__(
@@ -167,7 +167,7 @@ class StepSampler(Sampler[list[int]]):
             yield self.indices(step)
 
     def indices(self, step: int) -> list[int]:
-        """This process's samples of one step."""
+        """Return this process's samples of one step."""
         return [self._at(step * self.batch_size + place) for place in self.share]
 
     def _at(self, position: int) -> int:

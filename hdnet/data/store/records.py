@@ -1,4 +1,7 @@
-"""What a packed record holds, and how it is made from the Tang and TikTok folders.
+"""Kinds of packed records of one size, and their sources.
+
+A new kind needs its fields in :data:`FIELDS_OF_KIND`, a :class:`Source`, and a reader in
+:mod:`hdnet.data.store.packed`.
 
 =========== ============ ======== ==================================================== ========================
 field       shape        type     content                                              in records of kind
@@ -51,42 +54,42 @@ FIELDS_OF_KIND: dict[str, dict[str, Field]] = {
 
 
 class Source(Protocol):
-    """Where records come from. Instances are sent to other processes, so they hold names of files, not content."""
+    """Source of records. Instances are sent to other processes, so they hold names of files, not content."""
 
     @property
     def kind(self) -> str:
-        """Which fields the records have."""
+        """Kind of the records."""
         ...
 
     @property
     def origin(self) -> str:
-        """The folder or whatever else they come from, for error lines."""
+        """Folder or other origin, for error messages."""
         ...
 
     def names(self) -> list[str]:
-        """Names of all records in order."""
+        """Return the names of all records in order."""
         ...
 
     def size(self) -> tuple[int, int]:
-        """(H, W) that all pictures must have."""
+        """Return the (H, W) of all pictures."""
         ...
 
     def about(self, names: Sequence[str], /) -> tuple[np.ndarray | None, dict[str, Any]]:
-        """Cameras (N, 7), if there are any, and what else belongs into the index."""
+        """Return cameras (N, 7), if there are any, and further content of the index."""
         ...
 
     def state(self, shard: Shard, /) -> list[Any] | None:
-        """JSON-able; another one means that the records have to be made again. None: they always have to."""
+        """Return the state of all inputs of a shard, JSON-able; None always makes the records again."""
         ...
 
     def records(self, shard: Shard) -> Iterable[Record]:
-        """The records of a shard, one after the other."""
+        """Yield the records of a shard."""
         ...
 
 
 @dataclass(frozen=True)
 class _FolderRecords(Generic[Layout]):
-    """What both layouts have in common.
+    """Common part of both layouts.
 
     Args:
         folder: The ``Tang_data`` or ``tiktok_data`` folder itself.
@@ -105,26 +108,26 @@ class _FolderRecords(Generic[Layout]):
         raise NotImplementedError
 
     def names(self) -> list[str]:
-        """Names of all frames in order."""
+        """Return the names of all frames in order."""
         return self.source.names()
 
     def size(self) -> tuple[int, int]:
-        """(H, W) of the first mask."""
+        """Return (H, W) of the first mask."""
         height, width = read_mask(self.source.png("mask", self.names()[0])).shape
         return height, width
 
     def about(self, names: Sequence[str]) -> tuple[np.ndarray, dict[str, Any]]:
-        """Cameras."""
+        """Return the cameras."""
         source = self.source
         return np.array([astuple(source.camera(name)) for name in names], dtype=np.float64), {}
 
     def state(self, shard: Shard) -> list[Any]:
-        """Size and time of the last change of every file that is read."""
+        """Return size and time of the last change of every file that is read."""
         source = self.source
         return [[_file_state(file) for file in self.files(source, name)] for name in shard.names]
 
     def files(self, source: Layout, name: str) -> list[Path]:
-        """Files that a record is made from."""
+        """Return the files that a record is made from."""
         return [source.png(kind, name) for kind in ("color_WO_bg", "densepose", "mask")]
 
 
@@ -134,7 +137,7 @@ class LabelledRecords(_FolderRecords[TangFolder]):
 
     Args:
         folder: The ``Tang_data`` folder itself.
-        median_m: The median over the mask to which each depth map is shifted, in metres (quirk 38).
+        median_m: The median over the mask to which each depth map is shifted, in metres (docs/parity.md, 38).
         without: See :meth:`hdnet.data.layout.folders.TangFolder.read`; such records are for evaluation, not for
         packing.
     """
@@ -149,15 +152,15 @@ class LabelledRecords(_FolderRecords[TangFolder]):
         return TangFolder(self.folder)
 
     def state(self, shard: Shard) -> list[Any]:
-        """As for all folders, and the median."""
+        """Return the state of the files, and the median."""
         return [self.median_m, *super().state(shard)]
 
     def files(self, source: TangFolder, name: str) -> list[Path]:
-        """Pictures and texts."""
+        """Return pictures and texts."""
         return [*super().files(source, name), source.depth_file(name), *source.normal_files(name)]
 
     def records(self, shard: Shard) -> Iterator[Record]:
-        """Read one by one."""
+        """Yield the records of a shard, read one by one."""
         source = self.source
         for name in shard.names:
             sample = source.read(name, self.without)
@@ -187,12 +190,12 @@ class FrameRecords(_FolderRecords[TikTokFolder]):
         return TikTokFolder(self.folder)
 
     def about(self, names: Sequence[str]) -> tuple[np.ndarray, dict[str, Any]]:
-        """Cameras and sequences."""
+        """Return cameras and sequences."""
         cameras, more = super().about(names)
         return cameras, {**more, "sequences": self.source.sequences()}
 
     def records(self, shard: Shard) -> Iterator[Record]:
-        """Read one by one."""
+        """Yield the records of a shard, read one by one."""
         source = self.source
         for name in shard.names:
             frame = source.read(name)
@@ -205,14 +208,13 @@ class FrameRecords(_FolderRecords[TikTokFolder]):
 
 @dataclass(frozen=True, eq=False)
 class NormalRecords:
-    """Normals that somebody predicts of packed pictures.
+    """Normals that are predicted from packed pictures.
 
     Args:
         picture_names: Names of the pictures in order.
         picture_size: Their (H, W).
         predict: The normals of a range of pictures, in order: (H, W, 3) unit vectors, 0 where there is none.
-        made_from: Names what they are predicted from (model, pictures), so that an interrupted packing of the same
-            goes on; None starts over.
+        made_from: Identifies model and pictures: an interrupted packing of the same is resumed; None starts over.
     """
 
     picture_names: list[str]
@@ -223,23 +225,23 @@ class NormalRecords:
     origin: ClassVar[str] = "predicted normals"
 
     def names(self) -> list[str]:
-        """Those of the pictures."""
+        """Return those of the pictures."""
         return self.picture_names
 
     def size(self) -> tuple[int, int]:
-        """That of the pictures."""
+        """Return that of the pictures."""
         return self.picture_size
 
     def about(self, _: Sequence[str]) -> tuple[None, dict[str, Any]]:
-        """Nothing: the pictures have the cameras."""
+        """Return nothing: the pictures have the cameras."""
         return None, {}
 
     def state(self, _: Shard) -> list[Any] | None:
-        """What the normals are predicted from."""
+        """Return what the normals are predicted from."""
         return None if self.made_from is None else [self.made_from]
 
     def records(self, shard: Shard) -> Iterator[Record]:
-        """Predicted shard by shard."""
+        """Yield the normals of a shard, predicted at once."""
         for k, normals in enumerate(self.predict(range(shard.first, shard.first + len(shard.names)))):
             try:
                 yield {"normals": to_fixed_point(normals)}
@@ -248,7 +250,7 @@ class NormalRecords:
 
 
 def to_fixed_point(normals: np.ndarray) -> np.ndarray:
-    """Directions of (H, W, 3) vectors as (3, H, W) int16, times 32767; a vector of length 0 stays 0.
+    """Return directions of (H, W, 3) vectors as (3, H, W) int16, times 32767; a vector of length 0 stays 0.
 
     Raises:
         DataError: A value is not finite.
@@ -268,6 +270,6 @@ def _pictures(frame: LabelledSample | UnlabelledFrame) -> Record:
 def _file_state(file: Path) -> list[int] | None:
     try:
         status = file.stat()
-    except OSError:  # its reader says what is wrong with it
+    except OSError:  # reported by its reader
         return None
     return [status.st_size, status.st_mtime_ns]

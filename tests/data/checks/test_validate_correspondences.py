@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from hdnet.data.checks.correspondences import check_correspondences
-from hdnet.data.layout.correspondences import Correspondences, pair_files
-from hdnet.data.layout.folders import write_corr_mat, write_correspondences
+from hdnet.data.layout.correspondences import Correspondences, pair_files, write_corr_mat, write_correspondences
 from hdnet.data.store.pairs import Pair, PairsIndex, write_pairs
 from hdnet.files import sha256_of
 

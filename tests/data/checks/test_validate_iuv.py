@@ -8,7 +8,7 @@ from PIL import Image
 
 from hdnet.data.checks.findings import Findings
 from hdnet.data.checks.iuv import check_directions, check_encoding, check_parts
-from hdnet.data.layout.png import iuv_to_png_rgb
+from hdnet.pictures.reading import iuv_to_png_rgb
 
 FILE = Path("densepose/0000000.png")
 PERSON = doll()

@@ -4,7 +4,8 @@ from data_folders import CAMERA, SEQUENCES
 
 from hdnet.data.correspondence import match
 from hdnet.data.correspondence.frames import match_folder, pack_given
-from hdnet.data.layout.folders import TikTokFolder, read_corr_mat, read_correspondences, write_corr_mat
+from hdnet.data.layout.correspondences import read_corr_mat, read_correspondences, write_corr_mat
+from hdnet.data.layout.folders import TikTokFolder
 from hdnet.data.layout.png import write_png
 from hdnet.data.parallel import using_backend
 from hdnet.data.store.pairs import PackedPairs

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from hdnet.data.layout.correspondences import Correspondences
-from hdnet.data.layout.folders import TangFolder, TikTokFolder, write_corr_mat, write_correspondences
+from hdnet.data.layout.correspondences import Correspondences, write_corr_mat, write_correspondences
+from hdnet.data.layout.folders import TangFolder, TikTokFolder
 from hdnet.data.layout.samples import LabelledSample, UnlabelledFrame
 from hdnet.geometry import Camera
 

@@ -92,7 +92,7 @@ def test_a_tar_is_unpacked_once_and_completely_or_not_at_all(tmp_path, monkeypat
         copy(stream, target, size, path, member)
 
     with monkeypatch.context() as patch:
-        patch.setattr("hdnet.data.importing.archive_tar.copy_exactly", full_disk)
+        patch.setattr("hdnet.data.importing.archive.copy_exactly", full_disk)
         with pytest.raises(OSError, match="No space left"):
             source.reader(tmp_path / "scratch")
     root = source.reader(tmp_path / "scratch").root

@@ -8,7 +8,8 @@ from authors_data import FRAMES, PEOPLE, change_text, copy_of, files_of, zipped
 
 from hdnet.data.importing import authors_frames
 from hdnet.data.importing.authors import import_authors
-from hdnet.data.layout.folders import TangFolder, TikTokFolder, read_corr_mat, read_correspondences
+from hdnet.data.layout.correspondences import read_corr_mat, read_correspondences
+from hdnet.data.layout.folders import TangFolder, TikTokFolder
 from hdnet.errors import DataError
 from hdnet.geometry import Camera
 

@@ -8,7 +8,8 @@ from authors_data import FRAMES, change_picture, change_text
 from PIL import Image
 
 from hdnet.data.importing.authors import import_authors
-from hdnet.data.layout.folders import TangFolder, TikTokFolder, read_corr_mat, read_correspondences
+from hdnet.data.layout.correspondences import read_corr_mat, read_correspondences
+from hdnet.data.layout.folders import TangFolder, TikTokFolder
 from hdnet.data.layout.text import read_map, write_map
 from hdnet.errors import DataError
 

@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 from dance_videos import Scene, dance, paint
 
-from hdnet.data.importing.cuts import find_cuts, look_at
+from hdnet.data.importing.cuts import appearance_of, find_cuts
 
 
 def looks(scenes: list[Scene], light: list[float] | None = None) -> list:
@@ -11,7 +11,7 @@ def looks(scenes: list[Scene], light: list[float] | None = None) -> list:
     for i, scene in enumerate(scenes):
         image, mask, _ = paint(scene)
         factor = light[i] if light else 1.0
-        found.append(look_at((image * factor).clip(0, 255).astype(np.uint8), mask))
+        found.append(appearance_of((image * factor).clip(0, 255).astype(np.uint8), mask))
     return found
 
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from hdnet.data.importing.windows import plan_windows
+from hdnet.data.importing.sequences import plan_windows
 
 
 def boxes_of(centre_x: np.ndarray, centre_y: np.ndarray, width: np.ndarray, height: np.ndarray) -> np.ndarray:

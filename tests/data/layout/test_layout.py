@@ -6,10 +6,11 @@ import pytest
 from data_folders import CAMERA, SEQUENCES, labelled_sample, unlabelled_frame
 from PIL import Image
 
-from hdnet.data.layout.folders import TangFolder, TikTokFolder, iuv_from_png_rgb, iuv_to_png_rgb, shift_to_median
+from hdnet.data.layout.folders import TangFolder, TikTokFolder, shift_to_median
 from hdnet.data.layout.text import write_map
 from hdnet.errors import DataError
 from hdnet.geometry import Camera
+from hdnet.pictures.reading import iuv_from_png_rgb, iuv_to_png_rgb
 
 
 def test_tang_sample_round_trip(tmp_path, sample):

@@ -1,8 +1,15 @@
 import numpy as np
 import pytest
 
-from hdnet.data.layout.correspondences import Correspondences, pair_files, stored_names
-from hdnet.data.layout.folders import read_corr_mat, read_correspondences, write_corr_mat, write_correspondences
+from hdnet.data.layout.correspondences import (
+    Correspondences,
+    pair_files,
+    read_corr_mat,
+    read_correspondences,
+    stored_names,
+    write_corr_mat,
+    write_correspondences,
+)
 from hdnet.errors import DataError
 
 ROWS = np.array([[2, 5, 6, 7, 8], [2, 5, 7, 7, 9], [24, 32, 1, 1, 24]])

@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hdnet.data.layout.png import normal_picture, read_iuv_rgb, read_mask, read_rgb, write_png
+from hdnet.data.layout.png import read_iuv_rgb, read_mask, read_rgb, write_png
 from hdnet.errors import DataError
+from hdnet.visualize import normal_picture
 
 RGB = np.random.default_rng(0).integers(0, 255, (6, 5, 3), dtype=np.uint8)
 

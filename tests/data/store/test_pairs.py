@@ -5,8 +5,7 @@ import shutil
 import numpy as np
 import pytest
 
-from hdnet.data.layout.correspondences import Correspondences
-from hdnet.data.layout.folders import write_corr_mat, write_correspondences
+from hdnet.data.layout.correspondences import Correspondences, write_corr_mat, write_correspondences
 from hdnet.data.store.pairs import PackedPairs, Pair, PairsIndex, PairsShard, is_packed, write_pairs
 from hdnet.errors import DataError
 

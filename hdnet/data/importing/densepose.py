@@ -1,7 +1,7 @@
-"""What a picture that claims to be DensePose data really is: I, U, V in one of two orders, or something else.
+"""DensePose pictures: I, U, V in one of two channel orders, or visualisations, which are refused.
 
-Most DensePose tools draw pictures for people to look at (part colours, grey part maps, an overlay on the photograph).
-They hold no U and V, and a network trained on them learns nothing; the users of the original met each of these forms.
+Most DensePose tools draw pictures for viewing (part colours, grey part maps, an overlay on the photograph). They hold
+no U and V, and a network trained on them learns nothing; users of the original met each of these forms.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ import numpy as np
 
 from hdnet.data.layout.png import read_rgb
 from hdnet.errors import DataError
-from hdnet.pictures.reading import LAST_PART, IuvOrder
+from hdnet.pictures.reading import LAST_PART, IuvOrder, iuv_from_png_rgb
 
 # A part map has some 25 colours; anti-aliased edges add a few.
 _MAX_PART_COLOURS = 64
 # Of the pixels at the edge of a part, those whose part no neighbour shares. Measured on made-up maps, also with noisy
 # edges: at most 0.5 % (2 % shrunk to 100 pixels by nearest neighbour); resized smoothly 4 % to 30 %, through JPEG 8 %
-# or more. What lies between is only noted, since detectors differ.
+# or more. Shares between are only noted, since detectors differ.
 _NOTED_LONELY, _MAX_LONELY = 0.03, 0.1
 _FEW_PIXELS = 300
 
@@ -44,11 +44,11 @@ def read_densepose_rgb(file: Path) -> np.ndarray:
 
 
 def densepose_order(rgb: np.ndarray, file: Path | str) -> IuvOrder | None:
-    """The channel order of a DensePose picture.
+    """Return the channel order of a DensePose picture.
 
     Args:
         rgb: (H, W, 3) uint8.
-        file: How the error line calls it.
+        file: Its name in error messages.
 
     Returns:
         "vui" (the TikTok data's), "iuv" (DensePose's own), or None where both are possible.
@@ -74,12 +74,37 @@ def densepose_order(rgb: np.ndarray, file: Path | str) -> IuvOrder | None:
     return "vui" if 2 in parts else "iuv"
 
 
+def read_densepose(file: Path, order: IuvOrder, advice: str) -> np.ndarray:
+    """Read a DensePose PNG of a stated channel order.
+
+    Args:
+        file: The picture.
+        order: Its order.
+        advice: End of the error message if its order is another one, which is put in for ``{found}``.
+
+    Returns:
+        (H, W, 3) uint8 I, U, V.
+
+    Raises:
+        DataError: As :func:`read_densepose_rgb` and :func:`densepose_order`, or the order is another one.
+    """
+    rgb = read_densepose_rgb(file)
+    found = densepose_order(rgb, file)
+    if found not in (None, order):
+        channels = ", ".join(str(found).upper())
+        expected = ", ".join(order.upper())
+        raise DataError(
+            f"{file}: channels are in the order {channels}; expected {expected} {advice.format(found=found)}"
+        )
+    return iuv_from_png_rgb(rgb) if order == "vui" else rgb
+
+
 def check_sharp(part: np.ndarray, file: Path | str) -> bool:
-    """Refuses part numbers that were resized smoothly or stored with loss.
+    """Refuse part numbers that were resized smoothly or stored with loss.
 
     Args:
         part: (H, W) uint8 part numbers.
-        file: How the error line calls it.
+        file: Its name in error messages.
 
     Returns:
         Whether they are sharp beyond doubt: at most 3 % of the pixels at the edges of parts share their number with no

@@ -6,7 +6,7 @@ import pytest
 from dance_videos import Scene, paint
 from PIL import Image
 
-from hdnet.data.importing.densepose_kind import check_sharp, densepose_order, read_densepose_rgb
+from hdnet.data.importing.densepose import check_sharp, densepose_order, read_densepose_rgb
 from hdnet.errors import DataError
 
 

@@ -10,6 +10,7 @@ from hdnet.cli.commands import Arguments, add_jobs, add_verb, say
 
 if TYPE_CHECKING:
     from hdnet.data.importing.frames import FrameOptions
+    from hdnet.data.importing.sequence_import import SequenceSource
 
 # Imports of the rooms stand inside the commands: `hdnet --help` should not wait for torch.
 
@@ -78,22 +79,12 @@ def _options(arguments: Arguments) -> FrameOptions:
 
 
 def _import_tiktok(arguments: Arguments) -> None:
-    from hdnet.data.importing.tiktok_dataset import import_tiktok_dataset, is_authors_form
+    from hdnet.data.importing.tiktok_dataset import dataset_source, is_authors_form
 
     if is_authors_form(arguments.source):
         _import_authors_frames(arguments)
         return
-    report = import_tiktok_dataset(
-        arguments.source,
-        arguments.out,
-        _options(arguments),
-        arguments.only,
-        arguments.max_gap,
-        arguments.replace,
-        arguments.jobs,
-        progress=True,
-    )
-    say(report.to_table())
+    _import_sequences(dataset_source(arguments.source, arguments.only), arguments)
 
 
 def _import_authors_frames(arguments: Arguments) -> None:
@@ -114,7 +105,7 @@ def _import_authors_frames(arguments: Arguments) -> None:
 
 
 def _import_frames(arguments: Arguments) -> None:
-    from hdnet.data.importing.own_frames import OwnFrames, import_own_frames
+    from hdnet.data.importing.own_frames import OwnFrames, own_frames_source
     from hdnet.data.importing.video import Selection
 
     own = OwnFrames(
@@ -125,7 +116,19 @@ def _import_frames(arguments: Arguments) -> None:
         Selection(arguments.every, arguments.start, arguments.end),
         arguments.first_number,
     )
-    report = import_own_frames(
-        own, arguments.out, _options(arguments), arguments.max_gap, arguments.replace, arguments.jobs, progress=True
+    _import_sequences(own_frames_source(own, progress=True), arguments)
+
+
+def _import_sequences(source: SequenceSource, arguments: Arguments) -> None:
+    from hdnet.data.importing.sequence_import import import_sequences
+
+    report = import_sequences(
+        source,
+        arguments.out,
+        _options(arguments),
+        arguments.max_gap,
+        arguments.replace,
+        arguments.jobs,
+        progress=True,
     )
     say(report.to_table())

@@ -9,9 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from hdnet.data.importing.frame_files import FrameFiles
-from hdnet.data.importing.frames import FrameOptions
-from hdnet.data.importing.report import ImportReport
-from hdnet.data.importing.sequence_import import SequenceSource, import_sequences
+from hdnet.data.importing.sequence_import import SequenceSource
 from hdnet.data.importing.sequences import SequenceFiles
 from hdnet.data.importing.staging import source_identity
 from hdnet.data.importing.video import Form, Selection, VideoFrames, check_iuv_video, extract_frames, is_video
@@ -73,32 +71,18 @@ class _Picture:
     problem: str | None = None
 
 
-def import_own_frames(
-    own: OwnFrames,
-    out: Path,
-    options: FrameOptions,
-    max_gap: int = 0,
-    replace: bool = False,
-    jobs: int = 1,
-    progress: bool = False,
-) -> ImportReport:
-    """Import one sequence into ``OUT/tiktok_data``, beside those that are there.
+def own_frames_source(own: OwnFrames, progress: bool = False) -> SequenceSource:
+    """Return one sequence as a source of :func:`~hdnet.data.importing.sequence_import.import_sequences`.
 
     Pictures belong together that have the same name but for the ending (``_img``, ``_mask``, ``_dp`` and the like), or
     where no two names agree, the same last number in it.
 
     Args:
         own: Places of the pictures.
-        out: Raw folder.
-        options: How frames are read and cut.
-        max_gap: Missing frame numbers inside a shot.
-        replace: Leave out what ``OUT/tiktok_data`` holds.
-        jobs: Processes.
         progress: Show progress bars on stderr.
 
     Raises:
-        DataError: A folder or video cannot be used, or see
-            :func:`~hdnet.data.importing.sequence_import.import_sequences`.
+        DataError: A folder or video cannot be used.
     """
     if own.selection.start_s is not None or own.selection.end_s is not None:
         _expect(
@@ -117,10 +101,9 @@ def import_own_frames(
         "selection": asdict(own.selection),
         "first_number": own.first_number,
     }
-    source = SequenceSource(
+    return SequenceSource(
         KIND, str(own.images), (own.sequence_name,), lambda work: [_sequence(own, work, progress)], identity
     )
-    return import_sequences(source, out, options, max_gap, replace, jobs, progress)
 
 
 def _sequence(own: OwnFrames, work: Path, progress: bool) -> SequenceFiles:

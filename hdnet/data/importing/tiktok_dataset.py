@@ -15,10 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from hdnet.data.importing.frame_files import FrameFiles
-from hdnet.data.importing.frames import FrameOptions
 from hdnet.data.importing.parts import TIKTOK
-from hdnet.data.importing.report import ImportReport
-from hdnet.data.importing.sequence_import import SequenceSource, import_sequences
+from hdnet.data.importing.sequence_import import SequenceSource
 from hdnet.data.importing.sequences import SequenceFiles
 from hdnet.data.importing.staging import source_identity
 from hdnet.errors import DataError
@@ -30,38 +28,22 @@ _DEPTH = 3
 _PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 
 
-def import_tiktok_dataset(
-    source: Path,
-    out: Path,
-    options: FrameOptions,
-    only: Iterable[str] = (),
-    max_gap: int = 0,
-    replace: bool = False,
-    jobs: int = 1,
-    progress: bool = False,
-) -> ImportReport:
-    """Import the published TikTok dataset, or a folder of the same form, into ``OUT/tiktok_data``.
+def dataset_source(source: Path, only: Iterable[str] = ()) -> SequenceSource:
+    """Return the published TikTok dataset, or a folder of the same form, as a source of ``import_sequences``.
 
     Args:
         source: The dataset's folder, or that of a single video.
-        out: Raw folder.
-        options: How frames are read and cut.
         only: Names or patterns (``0000*``) of the sequences wanted; none for all.
-        max_gap: Missing frame numbers inside a shot.
-        replace: Leave out what ``OUT/tiktok_data`` holds.
-        jobs: Processes.
-        progress: Show progress bars on stderr.
 
     Raises:
-        DataError: It has not that form, or see :func:`~hdnet.data.importing.sequence_import.import_sequences`.
+        DataError: The folder has another form.
     """
     patterns = tuple(only)
     folders = _chosen(source, sequence_folders(source), patterns)
     identity: dict[str, Any] = {"only": patterns, "folders": [source_identity(folder) for folder in folders]}
-    found = SequenceSource(
+    return SequenceSource(
         KIND, str(source), [f.name for f in folders], lambda _: [_sequence(folder) for folder in folders], identity
     )
-    return import_sequences(found, out, options, max_gap, replace, jobs, progress)
 
 
 def is_authors_form(source: Path) -> bool:

@@ -8,7 +8,8 @@ from video_files import write_video
 
 from hdnet.cli import main
 from hdnet.data.importing.frames import FrameOptions
-from hdnet.data.importing.own_frames import OwnFrames, import_own_frames
+from hdnet.data.importing.own_frames import OwnFrames, own_frames_source
+from hdnet.data.importing.sequence_import import import_sequences
 from hdnet.data.importing.video import Selection
 from hdnet.data.layout.folders import TikTokFolder
 from hdnet.errors import DataError
@@ -17,7 +18,7 @@ NO_CUTS = FrameOptions(cut_detection=False)
 
 
 def do_import(own: OwnFrames, out: Path, options: FrameOptions = NO_CUTS, **settings: object):
-    return import_own_frames(own, out, options, **settings)
+    return import_sequences(own_frames_source(own), out, options, **settings)
 
 
 def own_frames(folder: Path, **values: object) -> OwnFrames:

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,8 @@ from PIL import Image
 from hdnet.data.importing import sequence_import
 from hdnet.data.importing.frames import FrameOptions
 from hdnet.data.importing.intrinsics import Intrinsics
-from hdnet.data.importing.tiktok_dataset import import_tiktok_dataset, sequence_folders
+from hdnet.data.importing.sequence_import import import_sequences
+from hdnet.data.importing.tiktok_dataset import dataset_source, sequence_folders
 from hdnet.data.layout.folders import TikTokFolder
 from hdnet.errors import DataError
 from hdnet.geometry import Camera
@@ -23,8 +25,10 @@ from hdnet.geometry import Camera
 NO_CUTS = FrameOptions(cut_detection=False)
 
 
-def do_import(source: Path, out: Path, options: FrameOptions | None = None, **settings: object):
-    return import_tiktok_dataset(source, out, options or FrameOptions(), **settings)
+def do_import(
+    source: Path, out: Path, options: FrameOptions | None = None, only: Iterable[str] = (), **settings: object
+):
+    return import_sequences(dataset_source(source, only), out, options or FrameOptions(), **settings)
 
 
 def contents(folder: Path) -> dict[str, bytes]:

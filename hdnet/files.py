@@ -47,6 +47,13 @@ def atomic_write(path: Path, durable: bool = False) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+def remove_partial(folder: Path) -> None:
+    """Delete what processes that were killed in :func:`atomic_write` left below a folder."""
+    for file in folder.rglob(".*.partial"):
+        if file.is_file():
+            file.unlink(missing_ok=True)
+
+
 def _sync(path: Path) -> None:
     handle = os.open(path, os.O_RDONLY)
     try:
@@ -127,6 +134,7 @@ def resumable_folder(out: Path, marker: str | None = None) -> Iterator[tuple[Pat
     with _replacing(out, marker) as temporary:
         notes = temporary / ".finished"
         notes.mkdir(parents=True, exist_ok=True)
+        remove_partial(temporary)
         try:
             yield temporary, notes
             shutil.rmtree(notes)

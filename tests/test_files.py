@@ -94,6 +94,8 @@ def break_off(out, note, error):
     """A run that fails after its first file, which it has noted as finished or not."""
     with resumable_folder(out, marker="index.json") as (folder, notes):
         (folder / "a").write_text("finished")
+        (folder / "sub").mkdir()
+        (folder / "sub/.b.01234567.partial").write_text("of a process that was killed")
         if note:
             (notes / "a").touch()
         raise error
@@ -107,7 +109,7 @@ def test_a_resumable_folder_keeps_what_was_noted_as_finished(tmp_path):
     with resumable_folder(out, marker="index.json") as (folder, notes):
         assert (folder / "a").read_text() == "finished"
         assert (notes / "a").exists()
-    assert [path.name for path in out.iterdir()] == ["a"]
+    assert sorted(str(path.relative_to(out)) for path in out.rglob("*")) == ["a", "sub"]
     assert list(tmp_path.iterdir()) == [out]
 
 

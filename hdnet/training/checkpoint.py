@@ -89,6 +89,5 @@ class CheckpointFolder:
             return TrainingError(f"process {process} is already training into {self.folder}; wait for it or stop it")
 
         with files.locked(self.folder.with_name(f"{self.folder.name}.lock"), taken):
-            for half in self.folder.glob(".*.partial"):  # of a process that was killed while it wrote
-                half.unlink()
+            files.remove_partial(self.folder)
             yield

@@ -117,7 +117,7 @@ class _Registry:
 
     def resolve(self) -> ModelIdentity:
         prepare_mlflow()
-        from hdnet.tracking.versions import resolve
+        from hdnet.tracking.versions import resolve  # imports MLflow, whose environment is set above
 
         return resolve(self.uri)
 
@@ -149,7 +149,7 @@ class _Loader:
         self._fastest: str | None = None
 
     def __call__(self, path: Path) -> PredictorLike:
-        from hdnet.predict.inference import Predictor
+        from hdnet.predict.inference import Predictor  # torch is slow to import, and the service is live before
 
         def load(candidates: tuple[str, ...] | None) -> Predictor:
             settings = self._settings

@@ -36,10 +36,10 @@ class RaySettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=f"{PREFIX}RAY_", frozen=True)
 
     replicas: int = Field(2, ge=1, description="Replicas of the service, on as many machines as Ray finds room on.")
-    cpus: float = Field(1.0, ge=0, description="Processor cores that Ray sets aside for a replica.")
-    gpus: float = Field(0.0, ge=0, description="GPUs, or shares of one, that Ray sets aside for a replica.")
+    cpus: float = Field(1.0, ge=0, description="Processor cores that Ray reserves for a replica.")
+    gpus: float = Field(0.0, ge=0, description="GPUs, or shares of one, that Ray reserves for a replica.")
     start_s: float = Field(300.0, gt=0, description="Seconds that a replica may take to its first model.")
-    health_period_s: float = Field(10.0, gt=0, description="Seconds between two looks at a replica's health.")
+    health_period_s: float = Field(10.0, gt=0, description="Seconds between two health checks of a replica.")
 
 
 @serve.ingress()

@@ -33,9 +33,9 @@ class Settings(BaseSettings):
     )
     host: str = Field("127.0.0.1", description="Address to listen on; 0.0.0.0 for all.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on.")
-    device: str = Field("cpu", min_length=1, description="Where the networks run: cpu, cuda or cuda:N.")
+    device: str = Field("cpu", min_length=1, description="Device of the networks: cpu, cuda or cuda:N.")
     runtime: RuntimeChoice = Field(
-        "auto", description="What runs the networks; auto measures the candidates when a model is loaded."
+        "auto", description="Runtime of the networks; auto measures the candidates when a model is loaded."
     )
     threads: int | None = Field(None, ge=1, description="CPU threads of the networks; the runtime's choice if unset.")
     queue_size: int = Field(8, ge=0, description="Requests that may wait while one is worked on; more get 503.")
@@ -44,7 +44,7 @@ class Settings(BaseSettings):
     deadline_s: float = Field(30.0, gt=0, description="Seconds a request may take, waiting included; then 504.")
     max_body_mb: float = Field(64.0, gt=0, description="Largest request body in megabytes (10^6 bytes).")
     max_pixels: int = Field(25_000_000, ge=1, description="Largest picture in pixels, width times height.")
-    reload_interval_s: float = Field(30.0, gt=0, description="Seconds between two looks at the registry.")
+    reload_interval_s: float = Field(30.0, gt=0, description="Seconds between two checks of the registry.")
     cache_dir: Path = Field(
         Path("~/.cache/hdnet/models"),
         description="Folder that keeps models of the registry; the last good one serves while that is away.",

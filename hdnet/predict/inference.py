@@ -238,7 +238,7 @@ def load_source(source: str | Path) -> tuple[HDNet, ModelIdentity | None]:
     """
     if str(source).startswith(REGISTRY_SCHEME):
         try:
-            from hdnet.tracking.versions import download
+            from hdnet.tracking.versions import download  # optional package
         except ImportError as error:
             raise ModelError(f"{source}: needs the model registry, `pip install hdnet[tracking]` ({error})") from error
         folder, identity = download(str(source))

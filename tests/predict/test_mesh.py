@@ -156,6 +156,16 @@ def test_obj_is_read_back_by_trimesh(mesh: Mesh, tmp_path: Path) -> None:
     assert np.abs(read.visual.vertex_colors[:, :3].astype(int) - mesh.colors).max() <= 1
 
 
+def test_ply_is_written_by_trimesh(mesh: Mesh) -> None:
+    data = mesh.to_trimesh().export(file_type="ply")
+
+    read = trimesh.load(io.BytesIO(data), file_type="ply", process=False)
+
+    assert np.abs(read.vertices - mesh.vertices).max() < 1e-6
+    assert np.array_equal(read.faces, mesh.faces)
+    assert np.array_equal(read.visual.vertex_colors[:, :3], mesh.colors)
+
+
 def test_obj_with_normals_refers_to_them(mesh: Mesh, tmp_path: Path) -> None:
     full = Mesh(mesh.vertices, mesh.faces, None, mesh.vertex_normals())
     full.write_obj(tmp_path / "m.obj")

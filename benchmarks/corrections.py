@@ -29,9 +29,9 @@ from hdnet.errors import run_command
 from hdnet.geometry import ORIGINAL_CLAMP, Camera, NormalRule, fit_rigid, unproject
 from hdnet.models import DepthEstimator
 from hdnet.models.hdnet import depth_inputs, unit_normals
-from hdnet.params import CorrespondParams
+from hdnet.params import CorrespondParams, LabelledWeights
 from hdnet.training.optim import BETAS, make_adam, tensorflow_epsilon
-from hdnet.training.tasks import DepthWeights, labelled_loss, labelled_terms
+from hdnet.training.tasks import labelled_loss, labelled_terms
 from hdnet.workspace import Workspace
 
 RULES: tuple[NormalRule, NormalRule] = ("original", "exact")
@@ -169,7 +169,7 @@ def adam_network_rows(one: People) -> Iterator[Row]:
     network = DepthEstimator(16)
     weights = [parameter for name, parameter in network.named_parameters() if name.endswith("conv.weight")]
     terms = labelled_terms(network(one["inputs"]).double(), one, "original")
-    loss = labelled_loss(terms, DepthWeights(2, 1, 1))
+    loss = labelled_loss(terms, LabelledWeights(depth=2, scale_invariant=1, normal=1))
     ratios = adam_ratios(torch.cat([gradient.flatten() for gradient in torch.autograd.grad(loss, weights)]).double(), 1)
     yield Row(6, "the same, first step of a depth estimator's weights, median", *texts((r[0] for r in ratios), ".1f"))
 

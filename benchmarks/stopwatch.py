@@ -98,9 +98,9 @@ class Stopwatch:
 class MeasuredEngine(Engine):
     """The engine with marks between the parts of its loop, without checkpoints and pictures."""
 
-    def __init__(self, *arguments: Any) -> None:
-        *engine, self.watch = arguments
-        super().__init__(*engine)
+    def __init__(self, watch: Stopwatch, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self.watch = watch
 
     def _set_up(self, *arguments: Any) -> Any:
         session, watch = super()._set_up(*arguments), self.watch
@@ -118,7 +118,7 @@ class MeasuredEngine(Engine):
             move, inner = wrappers.move_data_to_device, type(batches).steps(batches, start)
             wrappers.move_data_to_device = timed(self.watch, "data wait", move, "transfer")
             try:
-                for step in range(start, batches.schedule.steps):
+                for step in range(start, batches.last_step):
                     self.watch.mark("rest")
                     self.watch.begin(step)
                     found = next(inner)
@@ -133,7 +133,7 @@ class MeasuredEngine(Engine):
     def _save(self, *_: Any) -> None:
         """Nothing: a checkpoint comes once in many steps."""
 
-    def _look(self, *_: Any) -> None:
+    def _show_and_validate(self, *_: Any) -> None:
         """Nothing, likewise."""
 
 

@@ -26,10 +26,10 @@ from torch import nn
 from training_steps import PLAIN_SETTINGS, PlainLoop, make_task, pictures_per_step, training_flop
 
 from hdnet.errors import run_command
+from hdnet.params import OptimiserParams, RuntimeParams
 from hdnet.tracking.tracker import Tracker
 from hdnet.training.checkpoint import CheckpointFolder
 from hdnet.training.devices import choose_precision, device_type
-from hdnet.training.settings import Runtime, Schedule
 
 STAGES = ("normal", "depth", "joint")
 # Dense bf16 products on one H100, as measured; no product reaches the 989 of the data sheet.
@@ -101,9 +101,14 @@ def print_stage(stage: str, arguments: argparse.Namespace, device: torch.device,
     """One stage's tables."""
     torch.manual_seed(0)
     task = make_task(stage, arguments)
-    runtime = Runtime(device.type, arguments.precision, loader_workers=arguments.workers, compile=arguments.compile)
+    runtime = RuntimeParams(
+        device=device.type,
+        precision=arguments.precision,
+        loader_workers="auto" if arguments.workers is None else arguments.workers,
+        compile=arguments.compile,
+    )
     precision = choose_precision(runtime, task, device)
-    runtime = Runtime(device.type, precision, loader_workers=arguments.workers, compile=arguments.compile)
+    runtime = runtime.model_copy(update={"precision": precision})
     ours, plain = [], []
     for repeat in range(arguments.repeats):
         ours.append(measure_engine(task, runtime, arguments.steps, warm_up(device, repeat)))
@@ -159,15 +164,15 @@ def print_parts(one: Measured) -> None:
     print()
 
 
-def measure_engine(task: Any, runtime: Runtime, steps: int, warm: int, profiled: bool = False) -> Measured:
+def measure_engine(task: Any, runtime: RuntimeParams, steps: int, warm: int, profiled: bool = False) -> Measured:
     """Measure steps of the engine after warm-up; with ``profiled``, a profiler runs over them."""
     device = torch.device(runtime.device)
-    schedule = Schedule(warm + steps, 1e-6, 1e-8, False, "constant", 5.0, seed=0)
+    settings = OptimiserParams(steps=warm + steps, learning_rate=1e-6, schedule="constant")
     watch = Stopwatch(device, warm, profiled)
     reset_peak(device)
     with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
         checkpoints = CheckpointFolder(Path(folder), keep=1)
-        MeasuredEngine(task, schedule, runtime, checkpoints, Tracker(), watch).run()
+        MeasuredEngine(watch, task, settings, runtime, checkpoints, Tracker(), seed=0).run()
     processor_s, parts = watch.processor_s(), watch.parts_s()
     measured = Measured(sum(parts.values()), processor_s, parts, peak_gb(device), watch.profiler)
     release(task.model)

@@ -20,7 +20,8 @@ from hdnet.geometry import Camera
 from hdnet.models import DepthEstimator, NormalEstimator
 from hdnet.models.fast_paths import JOINS, NORMALISATIONS
 from hdnet.models.hourglass import Hourglass, figure
-from hdnet.training.tasks import DepthTask, DepthWeights, HDNetTask, NormalTask, PairWeights, Stream, Task
+from hdnet.params import DepthStageParams, HDNetStageParams
+from hdnet.training.tasks import DepthTask, HDNetTask, NormalTask, Stream, Task
 
 PLAIN_SETTINGS = "float32, NCHW, eager"
 # Distinct pictures; a run goes through them again and again.
@@ -91,14 +92,13 @@ def make_task(stage: str, arguments: Namespace) -> Task:
         return NormalTask(NormalEstimator(arguments.width, "unit"), labelled)
     model = DepthEstimator(arguments.width, "unit", initial_depth_m=4.0)
     if stage == "depth":
-        return DepthTask(model, labelled, DepthWeights(10.0, 5.0, 1.0), "exact")
+        return DepthTask(model, labelled, DepthStageParams())
     if isinstance(people, MadeUpPeople):
         pairs: Dataset[Item] = MadeUpPairs(people)
     else:
         frames, normals = PackedFrames(root / "packed/frames"), PseudoNormals(root / "pseudo_normals/frames")
         pairs = PairDataset(frames, normals, root / "correspondences")
-    weights = DepthWeights(20.0, 10.0, 1.0), PairWeights(0.5, 5.0)
-    return HDNetTask(model, labelled, Stream(pairs, arguments.pairs, collate), *weights, "exact")
+    return HDNetTask(model, labelled, Stream(pairs, arguments.pairs, collate), HDNetStageParams())
 
 
 def pictures_per_step(task: Task) -> int:

@@ -96,6 +96,16 @@ class Workspace:
         """Working checkpoints of unfinished trainings."""
         return self.root / "checkpoints"
 
+    @property
+    def evaluated_model(self) -> Path:
+        """Hash of the model that the metrics of stage `evaluate` belong to."""
+        return self.report("evaluate") / "model.json"
+
+    @property
+    def registered_version(self) -> Path:
+        """Version that stage `register` made."""
+        return self.report("register") / "version.json"
+
     def report(self, stage: str) -> Path:
         """Return the folder of a stage's metrics, plots and pictures."""
         return self.root / "reports" / stage

@@ -1,8 +1,32 @@
-"""Stage `correspond`: matches between unlabelled frames."""
+"""Stage `correspond`: matches between unlabelled frames along DensePose."""
 
-from hdnet import stages
-from hdnet.tracking import runs
-from pipelines import stage
+from __future__ import annotations
+
+from hdnet.data.correspondence.frames import correspond as correspond_frames
+from hdnet.data.layout.folders import TikTokFolder
+from hdnet.data.parallel import using_backend
+from hdnet.params import Params
+from hdnet.tracking.tracker import OpenRun, opened
+from hdnet.workspace import Workspace
+from pipelines.stage import jobs, main, write_metrics
+
+
+def correspond(work: Workspace, params: Params, open_run: OpenRun | None = None) -> None:
+    """Read the raw unlabelled frames; write their matches, packed, to ``data/correspondences``, and how many there are.
+
+    Raises:
+        DataError: A frame cannot be read, or there is no pair that counts.
+    """
+    rule, frames = params.correspond, TikTokFolder(work.raw_frames)
+    with (
+        opened(open_run, "correspond", {"correspond": rule.model_dump()}) as tracker,
+        using_backend(params.runtime.parallel_backend),
+    ):
+        processes = jobs(params, len(frames.names()))
+        counts = correspond_frames(frames, work.correspondences, rule, processes, progress=True)
+        metrics = {name: float(count) for name, count in counts.items()}
+        write_metrics(work.report("correspond"), metrics, tracker)
+
 
 if __name__ == "__main__":
-    stage.run(lambda work, params: stages.correspond(work, params, runs.run))
+    main(correspond)

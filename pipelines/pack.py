@@ -1,8 +1,30 @@
-"""Stage `pack`: memory-mapped arrays."""
+"""Stage `pack`: text and pictures parsed once into memory-mapped arrays."""
 
-from hdnet import stages
-from hdnet.tracking import runs
-from pipelines import stage
+from __future__ import annotations
+
+from hdnet.data.parallel import using_backend
+from hdnet.data.store.packed import pack_together
+from hdnet.data.store.records import FrameRecords, LabelledRecords, Source
+from hdnet.params import Params
+from hdnet.tracking.tracker import OpenRun, opened
+from hdnet.workspace import Workspace
+from pipelines.stage import main, raw_jobs
+
+
+def pack(work: Workspace, params: Params, open_run: OpenRun | None = None) -> None:
+    """Read ``data/raw``; write ``data/packed`` with labelled people, held-out people and unlabelled frames.
+
+    Raises:
+        DataError: A file cannot be parsed; names it.
+    """
+    sources: dict[str, Source] = {
+        work.labelled.name: LabelledRecords(work.raw_labelled),
+        work.heldout.name: LabelledRecords(work.raw_heldout),
+        work.frames.name: FrameRecords(work.raw_frames),
+    }
+    with opened(open_run, "pack"), using_backend(params.runtime.parallel_backend):
+        pack_together(sources, work.packed, progress=True, jobs=raw_jobs(work, params))
+
 
 if __name__ == "__main__":
-    stage.run(lambda work, params: stages.pack(work, params, runs.run))
+    main(pack)

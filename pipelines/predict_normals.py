@@ -1,8 +1,53 @@
-"""Stage `predict_normals`: normals of the unlabelled frames."""
+"""Stage `predict_normals`: our own normal estimator's normals of all training pictures."""
 
-from hdnet import stages
-from hdnet.tracking import runs
-from pipelines import stage
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+import numpy as np
+import torch
+
+from hdnet.data.store.batches import prepare
+from hdnet.data.store.datasets import collate, stored_item
+from hdnet.data.store.packed import PackedFrames, PackedLabelled, pack_together
+from hdnet.data.store.records import NormalRecords
+from hdnet.files import sha256_of
+from hdnet.models import NormalEstimator
+from hdnet.models.hdnet import unit_normals
+from hdnet.models.weights import load_estimator
+from hdnet.params import Params
+from hdnet.tracking.tracker import OpenRun, opened
+from hdnet.workspace import Workspace
+from pipelines.stage import main
+
+
+def predict_normals(work: Workspace, params: Params, open_run: OpenRun | None = None) -> None:  # noqa: ARG001
+    """Read packed pictures and the normal estimator; write unit normals inside the mask to ``data/pseudo_normals``.
+
+    For unlabelled frames they are input and target of the joint stage at once, as in the original (docs/parity.md, 44);
+    for labelled people they can take the place of the true ones as input. An interrupted run goes on.
+    """
+    model, model_sha256 = load_estimator(work.normal_model, NormalEstimator), sha256_of(work.normal_model)
+    pictures: dict[str, PackedFrames | PackedLabelled] = {
+        work.labelled_normals.name: PackedLabelled(work.labelled),
+        work.frame_normals.name: PackedFrames(work.frames),
+    }
+    sources, tags = {}, {}
+    for name, packed in pictures.items():
+        tags[f"data.{name}"] = packed.digest
+        made_from = f"{model_sha256} {packed.digest}"
+        sources[name] = NormalRecords(packed.names, packed.size, partial(_predictions, packed, model), made_from)
+    with opened(open_run, "predict_normals", tags=tags):
+        pack_together(sources, work.pseudo_normals, progress=True, jobs=1)
+
+
+@torch.inference_mode()
+def _predictions(packed: PackedFrames | PackedLabelled, model: NormalEstimator, indices: range) -> Iterator[np.ndarray]:
+    for index in indices:
+        pictures = prepare(collate([stored_item(packed, index)]))
+        yield unit_normals(model(pictures["image"]), pictures["mask"])[0].permute(1, 2, 0).numpy()
+
 
 if __name__ == "__main__":
-    stage.run(lambda work, params: stages.predict_normals(work, params, runs.run))
+    main(predict_normals)

@@ -1,14 +1,54 @@
-"""How every stage starts and ends."""
+"""Start, processes and metrics file that all stages share."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from pathlib import Path
 
 from hdnet.errors import run_command
+from hdnet.files import write_json
 from hdnet.params import Params, load_params
+from hdnet.tracking.tracker import METRICS_FILE, Tracker
 from hdnet.workspace import Workspace
 
+# Below this many samples a pool of processes, each of which imports torch, costs more than it saves.
+_WORTH_A_POOL = 1000
 
-def run(main: Callable[[Workspace, Params], object]) -> None:
-    """Runs a stage in the working directory; an error that is the user's to fix becomes one line and status 1."""
-    run_command(lambda: main(Workspace(), load_params()))
+
+def main(stage: Callable[..., object], *, tracked: bool = True) -> None:
+    """Run a stage in the working directory; an error that is the user's to fix becomes one line and status 1.
+
+    Args:
+        stage: Takes a workspace, the parameters and, if tracked, what opens a run in MLflow.
+        tracked: False for the stages that open their run themselves.
+    """
+
+    def run() -> object:
+        work, params = Workspace(), load_params()
+        if not tracked:
+            return stage(work, params)
+        from hdnet.tracking import runs  # MLflow takes seconds to import
+
+        return stage(work, params, runs.run)
+
+    run_command(run)
+
+
+def jobs(params: Params, samples: int = _WORTH_A_POOL) -> int:
+    """Return the number of processes for so many samples: as set, or one a core; 1 where a pool would not pay."""
+    if samples < _WORTH_A_POOL:
+        return 1
+    return params.runtime.jobs or os.cpu_count() or 1
+
+
+def raw_jobs(work: Workspace, params: Params) -> int:
+    """Return the number of processes for the pictures of the raw data."""
+    return jobs(params, sum(1 for _ in work.raw.glob("**/color_WO_bg/*.png")))
+
+
+def write_metrics(folder: Path, metrics: dict[str, float], tracker: Tracker) -> None:
+    """Write the same numbers to the stage's metrics file and to the tracker, so that the two cannot disagree."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / METRICS_FILE, metrics)
+    tracker.log_metrics(metrics, 0)

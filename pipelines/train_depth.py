@@ -1,8 +1,48 @@
-"""Stage `train_depth`, tracked in MLflow."""
+"""Stage `train_depth`: the depth estimator on labelled people."""
 
-from hdnet import stages
-from hdnet.tracking import runs
-from pipelines import stage
+from __future__ import annotations
+
+from hdnet.data.store.datasets import LabelledDataset, collate
+from hdnet.data.store.packed import PackedLabelled, PseudoNormals
+from hdnet.files import sha256_of
+from hdnet.models import DepthEstimator
+from hdnet.models.weights import save_estimator
+from hdnet.params import Params
+from hdnet.tracking.tracker import OpenRun
+from hdnet.training.run import Outputs, held_out_validation, starting_network, train, typical_camera
+from hdnet.training.tasks import DepthTask, Stream
+from hdnet.workspace import Workspace
+from pipelines.stage import main
+
+
+def train_depth(
+    work: Workspace, params: Params, open_run: OpenRun | None = None, *, outputs: Outputs | None = None
+) -> dict[str, float]:
+    """Read packed people and, if ``input_normals`` says so, predicted normals; write ``models/depth.safetensors``.
+
+    Arguments, result and errors as of :func:`pipelines.train_normal.train_normal`.
+    """
+    settings, people = params.train_depth, PackedLabelled(work.labelled)
+    outputs = outputs or Outputs(work.depth_model, work.report("train_depth"), work.checkpoints)
+    start = work.pretrained(settings.start_from)
+    model = starting_network(DepthEstimator, params, start)
+    normals = PseudoNormals(work.labelled_normals) if settings.input_normals == "predicted" else None
+    normal_model = work.normal_model if normals else None
+    data = {"labelled": people.digest}
+    data |= {"input_normals": normals.digest} if normals else {}
+    data |= {"start": sha256_of(start)} if start else {}
+    return train(
+        DepthTask(model, Stream(LabelledDataset(people, normals), settings.batch_size, collate), settings),
+        params,
+        data=data,
+        outputs=outputs,
+        save=lambda provenance, moments: save_estimator(
+            outputs.model, model, provenance, moments if settings.keep_moments else None
+        ),
+        open_run=open_run,
+        validation=held_out_validation(params, "train_depth", work.heldout, typical_camera(people), normal_model),
+    )
+
 
 if __name__ == "__main__":
-    stage.run(lambda work, params: stages.train_depth(work, params, runs.run))
+    main(train_depth)

@@ -135,19 +135,22 @@ def _count_or_auto(text: str) -> int | str:
 
 
 def _train(arguments: Arguments) -> None:
-    from hdnet import stages
     from hdnet.params import with_runtime
+    from pipelines.train_depth import train_depth
+    from pipelines.train_hdnet import train_hdnet
+    from pipelines.train_normal import train_normal
 
     work, params = workspace(arguments)
     given = {key: getattr(arguments, key) for key in ("device", "devices", "nodes", "precision")}
     params = with_runtime(params, {key: value for key, value in given.items() if value is not None})
-    getattr(stages, arguments.stage)(work, params, open_run(arguments))
+    stages = {"train_normal": train_normal, "train_depth": train_depth, "train_hdnet": train_hdnet}
+    stages[arguments.stage](work, params, open_run(arguments))
 
 
 def _predict_normals(arguments: Arguments) -> None:
-    from hdnet import stages
+    from pipelines.predict_normals import predict_normals
 
-    stages.predict_normals(*workspace(arguments), open_run(arguments))
+    predict_normals(*workspace(arguments), open_run(arguments))
 
 
 def _import_tf(arguments: Arguments) -> None:

@@ -38,10 +38,10 @@ def _evaluate(arguments: Arguments) -> None:
 
 
 def _stage(arguments: Arguments) -> str:
-    from hdnet import stages
+    from pipelines.evaluate import evaluate
 
     work, params = workspace(arguments)
-    stages.evaluate(work, params, open_run(arguments))
+    evaluate(work, params, open_run(arguments))
     return _tables(work.report("evaluate"), with_sequences=True)
 
 
@@ -58,7 +58,8 @@ def _anything(arguments: Arguments) -> str:
 
 
 def _tables(folder: Path, with_sequences: bool) -> str:
-    from hdnet.evaluation.writing import SEQUENCES_TABLE_FILE, TABLE_FILE
+    from hdnet.evaluation.writing import SEQUENCES_TABLE_FILE
+    from hdnet.tracking.tracker import TABLE_FILE
 
     files = (TABLE_FILE, SEQUENCES_TABLE_FILE) if with_sequences else (TABLE_FILE,)
     return "\n".join((folder / name).read_text(encoding="utf-8") for name in files)

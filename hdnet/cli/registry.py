@@ -67,10 +67,10 @@ def _lineage(arguments: Arguments) -> None:
 
 
 def _register(arguments: Arguments) -> None:
-    from hdnet import stages
+    from pipelines.register import register
 
     work, params = workspace(arguments)
-    stages.register(work, params)
+    register(work, params)
     say((work.report("register") / "version.json").read_text())
 
 

@@ -38,8 +38,8 @@ def add_synthesize_verb(data: Any) -> None:
 
 
 def _synthesize(arguments: Arguments) -> None:
-    from hdnet.data.acquire import contact_sheets, progress_bar
     from hdnet.synthetic import synthesize
+    from hdnet.synthetic.raw import contact_sheets, progress_bar
 
     with progress_bar("synthesize") as progress:
         counts = synthesize(arguments.out, _spec(arguments), arguments.jobs, progress)

@@ -130,7 +130,7 @@ class HDNetStageParams(OptimiserParams):
     pair_weighting: Literal["equal", "gap", "turn"] = "equal"
     """Weight of a pair: `equal`, or falling with the frames (`gap`) or the rotation (`turn`) between.
 
-    "equal" is the original's. See :mod:`hdnet.training.pair_extras`.
+    "equal" is the original's. See :mod:`hdnet.training.pair_weights`.
     """
     half_gap_frames: Annotated[float, Field(gt=0)] = 20.0
     """Frames between the two of a pair that halve its weight."""

@@ -14,7 +14,6 @@ import numpy as np
 import torch
 
 from hdnet.errors import ModelError
-from hdnet.evaluation.writing import SHEET_FILE, TABLE_FILE
 from hdnet.files import read_json_object, sha256_of
 from hdnet.metrics.table import METRICS
 from hdnet.models import ModelIdentity
@@ -25,7 +24,7 @@ from hdnet.predict.runtimes.probes import probe_inputs
 from hdnet.registry.card import BEST_TO_WORST, LEARNED_FROM, CardFacts, params_sha256
 from hdnet.tracking.provenance import git_tags, locked_pipeline
 from hdnet.tracking.runs import open_run_id
-from hdnet.tracking.tracker import METRICS_FILE
+from hdnet.tracking.tracker import METRICS_FILE, SHEET_FILE, TABLE_FILE
 from hdnet.workspace import Workspace
 
 import mlflow  # isort: skip - after connection, which sets its environment
@@ -34,7 +33,6 @@ from mlflow.models import ModelSignature
 from mlflow.types import Schema, TensorSpec
 
 _SIZE = 256
-EVALUATED_FILE = "model.json"
 """Names the model that the metrics beside it belong to; stage `evaluate` writes it."""
 
 
@@ -116,7 +114,7 @@ def evaluated_metrics(work: Workspace) -> dict[str, float]:
         ModelError: They belong to another model.
         DataError: The model was not evaluated.
     """
-    evaluated = read_json_object(work.report("evaluate") / EVALUATED_FILE)
+    evaluated = read_json_object(work.evaluated_model)
     if evaluated.get("model_sha256") != sha256_of(work.hdnet_model):
         raise ModelError(f"{work.hdnet_model}: is not the model that was evaluated; run `hdnet evaluate` first")
     return read_json_object(work.report("evaluate") / METRICS_FILE)

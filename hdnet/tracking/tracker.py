@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-METRICS_FILE = "metrics.json"
+# Files of a stage's report that others read.
+METRICS_FILE, TABLE_FILE, SHEET_FILE = "metrics.json", "table.md", "contact_sheet.png"
 CURVES_FILE = "curves.csv"
 # Empty if the training is not validated: `dvc plots` needs the file in any case.
 VALIDATION_FILE = "validation.csv"

@@ -1,6 +1,6 @@
 """Training samples varied where they lie: colours, mirroring, framing, and the faults of DensePose and of masks.
 
-Every number is drawn on the processor from the step's :class:`hdnet.training.hooks.Draw`, so a sample is varied in the
+Every number is drawn on the processor from the step's :class:`Draw`, so a sample is varied in the
 same way on every device, after a resume, and whatever the number of processes; a few hundred numbers an item travel
 to the device, and nothing comes back: no step waits for the device here.
 """
@@ -8,7 +8,10 @@ to the device, and nothing comes back: no step waits for the device here.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 import torch
@@ -19,7 +22,6 @@ from hdnet.params import AugmentParams
 from hdnet.training import augment_faults as faults
 from hdnet.training import augment_geometry as geometry
 from hdnet.training.augment_colour import NoiseBank, blurred, gamma_corrected, recoloured
-from hdnet.training.hooks import Draw
 
 Batch = dict[str, Any]
 
@@ -44,8 +46,27 @@ _FRAME = {
 }
 
 
+@dataclass(frozen=True)
+class Draw:
+    """Source of one step's random numbers.
+
+    Attributes:
+        seed: The run's.
+        step: 0-based.
+        first: By stream, the place of this process's first item in the step's whole batch: 0 with one process.
+    """
+
+    seed: int
+    step: int
+    first: Mapping[str, int]
+
+    def of_item(self, stream: str, index: int) -> np.random.Generator:
+        """Numbers for one item of this process's batch; the same ones whichever process it lies on."""
+        return np.random.default_rng([self.seed, self.step, crc32(stream.encode()), self.first[stream] + index])
+
+
 class Augmenter:
-    """Varies a step's batches; see :class:`hdnet.training.hooks.Augmentation`.
+    """Varies a step's batches.
 
     Args:
         params: How strongly.

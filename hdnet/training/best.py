@@ -10,7 +10,7 @@ from pathlib import Path
 from hdnet.errors import ParamsError
 from hdnet.models import DepthEstimator, NormalEstimator
 from hdnet.models.weights import load_estimator, read_header, save_estimator
-from hdnet.training.settings import Validation
+from hdnet.training.validation import Validation, higher_is_better
 
 BEST_FILE = "best.safetensors"
 
@@ -70,4 +70,4 @@ class BestWeights:
     def _is_better(self, value: float) -> bool:
         if self.value is None:
             return True
-        return value > self.value if self.validation.higher_is_better else value < self.value
+        return value > self.value if higher_is_better(self.validation.metric) else value < self.value

@@ -8,18 +8,20 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
 
 from hdnet.errors import TrainingError
 from hdnet.models import DepthEstimator, NormalEstimator
+from hdnet.params import RuntimeParams
 from hdnet.training.distributed import check_shares
 from hdnet.training.memory import keep_freed_memory
-from hdnet.training.settings import Precision, Runtime
 
 logger = logging.getLogger(__name__)
+
+Precision = Literal["32", "bf16", "64"]
 
 _FABRIC_PRECISION = {"32": "32-true", "bf16": "bf16-mixed", "64": "64-true"}
 # Of this machine, started by the first process; their output is the first one's business.
@@ -39,7 +41,7 @@ def device_type(device: str) -> str:
     return device
 
 
-def launch(runtime: Runtime, batch_sizes: Mapping[str, int]) -> Any:
+def launch(runtime: RuntimeParams, batch_sizes: Mapping[str, int]) -> Any:
     """Starts the other processes of this run, or joins those that ``torchrun`` or a cluster started.
 
     The first process starts the others by calling its own command again; each of them comes here by itself. To be
@@ -92,7 +94,7 @@ def _fabric(kind: str, devices: int, nodes: int, precision: Precision) -> Any:
     return fabric
 
 
-def _counts(runtime: Runtime, kind: str, smallest_batch: int) -> tuple[int, int]:
+def _counts(runtime: RuntimeParams, kind: str, smallest_batch: int) -> tuple[int, int]:
     """Processes on this machine, and machines."""
     if "TORCHELASTIC_RUN_ID" in os.environ:
         local = int(os.environ["LOCAL_WORLD_SIZE"])
@@ -149,7 +151,7 @@ def _out_of_memory(stage: str, batch_sizes: Mapping[str, int]) -> TrainingError:
     )
 
 
-def choose_precision(runtime: Runtime, task: Any, device: torch.device) -> Precision:
+def choose_precision(runtime: RuntimeParams, task: Any, device: torch.device) -> Precision:
     """As asked for, or what is faster on this machine."""
     if runtime.precision != "auto":
         return runtime.precision
@@ -186,7 +188,7 @@ def channels_last(model: nn.Module) -> nn.Module:
     return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
 
-def is_compiled(runtime: Runtime, device: torch.device) -> bool:
+def is_compiled(runtime: RuntimeParams, device: torch.device) -> bool:
     """Whether the network goes through ``torch.compile``: if that is asked for or, on a GPU, left open.
 
     A processor gains nothing from it under autocast and waits a minute for the compiler.

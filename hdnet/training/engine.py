@@ -20,14 +20,15 @@ from torch import Tensor, nn
 
 from hdnet.errors import TrainingError
 from hdnet.models.weights import save_estimator
+from hdnet.params import OptimiserParams, RuntimeParams
 from hdnet.tracking.tracker import Tracker
 from hdnet.training.best import BestWeights
 from hdnet.training.checkpoint import CheckpointFolder
 from hdnet.training.devices import (
+    Precision,
     channels_last,
     choose_precision,
     ending_together,
-    faster_cpu_precision,
     is_compiled,
     launch,
     memory_errors_explained,
@@ -37,21 +38,19 @@ from hdnet.training.devices import (
 from hdnet.training.distributed import on_first
 from hdnet.training.ema import WeightAverage
 from hdnet.training.guard import NonFiniteGuard, save_batch
-from hdnet.training.loading import StepBatches
+from hdnet.training.loading import Augmentation, StepBatches
 from hdnet.training.optim import make_adam, moments_of, set_moments, set_rates
 from hdnet.training.reporting import Reporter
-from hdnet.training.settings import Hooks, Precision, Runtime, Schedule, Validation
 from hdnet.training.signals import SharedStop, stop_requested
 from hdnet.training.tasks import Task
-
-__all__ = ["Engine", "Hooks", "Precision", "Runtime", "Schedule", "Validation", "faster_cpu_precision"]
+from hdnet.training.validation import Validation
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass
 class _Session:
-    """What a run works with once its processes are there and its state is loaded."""
+    """State of a running training: devices, network, optimiser, data, and what was loaded from a checkpoint."""
 
     fabric: Any
     network: nn.Module
@@ -70,36 +69,43 @@ class Engine:
 
     Args:
         task: Model, data and loss.
-        schedule: Steps, optimiser, seed.
-        runtime: Devices, precision, reporting.
-        checkpoints: Where to save and to resume from.
+        settings: The stage's section of the parameters: steps and optimiser.
+        runtime: Section ``runtime``: devices, precision, reporting.
+        checkpoints: Folder to save to and to resume from.
         tracker: Gets loss terms, pictures and checkpoints.
+        seed: Of the order of samples and of the augmentation.
         moments: Adam's, to continue with instead of starting at 0; afterwards the attribute holds the last ones.
-        hooks: Augmentation and validation.
-        report: Folder for the batch that a run broke off at; the checkpoints' if not given.
+        augmentation: Varies the batches; None leaves them.
+        validation: On held-out people; None for none.
+        report: Folder for the batch at which a run ended; the checkpoints' if not given.
     """
 
     def __init__(
         self,
         task: Task,
-        schedule: Schedule,
-        runtime: Runtime,
+        settings: OptimiserParams,
+        runtime: RuntimeParams,
         checkpoints: CheckpointFolder,
         tracker: Tracker,
+        *,
+        seed: int,
         moments: Mapping[str, Tensor] | None = None,
-        hooks: Hooks | None = None,
+        augmentation: Augmentation | None = None,
+        validation: Validation | None = None,
         report: Path | None = None,
     ) -> None:
         self.task = task
-        self.schedule = schedule
+        self.settings = settings
         self.runtime = runtime
         self.checkpoints = checkpoints
         self.tracker = tracker
+        self.seed = seed
         self.moments = moments
-        self.hooks = hooks or Hooks()
+        self.augmentation = augmentation
+        self.validation = validation
         self.report = report or checkpoints.folder
         self.facts: dict[str, str] = {}
-        """How it was computed: device, precision, number of processes."""
+        """Device, precision and number of processes of the run."""
         # Adam's steps before this run: its bias correction goes on counting.
         self._earlier_steps = int(moments["steps"]) if moments else 0
 
@@ -132,16 +138,16 @@ class Engine:
     def _train(self, session: _Session, stop: SharedStop) -> dict[str, float]:
         model, optimiser, reporter = session.network, session.optimiser, session.reporter
         for step, batch in session.batches.steps(session.start):
-            set_rates(optimiser, self.schedule, step, self._earlier_steps)
+            set_rates(optimiser, self.settings, step, self._earlier_steps)
             loss, terms = self.task.loss(model, batch)
             session.fabric.backward(loss)
-            session.guard.step(model, optimiser, loss, self.schedule.grad_clip)
+            session.guard.step(model, optimiser, loss, self.settings.grad_clip)
             optimiser.zero_grad(set_to_none=True)
             if session.average:
                 session.average.update(step)
 
             done = step + 1
-            is_last = done == self.schedule.steps
+            is_last = done == self.settings.steps
             is_stopped = stop.is_set()  # asked once: a signal that comes later waits for the next step
             is_saved = is_last or is_stopped or self._is_due(done)
             is_reported = is_last or done % self.runtime.log_every == 0 or step == 0
@@ -152,10 +158,10 @@ class Engine:
                     raise self._not_finite(session, batch, values, done, bad_steps)
                 if is_reported:
                     session.last = reporter.log(values, done, bad_steps) or session.last
-                is_saved &= is_last or not bad_steps  # weights that have led astray are no place to go back to
+                is_saved &= is_last or not bad_steps  # never checkpoint weights that gave non-finite losses
             if session.fabric.is_global_zero:
                 with reporter.aside():
-                    self._look(session, batch, done)
+                    self._show_and_validate(session, batch, done)
                     if is_saved:
                         self._save(session, done)
             if is_stopped and not is_last:
@@ -172,7 +178,7 @@ class Engine:
         return state, choose_precision(self.runtime, self.task, fabric.device)
 
     def _set_up(self, fabric: Any, precision: Precision, state: dict[str, Any] | None) -> _Session:
-        model, schedule, start = self.task.model, self.schedule, state["step"] if state else 0
+        model, settings, start = self.task.model, self.settings, state["step"] if state else 0
         self.facts = {
             "device": str(fabric.device.type),
             "precision": precision,
@@ -187,7 +193,7 @@ class Engine:
                 f"{fabric.world_size} processes; set model.norm: image, or runtime.devices: 1"
             )
         fabric.to_device(model)
-        optimiser = make_adam(model.parameters(), schedule.learning_rate, schedule.adam_eps)
+        optimiser = make_adam(model.parameters(), settings.learning_rate, settings.adam_eps)
         if state:
             model.load_state_dict(state["model"])
             optimiser.load_state_dict(state["optimiser"])
@@ -200,17 +206,18 @@ class Engine:
         network, optimiser = fabric.setup(network, optimiser, _reapply_compile=False)
         network.train()
         averaged = None
-        if schedule.ema_decay is not None:
-            averaged = WeightAverage(model, schedule.ema_decay, state["average"] if state else None)
+        if settings.ema_decay is not None:
+            averaged = WeightAverage(model, settings.ema_decay, state["average"] if state else None)
         guard = NonFiniteGuard(self.runtime.max_skipped, fabric.device, state["guard"] if state else None)
-        batches = StepBatches(self.task, schedule, self.runtime, fabric, self.hooks.augmentation)
+        workers = self.runtime.loader_workers
+        batches = StepBatches(self.task, settings.steps, self.seed, workers, fabric, self.augmentation)
         reporter = Reporter(self.task.name, self.tracker if fabric.is_global_zero else None, batches, start)
         last = state["last"] if state else {}
         return _Session(fabric, network, optimiser, precision, guard, averaged, reporter, batches, start, last)
 
-    def _look(self, session: _Session, batch: dict[str, Any], step: int) -> None:
+    def _show_and_validate(self, session: _Session, batch: dict[str, Any], step: int) -> None:
         """Pictures of the batch and metrics on held-out people, where they are due."""
-        is_last, validation = step == self.schedule.steps, self.hooks.validation
+        is_last, validation = step == self.settings.steps, self.validation
         if is_last or step % self.runtime.panel_every == 0:
             with without_compiler(is_compiled(self.runtime, session.fabric.device)):
                 pictures = self.task.panels(session.network, batch)
@@ -245,7 +252,7 @@ class Engine:
             "average": session.average.state_dict() if session.average else None,
         }
         self.checkpoints.save(step, state)
-        if step % self.runtime.weights_every and step != self.schedule.steps:
+        if step % self.runtime.weights_every and step != self.settings.steps:
             return
         weights = self.checkpoints.folder / f"{self.task.name}_step_{step:09d}.safetensors"
         about = {"stage": self.task.name, "step": str(step), "precision": session.precision}
@@ -276,7 +283,7 @@ class Engine:
 
     def _choose_result(self, session: _Session) -> None:
         """What the task's model holds in the end."""
-        validation = self.hooks.validation
+        validation = self.validation
         if session.average:
             session.average.into(self.task.model)
         if validation is not None and validation.use_best and session.fabric.is_global_zero:

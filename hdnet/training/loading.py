@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, Literal
 
 import torch
 from torch.utils.data import DataLoader
 
 from hdnet.data.store.batches import prepare
 from hdnet.data.store.datasets import StepSampler
-from hdnet.training.hooks import Augmentation, Draw
-from hdnet.training.settings import Runtime, Schedule
+from hdnet.training.augment import Draw
 from hdnet.training.signals import ignore_interrupt
 from hdnet.training.tasks import Stream, Task
 
@@ -20,24 +19,37 @@ from hdnet.training.tasks import Stream, Task
 _GPU_LOADER_WORKERS = 1
 
 
+# Changes a step's batches by stream ("labelled", and "pairs" with "i", "j" and "rows") before the loss sees them; makes
+# new batches instead of writing into the old ones.
+Augmentation = Callable[[dict[str, dict[str, Any]], Draw], dict[str, dict[str, Any]]]
+
+
 class StepBatches:
     """Iterates over (step, prepared batch by stream), this process's share of each.
 
     Args:
         task: Its streams.
-        schedule: Seed and steps.
-        runtime: Processes that read.
+        steps: Of the whole training.
+        seed: Of the order of samples and of the augmentation.
+        workers: Processes that read, for each stream; "auto" for none on a processor.
         fabric: Device, rank and number of processes.
         augmentation: Changes the batches; None leaves them.
     """
 
     def __init__(
-        self, task: Task, schedule: Schedule, runtime: Runtime, fabric: Any, augmentation: Augmentation | None
+        self,
+        task: Task,
+        steps: int,
+        seed: int,
+        workers: int | Literal["auto"],
+        fabric: Any,
+        augmentation: Augmentation | None,
     ) -> None:
-        self.task, self.schedule, self.fabric, self.augmentation = task, schedule, fabric, augmentation
+        self.task, self.last_step, self.seed = task, steps, seed
+        self.fabric, self.augmentation = fabric, augmentation
         # On a processor they would only take cores from the training.
         automatic = _GPU_LOADER_WORKERS if fabric.device.type == "cuda" else 0
-        self.workers = automatic if runtime.loader_workers is None else runtime.loader_workers
+        self.workers = automatic if workers == "auto" else workers
         self.waited_s = 0.0
         """Time spent waiting for samples, since it was last set to 0."""
 
@@ -50,19 +62,19 @@ class StepBatches:
         samplers = {name: self._sampler(stream, start) for name, stream in self.task.streams.items()}
         first = {name: sampler.share[0] for name, sampler in samplers.items()}
         loaders = {name: iter(self._loader(self.task.streams[name], sampler)) for name, sampler in samplers.items()}
-        for step in range(start, self.schedule.steps):
+        for step in range(start, self.last_step):
             begin = time.perf_counter()
             stored = {name: next(loader) for name, loader in loaders.items()}
             self.waited_s += time.perf_counter() - begin
             batch = {name: prepare(values) for name, values in stored.items()}
             if self.augmentation is not None:
                 with torch.no_grad():
-                    batch = self.augmentation(batch, Draw(self.schedule.seed, step, first))
+                    batch = self.augmentation(batch, Draw(self.seed, step, first))
             yield step, batch
 
     def _sampler(self, stream: Stream, start: int) -> StepSampler:
         length = len(stream.dataset)  # type: ignore[arg-type]
-        whole = (length, stream.batch_size, self.schedule.seed, start, self.schedule.steps)
+        whole = (length, stream.batch_size, self.seed, start, self.last_step)
         return StepSampler(*whole, self.fabric.global_rank, self.fabric.world_size)
 
     def _loader(self, stream: Stream, sampler: StepSampler) -> Any:

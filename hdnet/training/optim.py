@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from hdnet.errors import TrainingError
-from hdnet.training.settings import Schedule
+from hdnet.params import OptimiserParams
 
 BETAS = (0.9, 0.999)
 # Where the cosine schedule ends, as a share of the full rate.
@@ -101,10 +101,10 @@ def learning_rate_factor(
     return warmth * (_COSINE_FLOOR + (1 - _COSINE_FLOOR) * 0.5 * (1 + math.cos(math.pi * step / steps)))
 
 
-def set_rates(optimiser: Any, schedule: Schedule, step: int, earlier_steps: int) -> None:
+def set_rates(optimiser: Any, settings: OptimiserParams, step: int, earlier_steps: int) -> None:
     """Learning rate and epsilon of step ``step``, ``earlier_steps`` after Adam's first."""
-    factor = learning_rate_factor(schedule.schedule, step, schedule.steps, schedule.warmup_steps)
+    factor = learning_rate_factor(settings.schedule, step, settings.steps, settings.warmup_steps)
     for group in optimiser.param_groups:
-        group["lr"] = schedule.learning_rate * factor
-        if schedule.tf_epsilon:
-            group["eps"] = tensorflow_epsilon(schedule.adam_eps, earlier_steps + step)
+        group["lr"] = settings.learning_rate * factor
+        if settings.tf_epsilon:
+            group["eps"] = tensorflow_epsilon(settings.adam_eps, earlier_steps + step)

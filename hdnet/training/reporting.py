@@ -32,7 +32,7 @@ class Reporter:
 
     def __init__(self, name: str, tracker: Tracker | None, batches: StepBatches, start: int) -> None:
         self.name, self.tracker, self.batches, self.step = name, tracker, batches, start
-        self._progress = None if tracker is None else Progress(batches.schedule.steps, start, name)
+        self._progress = None if tracker is None else Progress(batches.last_step, start, name)
         self._since, self._aside_s, self._steps, self._skipped = time.perf_counter(), 0.0, 0, 0
         if tracker is not None:
             tracker.resume(start)

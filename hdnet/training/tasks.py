@@ -1,4 +1,4 @@
-"""What the three stages learn: model, data and loss of each. How they learn is the engine's."""
+"""Tasks of the three training stages: model, data, loss and pictures of each."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from hdnet.data.store.batches import prepare
 from hdnet.geometry import NormalRule, depth_to_normals
 from hdnet.models import DepthEstimator, NormalEstimator
 from hdnet.models.hdnet import depth_inputs, unit_normals
+from hdnet.params import DepthStageParams, HDNetStageParams, LabelledWeights
 from hdnet.training.distributed import global_mean
-from hdnet.training.hooks import PairComparison, WarpTerms
+from hdnet.training.pair_weights import warp_terms
 
 Batch = dict[str, Any]
 Terms = dict[str, Tensor]
@@ -83,15 +84,6 @@ class NormalTask:
         return {"labelled_image_true_predicted": np.hstack(columns)}
 
 
-@dataclass(frozen=True)
-class DepthWeights:
-    """Weights of the labelled loss: 2, 1, 1 in the original."""
-
-    depth: float
-    scale_invariant: float
-    normal: float
-
-
 class DepthTask:
     """Stage `train_depth`: depth from pictures, normals and IUV of labelled people.
 
@@ -100,17 +92,16 @@ class DepthTask:
 
     name = "train_depth"
 
-    def __init__(self, model: DepthEstimator, labelled: Stream, weights: DepthWeights, rule: NormalRule) -> None:
+    def __init__(self, model: DepthEstimator, labelled: Stream, settings: DepthStageParams) -> None:
         self.model = model
         self.streams = {"labelled": labelled}
-        self.weights = weights
-        self.rule: NormalRule = rule
+        self.settings = settings
 
     def loss(self, model: nn.Module, batch: dict[str, Batch]) -> tuple[Tensor, Terms]:
         """Weighted depth error, scale-invariant error, and angle between the depth's own normals and the true ones."""
         people = prepare(batch["labelled"])
-        terms = labelled_terms(model(_depth_inputs(people)).double(), people, self.rule)
-        return labelled_loss(terms, self.weights), terms
+        terms = labelled_terms(model(_depth_inputs(people)).double(), people, self.settings.rule)
+        return labelled_loss(terms, self.settings.weights), terms
 
     @torch.no_grad()
     def panels(self, model: nn.Module, batch: dict[str, Batch]) -> dict[str, np.ndarray]:
@@ -118,24 +109,16 @@ class DepthTask:
         return {"labelled": depth_panel(model, _first(batch["labelled"]))}
 
 
-@dataclass(frozen=True)
-class PairWeights:
-    """Weights of the unlabelled loss: 1, 5, 0 in the original, which computes the warp in pixels and drops it."""
-
-    normal: float
-    warp: float
-    warp_2d: float = 0.0
-
-
-def plain_warp(depth_i_b1hw: Tensor, depth_j_b1hw: Tensor, pairs: Batch, allow_reflection: bool) -> WarpTerms:
-    """:func:`hdnet.losses.warp`, every pair alike; see :class:`hdnet.training.hooks.PairComparison`."""
-    rows_n6, cameras = pairs["rows"], (pairs["i"]["camera"], allow_reflection, pairs["j"]["camera"])
-    warp_m, warp_px = losses.warp(depth_i_b1hw, depth_j_b1hw, rows_n6, *cameras)
-    return WarpTerms(warp_m, warp_px, losses.pairs_with_matches(rows_n6, len(depth_i_b1hw)).sum())
-
-
 class HDNetTask:
-    """Stage `train_hdnet`: labelled people as in stage `train_depth`, plus pairs of unlabelled frames."""
+    """Stage `train_hdnet`: labelled people as in stage `train_depth`, plus pairs of unlabelled frames.
+
+    Args:
+        model: Depth estimator.
+        labelled: Labelled people.
+        pairs: Pairs of unlabelled frames.
+        settings: The stage's section of the parameters.
+        mean_pair_weight: Of all pairs, see :func:`hdnet.training.pair_weights.mean_weight`.
+    """
 
     name = "train_hdnet"
 
@@ -144,31 +127,28 @@ class HDNetTask:
         model: DepthEstimator,
         labelled: Stream,
         pairs: Stream,
-        weights: DepthWeights,
-        pair_weights: PairWeights,
-        rule: NormalRule,
-        compare: PairComparison = plain_warp,
+        settings: HDNetStageParams,
+        mean_pair_weight: float = 1.0,
     ) -> None:
         self.model = model
-        self.compare = compare
         self.streams = {"labelled": labelled, "pairs": pairs}
-        self.weights = weights
-        self.pair_weights = pair_weights
-        self.rule: NormalRule = rule
+        self.settings = settings
+        self.mean_pair_weight = mean_pair_weight
 
     def loss(self, model: nn.Module, batch: dict[str, Batch]) -> tuple[Tensor, Terms]:
         """Labelled loss + normal angles of both frames against their pseudo-normals + warp agreement of the pair."""
         people, pairs = prepare(batch["labelled"]), prepare(batch["pairs"])
         frame_i, frame_j = pairs["i"], pairs["j"]
         depth, depth_i, depth_j = self._depths(model, [_depth_inputs(one) for one in (people, frame_i, frame_j)])
-        terms = labelled_terms(depth, people, self.rule)
-        total = labelled_loss(terms, self.weights)
-        angle = _normal_term(depth_i, frame_i, self.rule) + _normal_term(depth_j, frame_j, self.rule)
-        found = self.compare(depth_i, depth_j, pairs, self.rule == "original")
-        warp_m, warp_px = (global_mean(term, found.weight) for term in (found.warp_m, found.warp_px))
-        total = total + self.pair_weights.normal * angle + self.pair_weights.warp * warp_m
-        if self.pair_weights.warp_2d:
-            total = total + self.pair_weights.warp_2d * warp_px
+        weights, rule = self.settings.weights, self.settings.rule
+        terms = labelled_terms(depth, people, rule)
+        total = labelled_loss(terms, weights)
+        angle = _normal_term(depth_i, frame_i, rule) + _normal_term(depth_j, frame_j, rule)
+        found = warp_terms(depth_i, depth_j, pairs, self.settings, self.mean_pair_weight)
+        warp_m, warp_px = (global_mean(term, found.pairs) for term in (found.warp_m, found.warp_px))
+        total = total + weights.unlabelled_normal * angle + weights.warp * warp_m
+        if weights.warp_2d:
+            total = total + weights.warp_2d * warp_px
         return total, {**terms, "unlabelled_normal_rad": angle, "warp_m": warp_m, "warp_px": warp_px}
 
     def _depths(self, model: nn.Module, inputs: list[Tensor]) -> list[Tensor]:
@@ -198,7 +178,7 @@ def labelled_terms(depth: Tensor, people: Batch, rule: Literal["exact", "origina
     }
 
 
-def labelled_loss(terms: Terms, weights: DepthWeights) -> Tensor:
+def labelled_loss(terms: Terms, weights: LabelledWeights) -> Tensor:
     """Their weighted sum."""
     return (
         weights.depth * terms["depth_m2"]

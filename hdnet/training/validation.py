@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,11 @@ METRICS_OF_STAGE: dict[str, tuple[str, ...]] = {
 """What :class:`HeldOutValidator` measures of each stage's network."""
 
 
+def metric_of_stage(metric: str, stage: str) -> str:
+    """Return the metric, or ``normal_mean_deg``, which every network has, where the stage's network has it not."""
+    return metric if metric in METRICS_OF_STAGE[stage] else "normal_mean_deg"
+
+
 def higher_is_better(metric: str) -> bool:
     """Shares of good pixels shall grow, errors shall fall.
 
@@ -40,6 +46,25 @@ def higher_is_better(metric: str) -> bool:
     if metric not in METRICS:
         raise ValueError(f"there is no metric {metric!r}, only {', '.join(METRICS)}")
     return metric in HIGHER_IS_BETTER
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Validation of a network in training, on people it does not learn from.
+
+    Attributes:
+        validator: Returns metrics by the names of :data:`hdnet.evaluation.METRICS`, as far as the network has them. It
+            gets the network itself (no wrapper), in evaluation mode, on its device, weights averaged if the run does
+            that; called without gradients, by the first process only.
+        every: Steps between two measurements; the last step is measured, too.
+        metric: Decides which weights are the best so far.
+        use_best: Hand on those instead of the last ones.
+    """
+
+    validator: Callable[[nn.Module], dict[str, float]]
+    every: int
+    metric: str
+    use_best: bool = False
 
 
 class HeldOutValidator:
@@ -56,7 +81,7 @@ class HeldOutValidator:
         limit: Look at so many, spread evenly over all of them; None for all.
         batch_size: People that go through the network together.
         camera: The one that the model will be said to have been trained in
-            (:func:`hdnet.training.stages.typical_camera`): where a sample's camera looks another way, the result is
+            (:func:`hdnet.training.run.typical_camera`): where a sample's camera looks another way, the result is
             turned as ``evaluate`` does it. None compares in the sample's camera as it is, as the training's losses do.
         normal_estimator: Gives a depth estimator the normals that it sees, as it is used later; without one it sees
             "input_normals" of the samples or, where they have none, the true ones.

@@ -17,7 +17,7 @@ from hdnet.errors import DataError
 from hdnet.models import NormalEstimator
 from hdnet.models.weights import load_estimator
 from hdnet.params import Params
-from hdnet.training.stages import typical_camera
+from hdnet.training.run import typical_camera
 from hdnet.training.validation import HeldOutValidator
 from hdnet.workspace import Workspace
 

@@ -23,9 +23,7 @@ from hdnet.models import DepthEstimator
 from hdnet.models.weights import load_estimator
 from hdnet.params import Params
 from hdnet.tracking.provenance import git_tags
-from hdnet.training.devices import device_type, faster_cpu_precision
-from hdnet.training.settings import Precision
-from hdnet.training.stages import digest
+from hdnet.training.devices import Precision, device_type, faster_cpu_precision
 from hdnet.tuning.space import Space
 from hdnet.tuning.storage import FIXED, open_storage, storage_errors_explained, without_password
 from hdnet.workspace import Workspace
@@ -219,11 +217,11 @@ def _setup(settings: StudySettings) -> dict[str, Any]:
 def _digests(settings: StudySettings) -> dict[str, str]:
     work = settings.work
     return {
-        "labelled": digest(PackedLabelled(work.labelled)),
-        "heldout": digest(PackedLabelled(work.heldout)),
-        "frames": digest(PackedFrames(work.frames)),
-        "frame_normals": digest(PseudoNormals(work.frame_normals)),
-        "pairs": digest(PackedPairs(work.correspondences)),
+        "labelled": PackedLabelled(work.labelled).digest,
+        "heldout": PackedLabelled(work.heldout).digest,
+        "frames": PackedFrames(work.frames).digest,
+        "frame_normals": PseudoNormals(work.frame_normals).digest,
+        "pairs": PackedPairs(work.correspondences).digest,
         "normal_model": sha256_of(work.normal_model),
         "depth_model": sha256_of(work.depth_model),
     }

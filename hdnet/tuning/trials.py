@@ -18,14 +18,15 @@ from hdnet.files import locked
 from hdnet.models.weights import load_hdnet
 from hdnet.params import Params, with_runtime
 from hdnet.tracking.tracker import StoppedEarlyError
-from hdnet.training.settings import Validation
-from hdnet.training.stages import train_hdnet
+from hdnet.training.run import Outputs
+from hdnet.training.validation import Validation
 from hdnet.tuning.heldout import Validators, open_validators
 from hdnet.tuning.ranking import MEASURED, is_hopeless, store_measurement
 from hdnet.tuning.space import Space
 from hdnet.tuning.storage import origin, retry, without_password
 from hdnet.tuning.study import FAILED, KEY, OBJECTIVES, PAIR, POINT, PRECISION, StudySettings, load_study
 from hdnet.tuning.tracking import TrialTakenError, TrialTracker, run_below_study, with_tracker
+from pipelines.train_hdnet import train_hdnet
 
 VALUES = "values"
 """User attribute of a trial: the values it trained with, by key, as rounded."""
@@ -206,18 +207,10 @@ def _train(
         check_not_taken(study, trial)
 
     train_hdnet(
-        work.labelled,
-        work.labelled_normals,
-        work.frames,
-        work.frame_normals,
-        work.correspondences,
-        work.normal_model,
-        work.depth_model,
-        folder / MODEL_FILE,
-        folder / "report",
-        folder / "checkpoints",
+        work,
         params,
         with_tracker(open_run, TrialTracker(measured, check)),
+        outputs=Outputs(folder / MODEL_FILE, folder / "report", folder / "checkpoints"),
         validation=Validation(worker.validators.select, validate_every, OBJECTIVES[0]),
     )
 

@@ -57,6 +57,6 @@ def test_people_are_cut_and_hidden_alike_in_every_size(asked, tmp_path, size):
 
 def test_sheets_are_written(asked, monkeypatch, tmp_path):
     sheets = {name: Image.new("RGB", (4, 3)) for name in ("contact_sheet.png", "sequences.png")}
-    monkeypatch.setattr("hdnet.data.acquire.contact_sheets", lambda _: sheets)
+    monkeypatch.setattr("hdnet.synthetic.raw.contact_sheets", lambda _: sheets)
     main(["data", "synthesize", "--out", str(tmp_path / "out"), "--contact-sheet", str(tmp_path / "looks/sheet.png")])
     assert {file.name for file in (tmp_path / "looks").iterdir()} == {"sheet.png", "sheet-sequences.png"}

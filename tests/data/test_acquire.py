@@ -10,14 +10,14 @@ import pytest
 import yaml
 from data_folders import CAMERA, labelled_sample, unlabelled_frame
 
-from hdnet import stages
-from hdnet.data import acquire as module
-from hdnet.data.acquire import acquire, contact_sheets, progress_bar, synthetic_spec
 from hdnet.data.layout.folders import TangFolder, TikTokFolder
 from hdnet.errors import DataError
 from hdnet.geometry import Camera
 from hdnet.params import Params, parse_section
+from hdnet.synthetic import raw as module
+from hdnet.synthetic.raw import contact_sheets, progress_bar, synthetic_spec
 from hdnet.workspace import Workspace
+from pipelines.acquire import acquire, gather
 
 VALUES = yaml.safe_load((Path(__file__).parents[2] / "params.yaml").read_text())
 
@@ -83,7 +83,7 @@ def files(folder: Path) -> dict[str, bytes]:
 
 
 def test_everything_is_made(tmp_path, made):
-    report = acquire(tmp_path / "raw", tmp_path / "nothing", params().data, 7, 1)
+    report = gather(tmp_path / "raw", tmp_path / "nothing", params().data, 7, 1)
     assert counts(tmp_path / "raw") == (5, 4, 6)
     assert made == [(5, 2, 7), (4, 0, 7 + 1_000_003)]
     assert report is None
@@ -121,27 +121,27 @@ def test_an_interrupted_run_goes_on(tmp_path, made, monkeypatch):
     def interrupt(values):
         monkeypatch.setattr(module, "synthesize", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            acquire(raw, tmp_path / "nothing", values.data, 7, 1)
+            gather(raw, tmp_path / "nothing", values.data, 7, 1)
         monkeypatch.setattr(module, "synthesize", fake)
 
     interrupt(params())
     interrupt(params())
     assert made == [(5, 2, 7)]
     assert [path.name for path in tmp_path.iterdir()] == [".raw.made"]
-    acquire(raw, tmp_path / "nothing", params().data, 7, 1)
+    gather(raw, tmp_path / "nothing", params().data, 7, 1)
     assert made == [(5, 2, 7), (4, 0, 1_000_010)]
     assert counts(raw) == (5, 4, 6)
     assert [path.name for path in tmp_path.iterdir()] == ["raw"]
 
     interrupt(params())
-    acquire(raw, tmp_path / "nothing", params(people=3).data, 7, 1)
+    gather(raw, tmp_path / "nothing", params(people=3).data, 7, 1)
     assert made[2:] == [(5, 2, 7), (3, 2, 7), (4, 0, 1_000_010)]
     assert counts(raw) == (3, 4, 6)
 
 
 def test_what_an_interrupted_run_had_made_goes_when_it_is_not_wanted(tmp_path, own, made, monkeypatch):
     (tmp_path / ".raw.made/train/Tang_data").mkdir(parents=True)
-    acquire(tmp_path / "raw", own, params(source="folder").data, 7, 1)
+    gather(tmp_path / "raw", own, params(source="folder").data, 7, 1)
     assert not (tmp_path / ".raw.made").exists()
 
 
@@ -157,7 +157,7 @@ def test_the_progress_bar_counts_pictures_an_hour_without_those_of_an_earlier_ru
 
 
 def test_everything_comes_from_a_folder_byte_by_byte(tmp_path, own, made):
-    acquire(tmp_path / "raw", own, params(source="folder").data, 7, 1)
+    gather(tmp_path / "raw", own, params(source="folder").data, 7, 1)
     assert files(tmp_path / "raw") == {name: data for name, data in files(own).items() if name != "import.json"}
     assert made == []
 
@@ -167,7 +167,7 @@ def test_everything_comes_from_a_folder_byte_by_byte(tmp_path, own, made):
     [("dances", (5, 4, 2), [(5, 0, 7), (4, 0, 1_000_010)]), ("people", (3, 1, 6), [(0, 2, 7)])],
 )
 def test_the_rest_is_made(tmp_path, own, made, take, expected, asked):
-    acquire(tmp_path / "raw", own, params(source="folder", take=take).data, 7, 1)
+    gather(tmp_path / "raw", own, params(source="folder", take=take).data, 7, 1)
     assert counts(tmp_path / "raw") == expected
     assert made == asked
     taken = {"dances": "tiktok_data", "people": "Tang_data"}[take]
@@ -186,13 +186,13 @@ def test_the_rest_is_made(tmp_path, own, made, take, expected, asked):
 def test_a_missing_part_is_named_and_nothing_is_written(tmp_path, own, made, missing, take, said):
     (own / missing).rename(tmp_path / "elsewhere")
     with pytest.raises(DataError, match=said):
-        acquire(tmp_path / "raw", own, params(source="folder", take=take).data, 7, 1)
+        gather(tmp_path / "raw", own, params(source="folder", take=take).data, 7, 1)
     assert not (tmp_path / "raw").exists()
 
 
 def test_a_missing_folder_is_named(tmp_path, made):
     with pytest.raises(DataError, match="nothing: no such folder"):
-        acquire(tmp_path / "raw", tmp_path / "nothing", params(source="folder").data, 7, 1)
+        gather(tmp_path / "raw", tmp_path / "nothing", params(source="folder").data, 7, 1)
 
 
 @pytest.mark.parametrize("place", ["raw", "raw/inside"])
@@ -201,12 +201,12 @@ def test_data_that_would_be_overwritten_is_not_taken(tmp_path, own, made, place)
     own.rename(tmp_path / place)
     before = files(tmp_path / "raw")
     with pytest.raises(DataError, match=r"lies in .*raw"):
-        acquire(tmp_path / "raw", tmp_path / place, params(source="folder").data, 7, 1)
+        gather(tmp_path / "raw", tmp_path / place, params(source="folder").data, 7, 1)
     assert files(tmp_path / "raw") == before
 
 
 def test_a_full_disk_leaves_earlier_data_as_it_was(tmp_path, own, made, monkeypatch):
-    acquire(tmp_path / "raw", own, params().data, 7, 1)
+    gather(tmp_path / "raw", own, params().data, 7, 1)
     before = files(tmp_path / "raw")
 
     def full(*_):
@@ -215,7 +215,7 @@ def test_a_full_disk_leaves_earlier_data_as_it_was(tmp_path, own, made, monkeypa
     monkeypatch.setattr("hdnet.data.importing.copying.shutil.copyfile", full)
     monkeypatch.setattr("hdnet.data.importing.copying._share", lambda *_: False)
     with pytest.raises(DataError, match="No space left"):
-        acquire(tmp_path / "raw", own, params(source="folder").data, 7, 1)
+        gather(tmp_path / "raw", own, params(source="folder").data, 7, 1)
     assert files(tmp_path / "raw") == before
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
@@ -249,7 +249,7 @@ def pictures_of_size_256(sample):
 def test_the_authors_archive_is_imported_and_reported(tmp_path, archive, made):
     work, values = Workspace(tmp_path / "work"), params(source="archive", folder=str(archive))
     work.raw.parent.mkdir(parents=True)
-    stages.acquire(work, values, None)
+    acquire(work, values)
     assert counts(work.raw) == (10, 1, 2)
     assert made == []
     assert (work.report("acquire") / "contact_sheet.png").is_file()
@@ -260,12 +260,12 @@ def test_the_authors_archive_is_imported_and_reported(tmp_path, archive, made):
     assert sorted(path.name for path in work.raw.iterdir()) == ["Tang_data", "heldout", "tiktok_data"]
     assert [path.name for path in work.raw.parent.iterdir()] == ["raw"]
 
-    stages.acquire(work, params(source="synthetic"), None)
+    acquire(work, params(source="synthetic"))
     assert not (work.report("acquire") / "import.json").exists()
 
 
 def test_the_archives_dances_with_made_people(tmp_path, archive, made):
-    report = acquire(tmp_path / "raw", archive, params(source="archive", take="dances").data, 7, 1)
+    report = gather(tmp_path / "raw", archive, params(source="archive", take="dances").data, 7, 1)
     assert counts(tmp_path / "raw") == (5, 4, 2)
     assert len(report.taken) == 2
 
@@ -273,5 +273,5 @@ def test_the_archives_dances_with_made_people(tmp_path, archive, made):
 def test_an_unpacked_archive_without_dances_is_refused(tmp_path, archive, made):
     (tmp_path / "training_data/tiktok_data").rename(tmp_path / "elsewhere")
     with pytest.raises(DataError, match=r"training_data: has no tiktok_data; .*data.take: people"):
-        acquire(tmp_path / "raw", tmp_path / "training_data", params(source="archive").data, 7, 1)
+        gather(tmp_path / "raw", tmp_path / "training_data", params(source="archive").data, 7, 1)
     assert not (tmp_path / "raw").exists()

@@ -21,9 +21,9 @@ from hdnet.geometry import Camera
 from hdnet.models import DepthEstimator, NormalEstimator
 from hdnet.models.tensorflow import SCOPES, find_checkpoint, import_checkpoints, read_estimator
 from hdnet.models.weights import HDNET_FILE, load_estimator, load_hdnet, read_header
-from hdnet.params import ModelParams
+from hdnet.params import ModelParams, Params
 from hdnet.predict.inference import Predictor
-from hdnet.training.start import starting_network
+from hdnet.training.run import starting_network
 from serving.app import create_app
 from serving.settings import Settings
 
@@ -310,15 +310,14 @@ def test_an_imported_model_is_registered(model_file, mlflow_store):
 @pytest.mark.slow
 def test_a_training_starts_from_imported_weights(checkpoints, tmp_path):
     import_checkpoints([checkpoints["depth"]], tmp_path / "depth.safetensors")
-    params = ModelParams(width=3, input_scale="raw", initial_depth_m=4.0, norm="batch")
-    network = starting_network(DepthEstimator, params, tmp_path / "depth.safetensors")
+    model = ModelParams(width=3, input_scale="raw", initial_depth_m=4.0, norm="batch")
+    network = starting_network(DepthEstimator, Params(model=model), tmp_path / "depth.safetensors")
     expected = load_estimator(tmp_path / "depth.safetensors", DepthEstimator).state_dict()
     assert all(torch.equal(values, expected[name]) for name, values in network.state_dict().items())
     assert network.config.norm == "batch"
+    unit = model.model_copy(update={"input_scale": "unit"})
     with pytest.raises(ModelError, match=r"set model\.width and model\.input_scale"):
-        starting_network(
-            DepthEstimator, params.model_copy(update={"input_scale": "unit"}), tmp_path / "depth.safetensors"
-        )
+        starting_network(DepthEstimator, Params(model=unit), tmp_path / "depth.safetensors")
 
 
 def test_the_command_prints_its_report_and_nothing_else(checkpoints, tmp_path):

@@ -9,7 +9,8 @@ from parity_figures import assert_close, assert_gradient_close, load, original_c
 
 from hdnet import losses
 from hdnet.geometry import Camera
-from hdnet.training.tasks import DepthWeights, labelled_loss, labelled_terms
+from hdnet.params import LabelledWeights
+from hdnet.training.tasks import labelled_loss, labelled_terms
 
 FIGURES, COMBINED = load("losses"), load("combined")
 DEPTH_LOSSES = {
@@ -141,7 +142,9 @@ def test_labelled_loss_of_the_joint_training(dtype, camera, tolerance, grad_tole
         "mask": torch.from_numpy(mask)[:, None],
         "camera": camera,
     }
-    loss = labelled_loss(labelled_terms(depth, people, "original"), DepthWeights(2, 1, 1))
+    loss = labelled_loss(
+        labelled_terms(depth, people, "original"), LabelledWeights(depth=2, scale_invariant=1, normal=1)
+    )
     assert_close(loss, COMBINED["loss"], tolerance)
     loss.backward()
     index = torch.from_numpy(COMBINED["grad_index"]).long()

@@ -18,16 +18,17 @@ from torch import Tensor
 from hdnet.data.layout.correspondences import read_correspondences
 from hdnet.data.layout.folders import TangFolder, TikTokFolder, shift_to_median
 from hdnet.data.store.datasets import collate
+from hdnet.params import DepthStageParams, HDNetStageParams, OptimiserParams, RuntimeParams
 from hdnet.training.checkpoint import CheckpointFolder
-from hdnet.training.engine import Engine, Runtime, Schedule
-from hdnet.training.tasks import DepthTask, DepthWeights, HDNetTask, NormalTask, PairWeights, Stream
+from hdnet.training.engine import Engine
+from hdnet.training.tasks import DepthTask, HDNetTask, NormalTask, Stream
 
 # Minutes a stage: five steps of the full width in float64.
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
 
 FIGURES = load("training")
 PAIR = ("0017634", "0017640")
-WEIGHTS = DepthWeights(depth=2, scale_invariant=1, normal=1)
+WEIGHTS = {"depth": 2, "scale_invariant": 1, "normal": 1}
 # Our names of the original's terms.
 TERMS = {
     "normal": {"total_loss_n": "normal_rad"},
@@ -104,9 +105,10 @@ def make_task(stage, norm, folder):
     if stage == "normal":
         return NormalTask(model, Stream(people, 2, collate))
     if stage == "depth":
-        return DepthTask(model, Stream(people, 2, collate), WEIGHTS, "original")
+        return DepthTask(model, Stream(people, 2, collate), DepthStageParams(weights=WEIGHTS, rule="original"))
     pairs = Stream([pair(folder)], 1, collate)
-    return HDNetTask(model, Stream(people[:1], 1, collate), pairs, WEIGHTS, PairWeights(normal=1, warp=5), "original")
+    settings = HDNetStageParams(weights={**WEIGHTS, "unlabelled_normal": 1, "warp": 5}, rule="original")
+    return HDNetTask(model, Stream(people[:1], 1, collate), pairs, settings)
 
 
 @pytest.fixture(scope="module")
@@ -118,12 +120,13 @@ def trained(training_data, tmp_path_factory):
         task = make_task(stage, "batch", training_data)
         recorder = Recorder(task.model)
         eps = 0.1 if stage == "joint" else 1e-8  # quirks 6 and 7
-        schedule = Schedule(
-            steps, learning_rate=1e-3, adam_eps=eps, tf_epsilon=True, schedule="constant", grad_clip=None, seed=0
+        settings = OptimiserParams(
+            steps=steps, learning_rate=1e-3, adam_eps=eps, tf_epsilon=True, schedule="constant", grad_clip=None
         )
-        runtime = Runtime("cpu", "64", log_every=1, panel_every=steps, checkpoint_every=steps, weights_every=steps)
+        every = dict.fromkeys(("panel_every", "checkpoint_every", "weights_every"), steps)
+        runtime = RuntimeParams(device="cpu", precision="64", log_every=1, **every)
         folder = CheckpointFolder(tmp_path_factory.mktemp("checkpoints"), keep=1)
-        Engine(task, schedule, runtime, folder, recorder).run()
+        Engine(task, settings, runtime, folder, recorder, seed=0).run()
         return SimpleNamespace(model=task.model, recorder=recorder)
 
     return train

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from checkouts import Checkout, small_params
 
-from hdnet.data.acquire import acquire
 from hdnet.params import Params, parse_section
+from pipelines.acquire import gather
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -47,5 +47,5 @@ def test_a_killed_repro_goes_on(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr[-3000:]
     assert "going on" in done.stdout + done.stderr
     assert {path.name for path in (folder / "data").iterdir()} - {".gitignore"} == {"raw"}
-    acquire(tmp_path / "raw", folder / "own_data", parse_section(Params, values, "test").data, values["seed"], 1)
+    gather(tmp_path / "raw", folder / "own_data", parse_section(Params, values, "test").data, values["seed"], 1)
     assert files(folder / "data/raw") == files(tmp_path / "raw")

@@ -84,12 +84,16 @@ def raw_workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 @pytest.fixture(scope="session")
 def trained_data(raw_workspace: Workspace) -> Workspace:
     """Everything that the training stages read: packed data, a normal estimator's predictions, correspondences."""
-    from hdnet import stages
+    from pipelines.correspond import correspond
+    from pipelines.pack import pack
+    from pipelines.predict_normals import predict_normals
+    from pipelines.train_depth import train_depth
+    from pipelines.train_normal import train_normal
 
     params = parse_section(Params, tiny_values(), "tiny")
-    stages.pack(raw_workspace, params, None)
-    stages.train_normal(raw_workspace, params, None)
-    stages.predict_normals(raw_workspace, params, None)
-    stages.correspond(raw_workspace, params, None)
-    stages.train_depth(raw_workspace, params, None)
+    pack(raw_workspace, params)
+    train_normal(raw_workspace, params)
+    predict_normals(raw_workspace, params)
+    correspond(raw_workspace, params)
+    train_depth(raw_workspace, params)
     return raw_workspace

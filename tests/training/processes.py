@@ -12,13 +12,21 @@ from conftest import tiny_values
 from hdnet.data.store.datasets import LabelledDataset, PairDataset, collate
 from hdnet.data.store.packed import PackedFrames, PackedLabelled, PseudoNormals
 from hdnet.models import DepthEstimator, NormalEstimator
-from hdnet.params import Params, parse_section
+from hdnet.params import (
+    DepthStageParams,
+    HDNetStageParams,
+    NormalStageParams,
+    Params,
+    RuntimeParams,
+    parse_section,
+)
 from hdnet.tracking.tracker import FileTracker
-from hdnet.training import stages
 from hdnet.training.checkpoint import CheckpointFolder
-from hdnet.training.engine import Engine, Runtime, Schedule
-from hdnet.training.tasks import DepthTask, DepthWeights, HDNetTask, NormalTask, PairWeights, Stream, Task
+from hdnet.training.engine import Engine
+from hdnet.training.run import Outputs
+from hdnet.training.tasks import DepthTask, HDNetTask, NormalTask, Stream, Task
 from hdnet.workspace import Workspace
+from pipelines.train_hdnet import train_hdnet
 
 BATCH, PAIRS = 3, 3  # shares of 1 and 2
 
@@ -27,12 +35,13 @@ def make_task(kind: str, work: Workspace) -> Task:
     labelled = Stream(LabelledDataset(PackedLabelled(work.labelled)), BATCH, collate)
     if kind == "normal":
         return NormalTask(NormalEstimator(2, "unit"), labelled)
-    model, weights = DepthEstimator(2, "unit", 4.0), DepthWeights(2, 1, 1)
+    model, weights = DepthEstimator(2, "unit", 4.0), {"depth": 2, "scale_invariant": 1, "normal": 1}
     if kind == "depth":
-        return DepthTask(model, labelled, weights, "exact")
+        return DepthTask(model, labelled, DepthStageParams(weights=weights))
+    pair_weights = {"unlabelled_normal": 1, "warp": 5, "warp_2d": 0.01}
     frames = PackedFrames(work.frames), PseudoNormals(work.frame_normals)
     pairs = Stream(PairDataset(*frames, work.correspondences), PAIRS, collate)
-    return HDNetTask(model, labelled, pairs, weights, PairWeights(1, 5, 0.01), "exact")
+    return HDNetTask(model, labelled, pairs, HDNetStageParams(weights={**weights, **pair_weights}))
 
 
 def train_stage(work: Workspace, out: Path, devices: int) -> None:
@@ -41,11 +50,8 @@ def train_stage(work: Workspace, out: Path, devices: int) -> None:
     values["augment"] |= {"brightness": 0.2, "flip": 0.5, "zoom": 0.2, "iuv_drop": 0.3}
     values["train_hdnet"] |= {"pair_weighting": "gap", "warp_loss": "huber", "pairs_per_step": 2, "adam_eps": 1e-4}
     values["validation"] |= {"every": 3, "people": 2, "metric": "depth_mae_mm"}
-    stages.train_hdnet(
-        work.labelled, work.labelled_normals, work.frames, work.frame_normals, work.correspondences, work.normal_model,
-        work.depth_model, out / "hdnet.safetensors", out / "report", out / "checkpoints",
-        parse_section(Params, values, "tiny"), heldout=work.heldout,
-    )  # fmt: skip
+    outputs = Outputs(out / "hdnet.safetensors", out / "report", out / "checkpoints")
+    train_hdnet(work, parse_section(Params, values, "tiny"), outputs=outputs)
 
 
 def main() -> None:
@@ -57,9 +63,13 @@ def main() -> None:
         return
     torch.manual_seed(0)
     task = make_task(kind, work)
-    schedule = Schedule(steps, 1e-3, 1e-4, False, "cosine", 1.0, 7, warmup_steps=2, ema_decay=0.9)
-    runtime = Runtime("cpu", "64", 1, 10**6, 2, devices=devices)
-    engine = Engine(task, schedule, runtime, CheckpointFolder(out / "run", 2), FileTracker(out))
+    settings = NormalStageParams(
+        steps=steps, learning_rate=1e-3, adam_eps=1e-4, grad_clip=1.0, warmup_steps=2, ema_decay=0.9
+    )
+    runtime = RuntimeParams(
+        device="cpu", precision="64", log_every=1, panel_every=10**6, checkpoint_every=2, devices=devices
+    )
+    engine = Engine(task, settings, runtime, CheckpointFolder(out / "run", 2), FileTracker(out), seed=7)
     engine.run()
     rank = torch.distributed.get_rank() if torch.distributed.is_initialized() else 0
     moments = {name: tensor for name, tensor in engine.moments.items() if name.startswith("mean.")}

@@ -7,8 +7,7 @@ from annotated_types import Le
 from hdnet.errors import ParamsError
 from hdnet.geometry import Camera
 from hdnet.params import AugmentParams, Params, parse_section
-from hdnet.training.augment import Augmenter
-from hdnet.training.hooks import Draw
+from hdnet.training.augment import Augmenter, Draw
 
 SIZE = 64
 STRONG = AugmentParams(

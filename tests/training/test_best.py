@@ -5,7 +5,7 @@ from hdnet.errors import ParamsError
 from hdnet.models import NormalEstimator
 from hdnet.models.weights import load_estimator
 from hdnet.training.best import BestWeights
-from hdnet.training.settings import Validation
+from hdnet.training.validation import Validation
 
 
 def nothing(model):
@@ -18,11 +18,13 @@ def model_of(value):
     return model
 
 
-@pytest.mark.parametrize(("higher", "values", "best"), [(False, [3, 1, 2], 1), (True, [3, 4, 2], 1)])
-def test_the_best_is_kept_over_a_restart(tmp_path, higher, values, best):
-    validation = Validation(nothing, 10, "normal_mean_deg", higher)
+@pytest.mark.parametrize(
+    ("metric", "values", "best"), [("normal_mean_deg", [3, 1, 2], 1), ("normal_below_30_pct", [3, 4, 2], 1)]
+)
+def test_the_best_is_kept_over_a_restart(tmp_path, metric, values, best):
+    validation = Validation(nothing, 10, metric)
     for step, value in enumerate(values):  # each time as a new process would
-        BestWeights(tmp_path, "train_normal", validation).offer(model_of(step), {"normal_mean_deg": value}, step)
+        BestWeights(tmp_path, "train_normal", validation).offer(model_of(step), {metric: value}, step)
     found = BestWeights(tmp_path, "train_normal", validation)
     assert (found.step, found.value) == (best, values[best])
     assert load_estimator(found.path, NormalEstimator).head.bias[0] == best

@@ -2,9 +2,9 @@ import pytest
 import torch
 
 from hdnet.errors import TrainingError
+from hdnet.params import RuntimeParams
 from hdnet.training import devices
 from hdnet.training.devices import launch, memory_errors_explained
-from hdnet.training.settings import Runtime
 
 
 @pytest.fixture
@@ -16,20 +16,20 @@ def three_gpus(monkeypatch):
 @pytest.mark.usefixtures("three_gpus")
 def test_more_gpus_than_there_are_is_said():
     with pytest.raises(TrainingError, match=r"4 GPUs were asked for, this machine has 3; set runtime\.devices to 3"):
-        launch(Runtime("cuda", devices=4), {"labelled": 8})
+        launch(RuntimeParams(device="cuda", devices=4), {"labelled": 8})
 
 
 @pytest.mark.usefixtures("three_gpus")
 @pytest.mark.parametrize(("smallest", "taken"), [(8, 3), (2, 2), (1, 1)])
 def test_auto_takes_all_gpus_that_the_batch_suffices_for(smallest, taken):
-    assert devices._counts(Runtime("cuda", devices="auto"), "cuda", smallest) == (taken, 1)
-    assert devices._counts(Runtime("cpu", devices="auto"), "cpu", smallest) == (1, 1)
+    assert devices._counts(RuntimeParams(device="cuda", devices="auto"), "cuda", smallest) == (taken, 1)
+    assert devices._counts(RuntimeParams(device="cpu", devices="auto"), "cpu", smallest) == (1, 1)
 
 
 def test_torchruns_numbers_count(monkeypatch):
     for name, value in (("TORCHELASTIC_RUN_ID", "x"), ("LOCAL_WORLD_SIZE", "2"), ("WORLD_SIZE", "6")):
         monkeypatch.setenv(name, value)
-    assert devices._counts(Runtime("cpu"), "cpu", 8) == (2, 3)
+    assert devices._counts(RuntimeParams(device="cpu"), "cpu", 8) == (2, 3)
 
 
 @pytest.mark.parametrize(

@@ -15,10 +15,13 @@ from hdnet.data.store.datasets import LabelledDataset, collate
 from hdnet.data.store.packed import PackedLabelled
 from hdnet.errors import TrainingError
 from hdnet.models import NormalEstimator
+from hdnet.params import NormalStageParams, RuntimeParams
 from hdnet.tracking.tracker import FileTracker
 from hdnet.training.checkpoint import CheckpointFolder
-from hdnet.training.engine import Engine, Hooks, Runtime, Schedule, Validation, faster_cpu_precision
+from hdnet.training.devices import faster_cpu_precision
+from hdnet.training.engine import Engine
 from hdnet.training.tasks import NormalTask, Stream
+from hdnet.training.validation import Validation
 
 
 class PowerCutError(Exception):
@@ -42,17 +45,15 @@ def make_engine(trained_data, tmp_path):
         torch.manual_seed(0)
         stream = Stream(LabelledDataset(PackedLabelled(trained_data.labelled)), 2, collate)
         task = NormalTask(changes.pop("model", None) or NormalEstimator(2, "unit"), stream)
-        workers, hooks = changes.pop("loader_workers", None), changes.pop("hooks", None)
-        runtime = {key: changes.pop(key) for key in ("max_skipped", "log_every", "compile") if key in changes}
-        schedule = Schedule(**{
-            "steps": steps, "learning_rate": 1e-3, "adam_eps": 1e-8, "tf_epsilon": False, "schedule": "cosine",
-            "grad_clip": 1.0, "seed": seed, **changes,
-        })  # fmt: skip
-        runtime = Runtime(
-            "cpu", "32", panel_every=3, checkpoint_every=2, loader_workers=workers, **{"log_every": 1, **runtime}
-        )
+        more = {key: changes.pop(key) for key in ("augmentation", "validation") if key in changes}
+        runtime = {"device": "cpu", "precision": "32", "panel_every": 3, "checkpoint_every": 2, "log_every": 1}
+        for key in ("max_skipped", "log_every", "compile", "loader_workers"):
+            if key in changes:
+                runtime[key] = changes.pop(key)
+        settings = NormalStageParams(**{"steps": steps, "learning_rate": 1e-3, "grad_clip": 1.0, **changes})
         tracker = StoppingTracker(tmp_path / f"{name}-report")
-        return Engine(task, schedule, runtime, CheckpointFolder(tmp_path / name, 2), tracker, hooks=hooks)
+        folder = CheckpointFolder(tmp_path / name, 2)
+        return Engine(task, settings, RuntimeParams(**runtime), folder, tracker, seed=seed, **more)
 
     return make
 
@@ -141,8 +142,8 @@ class Dimming:
 
 def test_with_everything_on_a_resumed_run_equals_one_that_never_stopped(make_engine):
     def make(name):
-        hooks = Hooks(Dimming(), Validation(Counting(), 2, "normal_mean_deg", use_best=True))
-        return make_engine(name, warmup_steps=3, ema_decay=0.8, hooks=hooks)
+        validation = Validation(Counting(), 2, "normal_mean_deg", use_best=True)
+        return make_engine(name, warmup_steps=3, ema_decay=0.8, augmentation=Dimming(), validation=validation)
 
     whole, broken = make("whole"), make("broken")
     whole.run()
@@ -154,7 +155,7 @@ def test_with_everything_on_a_resumed_run_equals_one_that_never_stopped(make_eng
     assert curve(resumed) == curve(whole)
     files = [engine.tracker.folder / "validation.csv" for engine in (resumed, whole)]
     assert files[0].read_text() == files[1].read_text()
-    assert (whole.hooks.validation.validator.calls, resumed.hooks.validation.validator.calls) == (3, 1)
+    assert (whole.validation.validator.calls, resumed.validation.validator.calls) == (3, 1)
     for name, tensor in weights(whole).items():
         assert torch.equal(tensor, weights(resumed)[name]), name
     averages = [engine.checkpoints.load_latest()["average"] for engine in (whole, resumed)]
@@ -218,7 +219,7 @@ def test_a_loss_that_is_not_finite_stops_before_it_is_saved(make_engine, grad_cl
 def test_a_missing_device_is_named(make_engine, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     engine = make_engine()
-    engine.runtime = Runtime("cuda", "32")
+    engine.runtime = RuntimeParams(device="cuda", precision="32")
     with pytest.raises(TrainingError, match="device 'cuda'"):
         engine.run()
 
@@ -235,7 +236,8 @@ from hdnet.data.store.datasets import LabelledDataset, collate
 from hdnet.data.store.packed import PackedLabelled
 from hdnet.models import NormalEstimator
 from hdnet.training.checkpoint import CheckpointFolder
-from hdnet.training.engine import Engine, Runtime, Schedule
+from hdnet.params import NormalStageParams, RuntimeParams
+from hdnet.training.engine import Engine
 from hdnet.training.tasks import NormalTask, Stream
 from hdnet.tracking.tracker import FileTracker
 torch.set_num_threads(1)
@@ -243,9 +245,11 @@ torch.manual_seed(0)
 data, out, steps = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
 workers = int(sys.argv[4]) if len(sys.argv) > 4 else 0
 task = NormalTask(NormalEstimator(2, "unit"), Stream(LabelledDataset(PackedLabelled(data)), 2, collate))
-schedule = Schedule(steps, 1e-3, 1e-8, False, "constant", 1.0, 7)
-runtime = Runtime("cpu", "32", 5, 10**6, 1, loader_workers=workers)
-Engine(task, schedule, runtime, CheckpointFolder(out / "run", 2), FileTracker(out)).run()
+settings = NormalStageParams(steps=steps, learning_rate=1e-3, schedule="constant", grad_clip=1.0)
+runtime = RuntimeParams(
+    device="cpu", precision="32", log_every=5, panel_every=10**6, checkpoint_every=1, loader_workers=workers
+)
+Engine(task, settings, runtime, CheckpointFolder(out / "run", 2), FileTracker(out), seed=7).run()
 torch.save(task.model.state_dict(), out / "final.pt")
 """
 

@@ -8,9 +8,10 @@ from hdnet.data.store.datasets import LabelledDataset, collate
 from hdnet.data.store.packed import PackedLabelled
 from hdnet.errors import TrainingError
 from hdnet.models import NormalEstimator
+from hdnet.params import NormalStageParams, RuntimeParams
 from hdnet.tracking.tracker import FileTracker
 from hdnet.training.checkpoint import CheckpointFolder
-from hdnet.training.engine import Engine, Hooks, Runtime, Schedule
+from hdnet.training.engine import Engine
 from hdnet.training.guard import BAD_BATCH_FILE, NonFiniteGuard
 from hdnet.training.optim import make_adam
 from hdnet.training.tasks import NormalTask, Stream
@@ -36,11 +37,15 @@ def make(trained_data, tmp_path):
         torch.manual_seed(0)
         model = NormalEstimator(2, "unit")
         task = NormalTask(model, Stream(LabelledDataset(PackedLabelled(trained_data.labelled)), 2, collate))
-        schedule = Schedule(8, 1e-3, 1e-8, False, "constant", grad_clip, 1)
-        runtime = Runtime("cpu", "32", log_every, 100, 4, max_skipped=max_skipped)
+        settings = NormalStageParams(steps=8, learning_rate=1e-3, schedule="constant", grad_clip=grad_clip)
+        runtime = RuntimeParams(
+            device="cpu", precision="32", log_every=log_every, checkpoint_every=4, max_skipped=max_skipped
+        )
         folder, tracker = CheckpointFolder(tmp_path / "run", 5), FileTracker(tmp_path / "files")
-        hooks = Hooks(BadSteps(bad, model))
-        return Engine(task, schedule, runtime, folder, tracker, hooks=hooks, report=tmp_path / "report")
+        bad_steps = BadSteps(bad, model)
+        return Engine(
+            task, settings, runtime, folder, tracker, seed=1, augmentation=bad_steps, report=tmp_path / "report"
+        )
 
     return make
 
@@ -49,7 +54,7 @@ def make(trained_data, tmp_path):
 def test_a_bad_step_changes_nothing_and_the_run_goes_on(make, grad_clip):
     engine = make({2, 3}, grad_clip=grad_clip)
     engine.run()
-    seen = engine.hooks.augmentation.seen
+    seen = engine.augmentation.seen
     assert torch.equal(seen[2], seen[3])
     assert torch.equal(seen[3], seen[4])
     assert not torch.equal(seen[4], seen[5])

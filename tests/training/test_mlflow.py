@@ -5,15 +5,16 @@ import csv
 import mlflow
 import pytest
 
-from hdnet import stages
 from hdnet.tracking import connection, runs
 from hdnet.tracking.outbox import PENDING_FOLDER
+from pipelines.pack import pack
+from pipelines.train_normal import train_normal
 
 
 def test_a_training_in_mlflow_has_what_its_files_have(raw_workspace, tiny_params, mlflow_store):
     if not raw_workspace.labelled.exists():
-        stages.pack(raw_workspace, tiny_params, None)
-    stages.train_normal(raw_workspace, tiny_params, runs.run)
+        pack(raw_workspace, tiny_params)
+    train_normal(raw_workspace, tiny_params, runs.run)
     client = mlflow.MlflowClient()
     experiment = client.get_experiment_by_name(connection.EXPERIMENT)
     (run,) = client.search_runs([experiment.experiment_id])

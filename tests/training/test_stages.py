@@ -5,42 +5,53 @@ import shutil
 import pytest
 import torch
 
-from hdnet import stages
 from hdnet.errors import DataError, ModelError
 from hdnet.models import DepthEstimator
 from hdnet.models.weights import load_estimator, load_hdnet, load_moments, read_header
 from hdnet.params import Params, parse_section
-from hdnet.training import stages as training
+from hdnet.training.run import Outputs
 from hdnet.workspace import Workspace
+from pipelines.evaluate import evaluate
+from pipelines.register import register
+from pipelines.train_depth import train_depth
+from pipelines.train_hdnet import train_hdnet
+from pipelines.train_normal import train_normal
 
 
-def joint(work, out, params, depth_model=None, heldout=None):
-    return training.train_hdnet(
-        work.labelled,
-        work.labelled_normals,
-        work.frames,
-        work.frame_normals,
-        work.correspondences,
-        work.normal_model,
-        depth_model or work.depth_model,
-        out / "hdnet.safetensors",
-        out / "report",
-        out / "checkpoints",
-        params,
-        heldout=heldout,
-    )
+def joint(work, out, params, validated=False):
+    if not validated:
+        params = with_values(params, "validation", every=None)
+    return train_hdnet(work, params, outputs=outputs_in(out, "hdnet.safetensors"))
 
 
-def with_steps(params, stage="train_hdnet", **changes):
+def outputs_in(out, model):
+    return Outputs(out / model, out / "report", out / "checkpoints")
+
+
+def linked(work, root, **replaced):
+    """A workspace with the files of another one, and some of its own in their places."""
+    for name in ("data", "models"):
+        (root / name).mkdir(parents=True)
+        for path in (work.root / name).iterdir():
+            (root / name / path.name).symlink_to(replaced.get(path.name, path))
+    return Workspace(root)
+
+
+def with_values(params, section="train_hdnet", **changes):
     values = params.model_dump(by_alias=True)
-    values[stage] |= changes
+    values[section] |= changes
     return parse_section(Params, values, "changed")
 
 
 def depth(work, out, params, start=None):
-    model, report = out / "depth.safetensors", out / "report"
-    training.train_depth(work.labelled, work.labelled_normals, model, report, out / "checkpoints", params, start=start)
-    return model
+    params = with_values(params, "validation", every=None)
+    if start is not None:
+        (work.root / "pretrained").mkdir(exist_ok=True)
+        name = f"{out.parent.name}-{out.name}.safetensors"
+        shutil.copyfile(start, work.root / "pretrained" / name)
+        params = with_values(params, "train_depth", start_from=name)
+    train_depth(work, params, outputs=outputs_in(out, "depth.safetensors"))
+    return out / "depth.safetensors"
 
 
 def test_every_stage_leaves_model_report_and_no_checkpoints(trained_data, tiny_params, tmp_path):
@@ -61,7 +72,7 @@ def test_with_everything_switched_on_it_learns_and_reports(trained_data, tiny_pa
     values["train_hdnet"]["weights"]["warp_2d"] = 0.01
     values["augment"] |= {"brightness": 0.2, "flip": 0.5, "zoom": 0.2, "iuv_drop": 0.3, "mask_shift_px": 1}
     values["validation"] |= {"every": 3, "people": 2, "metric": "depth_mae_mm", "use_best": True}
-    joint(trained_data, tmp_path, parse_section(Params, values, "on"), heldout=trained_data.heldout)
+    joint(trained_data, tmp_path, parse_section(Params, values, "on"), validated=True)
     model = load_hdnet(tmp_path / "hdnet.safetensors")
     assert model(torch.zeros(1, 7, 32, 32)).isfinite().all()
     with (tmp_path / "report/validation.csv").open() as file:
@@ -79,8 +90,8 @@ def test_nobody_to_learn_from_is_said(trained_data, tiny_params, tmp_path, monke
 def test_warm_start_can_be_switched_off(trained_data, tiny_params, tmp_path):
     # With next to no learning rate the result is where the stage began.
     frozen = {"steps": 1, "learning_rate": 1e-12}
-    joint(trained_data, tmp_path / "warm", with_steps(tiny_params, **frozen))
-    joint(trained_data, tmp_path / "cold", with_steps(tiny_params, **frozen, warm_start=False))
+    joint(trained_data, tmp_path / "warm", with_values(tiny_params, **frozen))
+    joint(trained_data, tmp_path / "cold", with_values(tiny_params, **frozen, warm_start=False))
     start = load_estimator(trained_data.depth_model, DepthEstimator).head.weight
     warm, cold = (
         load_hdnet(tmp_path / kind / "hdnet.safetensors").depth_estimator.head.weight for kind in ("warm", "cold")
@@ -90,15 +101,16 @@ def test_warm_start_can_be_switched_off(trained_data, tiny_params, tmp_path):
 
 
 def test_the_joint_stage_can_continue_with_adams_moments(trained_data, tiny_params, tmp_path):
-    params = with_steps(tiny_params, "train_depth", keep_moments=True)
+    params = with_values(tiny_params, "train_depth", keep_moments=True)
     kept = depth(trained_data, tmp_path / "depth", params)
     assert load_moments(kept)["steps"] == params.train_depth.steps
     # One step with a gradient that hardly counts beside 1e6: with moments the old mean alone decides where it goes.
     changes = {}
     for warm in (True, False):
-        one_step = with_steps(params, steps=1, warm_moments=warm, grad_clip=1e-9, schedule="constant")
+        one_step = with_values(params, steps=1, warm_moments=warm, grad_clip=1e-9, schedule="constant")
         out = tmp_path / f"joint_{warm}"
-        joint(trained_data, out, one_step, depth_model=kept)
+        work = linked(trained_data, tmp_path / f"work_{warm}", **{"depth.safetensors": kept})
+        joint(work, out, one_step)
         after = load_hdnet(out / "hdnet.safetensors").depth_estimator.head.weight
         changes[warm] = after - load_estimator(kept, DepthEstimator).head.weight
     moments, settings = load_moments(kept), params.train_hdnet
@@ -113,18 +125,18 @@ def test_the_joint_stage_can_continue_with_adams_moments(trained_data, tiny_para
 
 
 def test_moments_that_were_not_kept_are_missed_by_name(trained_data, tiny_params, tmp_path):
-    params = with_steps(tiny_params, "train_depth", keep_moments=True)
+    params = with_values(tiny_params, "train_depth", keep_moments=True)
     with pytest.raises(ModelError, match="keep_moments: true"):
-        joint(trained_data, tmp_path, with_steps(params, warm_moments=True))
+        joint(trained_data, tmp_path, with_values(params, warm_moments=True))
 
 
 @pytest.mark.parametrize("source", ["depth_model", "hdnet_model"])
 def test_a_training_starts_from_a_model_file(trained_data, tiny_params, tmp_path, source):
     """From a network alone or out of a complete model; what the file was normalised by does not matter."""
-    frozen = with_steps(tiny_params, "train_depth", steps=1, learning_rate=1e-12)
+    frozen = with_values(tiny_params, "train_depth", steps=1, learning_rate=1e-12)
     start = trained_data.depth_model
     if source == "hdnet_model":
-        joint(trained_data, tmp_path / "whole", with_steps(tiny_params, steps=1, learning_rate=1e-12))
+        joint(trained_data, tmp_path / "whole", with_values(tiny_params, steps=1, learning_rate=1e-12))
         start = tmp_path / "whole/hdnet.safetensors"
     out = depth(trained_data, tmp_path / "again", frozen, start)
     before, after = (load_estimator(path, DepthEstimator).blocks[0].conv.weight for path in (start, out))
@@ -168,16 +180,16 @@ def test_an_interrupted_stage_goes_on_and_another_configuration_does_not_take_it
 
 def test_missing_data_is_named(tiny_params, tmp_path):
     with pytest.raises(DataError, match="labelled"):
-        stages.train_normal(Workspace(tmp_path), tiny_params, None)
+        train_normal(Workspace(tmp_path), tiny_params)
 
 
 def test_missing_model_is_named(trained_data, tiny_params, tmp_path):
     with pytest.raises(ModelError, match="no such model file"):
-        training.train_hdnet(
-            trained_data.labelled, trained_data.labelled_normals, trained_data.frames, trained_data.frame_normals,
-            trained_data.correspondences, trained_data.normal_model, tmp_path / "none.safetensors",
-            tmp_path / "x", tmp_path / "r", tmp_path / "c", tiny_params,
-        )  # fmt: skip
+        joint(
+            linked(trained_data, tmp_path, **{"depth.safetensors": tmp_path / "none.safetensors"}),
+            tmp_path,
+            tiny_params,
+        )
 
 
 def test_only_the_evaluated_model_is_registered(trained_data, tiny_params, tmp_path, mlflow_store):
@@ -189,7 +201,7 @@ def test_only_the_evaluated_model_is_registered(trained_data, tiny_params, tmp_p
         (trained_data.correspondences, work.correspondences),
     ):
         shutil.copytree(made, copied)
-    stages.evaluate(work, tiny_params, None)
+    evaluate(work, tiny_params)
     work.hdnet_model.write_bytes(work.hdnet_model.read_bytes() + b" ")
     with pytest.raises(ModelError, match="is not the model that was evaluated"):
-        stages.register(work, tiny_params)
+        register(work, tiny_params)

@@ -49,6 +49,10 @@ def shift_to_median(depth_m: np.ndarray, mask: np.ndarray, median_m: float = 4.0
     return np.where(mask, depth_m + shift, 0).astype(np.float32)
 
 
+# Parts of a raw data folder.
+TANG, TIKTOK, HELDOUT_TANG = "Tang_data", "tiktok_data", "heldout/Tang_data"
+
+
 class _Folder:
     """Common part of both layouts: names, pictures, ``hdnet.json``."""
 

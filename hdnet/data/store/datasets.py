@@ -58,7 +58,8 @@ class PairDataset(Dataset[Item]):
     """Pairs of unlabelled frames with their correspondences.
 
     An item holds "i" and "j", each a dict as in :class:`LabelledDataset` without "depth_m" and with pseudo-normals, and
-    "rows" (N, 5) int16: part, r1, c1, r2, c2, rows and columns 1-based as in the files.
+    "rows" (N, 5) int16: part, r1, c1, r2, c2, rows and columns 1-based as in the files; "gap_frames" and "turn_deg"
+    (nan where unknown), float32: the distance of the two frames.
 
     Args:
         frames: The packed frames.
@@ -84,6 +85,8 @@ class PairDataset(Dataset[Item]):
             normals = torch.from_numpy(self.pseudo_normals.record(frame)["normals"])
             item[side] = {**stored_item(self.frames, frame), "normals": normals}
         item["rows"] = torch.from_numpy(self.matches.rows(k))
+        item["gap_frames"] = torch.tensor(self.matches.gap_frames[k])
+        item["turn_deg"] = torch.tensor(self.matches.turn_deg[k], dtype=torch.float32)
         return item
 
 

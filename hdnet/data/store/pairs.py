@@ -206,6 +206,13 @@ class PackedPairs(PackedRows):
         """(N,) float32: turn of the body from i to j, nan where unknown; memory-mapped."""
         return self.array("turn_deg", "<f4", (len(self),), mapped=True)
 
+    @cached_property
+    def gap_frames(self) -> np.ndarray:
+        """(N,) float32: difference of the frame numbers, j - i."""
+        numbers = np.array([int(name) for name in self.names], dtype=np.int64)
+        places = np.asarray(self.pairs)
+        return np.asarray((numbers[places[:, 1]] - numbers[places[:, 0]]).astype(np.float32))
+
     @property
     def largest(self) -> tuple[int, int]:
         """Largest row and column of all matches, 1-based: the pictures have at least that size (H, W)."""

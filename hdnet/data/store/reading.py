@@ -61,6 +61,11 @@ class PackedFolder:
         # Data loader workers map the files again instead of receiving a copy of all records.
         return type(self), (self.folder,)
 
+    @cached_property
+    def digest(self) -> str:
+        """Name of the content: the hash of the index, which holds the hash of every file."""
+        return sha256_of(self.folder / INDEX_FILE)
+
     def verify(self, jobs: int | None = None) -> None:
         """Compare every file with its SHA-256.
 

@@ -10,7 +10,6 @@ import torch
 import yaml
 from test_rule import result
 
-from hdnet import stages
 from hdnet.errors import DataError, ModelError
 from hdnet.files import sha256_of
 from hdnet.geometry import Camera
@@ -20,6 +19,8 @@ from hdnet.params import Params, parse_section
 from hdnet.registry import promotion
 from hdnet.registry.models import evaluated_metrics, lineage_tags
 from hdnet.workspace import Workspace
+from pipelines.promote import promote
+from pipelines.register import register
 
 PARAMS = Path(__file__).parents[3] / "params.yaml"
 METRICS = {"model/depth_mae_mm": 125.25, "model/depth_mae_mm/part_torso": 1.0, "flat_plane/depth_mae_mm": 137.0}
@@ -78,7 +79,7 @@ def md5_of(path):
 @pytest.mark.usefixtures("mlflow_store")
 def test_registered_with_card_and_parameters_then_promoted(work, params, monkeypatch):
 
-    stages.register(work, params)
+    register(work, params)
     identity = json.loads((work.report("register") / "version.json").read_text())
     assert (identity["version"], identity["alias"]) == ("1", "challenger")
     assert f"model_sha256: `{sha256_of(work.hdnet_model)}`" in (work.report("register") / "model_card.md").read_text()
@@ -90,7 +91,7 @@ def test_registered_with_card_and_parameters_then_promoted(work, params, monkeyp
     assert run.data.params["train_hdnet.weights.warp"] == "5.0"
 
     monkeypatch.setattr(promotion.decisions, "evaluate_source", lambda *_: result())
-    stages.promote(work, params)
-    stages.promote(work, params)  # a result, not a failure
+    promote(work, params)
+    promote(work, params)  # a result, not a failure
     assert json.loads((work.report("promote") / "decision.json").read_text())["outcome"] == "already_champion"
     assert str(mlflow.MlflowClient().get_model_version_by_alias("hdnet", "champion").version) == "1"

@@ -5,8 +5,10 @@ import pytest
 import torch
 
 from hdnet import losses
+from hdnet.data.store.pairs import PackedPairs
 from hdnet.geometry import Camera
-from hdnet.training.pair_extras import PairExtras, PairLoss, gap_frames, mean_weight, pair_weights
+from hdnet.params import HDNetStageParams
+from hdnet.training.pair_weights import mean_weight, pair_weights, warp_terms
 
 CAMERA = Camera.centred(40.0, 24)
 GAPS = torch.tensor([0.0, 10.0, -20.0, 60.0])
@@ -22,7 +24,7 @@ TURNS = torch.tensor([0.0, -30.0, float("nan"), 90.0])
     ],
 )
 def test_weights_by_rule(weighting, expected):
-    found = pair_weights(GAPS, TURNS, PairExtras(weighting))
+    found = pair_weights(GAPS, TURNS, HDNetStageParams(pair_weighting=weighting))
     assert found.tolist() == pytest.approx(expected)
 
 
@@ -35,16 +37,18 @@ class SimpleMatches(SimpleNamespace):
     def __init__(self, names, pairs, turn_deg):
         super().__init__(names=names, pairs=np.array(pairs, np.int32), turn_deg=np.array(turn_deg, np.float32))
 
+    gap_frames = PackedPairs.gap_frames
+
     def __len__(self):
         return len(self.pairs)
 
 
 def test_the_mean_weight_is_that_of_all_pairs(matches):
-    assert gap_frames(matches).tolist() == [7, 21, -28]
+    assert matches.gap_frames.tolist() == [7, 21, -28]
     expected = np.mean([1 / (1 + 10 / 30), 1 / (1 + 21 / 20), 1 / (1 + 50 / 30)])
-    assert mean_weight(matches, PairExtras("turn")) == pytest.approx(expected, rel=1e-6)
-    assert mean_weight(matches, PairExtras()) == 1
-    assert mean_weight(SimpleMatches([], np.zeros((0, 2)), []), PairExtras("turn")) == 1
+    assert mean_weight(matches, HDNetStageParams(pair_weighting="turn")) == pytest.approx(expected, rel=1e-6)
+    assert mean_weight(matches, HDNetStageParams()) == 1
+    assert mean_weight(SimpleMatches([], np.zeros((0, 2)), []), HDNetStageParams(pair_weighting="turn")) == 1
 
 
 @pytest.fixture
@@ -59,30 +63,29 @@ def pairs():
 
 def test_defaults_are_the_original(pairs):
     depths, batch = pairs
-    assert PairExtras().is_off
-    found = PairLoss(PairExtras())(*depths, batch, False)
+    found = warp_terms(*depths, batch, HDNetStageParams())
     assert (found.warp_m, found.warp_px) == losses.warp(*depths, batch["rows"], CAMERA)
-    assert found.weight == 3
+    assert found.pairs == 3
 
 
 def test_means_of_single_pairs_add_up_to_that_of_all(pairs):
-    """By ``weight``, as several processes' do; and a single pair has its weight, too."""
+    """By ``pairs``, as several processes' do; and a single pair has its weight, too."""
     depths, batch = pairs
-    comparison = PairLoss(PairExtras("turn", robust_m=0.05), mean=0.8)
-    together = comparison(*depths, batch, False)
+    settings = HDNetStageParams(pair_weighting="turn", warp_loss="huber", huber_m=0.05)
+    together = warp_terms(*depths, batch, settings, mean=0.8)
     total, total_px, count, oracle = 0.0, 0.0, 0.0, []
     for b in range(4):
         rows = batch["rows"][batch["rows"][:, 0] == b].clone()
         rows[:, 0] = 0
         side = {"camera": CAMERA.as_tensor()[None]}
         one = {"i": side, "j": side, "rows": rows, "gap_frames": GAPS[b : b + 1], "turn_deg": TURNS[b : b + 1]}
-        alone = comparison(*(depth[b : b + 1] for depth in depths), one, False)
-        total += alone.weight * alone.warp_m
-        total_px += alone.weight * alone.warp_px
-        count += alone.weight
+        alone = warp_terms(*(depth[b : b + 1] for depth in depths), one, settings, mean=0.8)
+        total += alone.pairs * alone.warp_m
+        total_px += alone.pairs * alone.warp_px
+        count += alone.pairs
         plain = losses.warp(*(depth[b : b + 1] for depth in depths), rows, CAMERA, robust_m=0.05)[0]
         oracle.append(plain.item() * [1, 0.5, 0.5, 0.25][b] / 0.8)
-    assert together.weight == count == 3
+    assert together.pairs == count == 3
     assert together.warp_m.item() == pytest.approx((total / count).item(), rel=1e-9)
     assert together.warp_px.item() == pytest.approx((total_px / count).item(), rel=1e-9)
     assert together.warp_m.item() == pytest.approx(sum(oracle[:3]) / 3, rel=1e-6)
@@ -91,20 +94,21 @@ def test_means_of_single_pairs_add_up_to_that_of_all(pairs):
 def test_no_matches_at_all(pairs):
     depths, batch = pairs
     depths = [depth.requires_grad_() for depth in depths]
-    found = PairLoss(PairExtras("gap"))(*depths, {**batch, "rows": batch["rows"][:0]}, False)
+    found = warp_terms(*depths, {**batch, "rows": batch["rows"][:0]}, HDNetStageParams(pair_weighting="gap"))
     (found.warp_m + found.warp_px).backward()
-    assert found.warp_m == found.weight == 0
+    assert found.warp_m == found.pairs == 0
     assert depths[0].grad.abs().max() == 0
 
 
 @pytest.mark.parametrize(
     ("values", "named"),
     [
-        ({"weighting": "near"}, "expected one of equal, gap, turn"),
-        ({"half_turn_deg": 0.0}, "half_turn_deg is 0.0; expected a number above 0"),
-        ({"robust_m": -1.0}, "robust_m"),
+        ({"pair_weighting": "near"}, "'equal', 'gap' or 'turn'"),
+        ({"half_turn_deg": 0.0}, "half_turn_deg\n.*greater than 0"),
+        ({"half_gap_frames": 0.0}, "half_gap_frames\n.*greater than 0"),
+        ({"huber_m": -1.0}, "huber_m\n.*greater than 0"),
     ],
 )
 def test_bad_values_are_refused_by_name(values, named):
     with pytest.raises(ValueError, match=named):
-        PairExtras(**values)
+        HDNetStageParams(**values)

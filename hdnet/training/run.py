@@ -1,0 +1,195 @@
+"""One training from its task to the model file: checkpoints, tracking, report."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hdnet.data.store.datasets import LabelledDataset
+from hdnet.data.store.packed import PackedLabelled
+from hdnet.errors import DataError, ModelError
+from hdnet.files import sha256_of, write_json
+from hdnet.geometry import Camera
+from hdnet.models import DepthEstimator, NormalEstimator
+from hdnet.models.weights import load_estimator
+from hdnet.params import OptimiserParams, Params
+from hdnet.tracking.tracker import METRICS_FILE, FileTracker, OpenRun, Tracker, Trackers, opened
+from hdnet.training.augment import Augmenter
+from hdnet.training.checkpoint import CheckpointFolder, fingerprint
+from hdnet.training.devices import ending_together, launch
+from hdnet.training.engine import Engine
+from hdnet.training.tasks import Task
+from hdnet.training.validation import HeldOutValidator, Validation, metric_of_stage
+
+EstimatorT = TypeVar("EstimatorT", NormalEstimator, DepthEstimator)
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Paths that a training writes.
+
+    Attributes:
+        model: Model file.
+        report: Folder for ``curves.csv``, ``panels/`` and ``metrics.json``.
+        checkpoints: Root of the working checkpoints; an interrupted run is found and continued there.
+    """
+
+    model: Path
+    report: Path
+    checkpoints: Path
+
+
+def starting_network(kind: type[EstimatorT], params: Params, start: Path | None) -> EstimatorT:
+    """Return the network as it is before the first step.
+
+    Args:
+        kind: One of the two networks.
+        params: Parameters; ``model`` describes the network, ``seed`` draws random weights.
+        start: Model file whose weights it begins with, for example imported ones; None for random weights.
+
+    Raises:
+        ModelError: If the file does not hold such a network, or one of another shape than params.yaml says.
+    """
+    torch.manual_seed(params.seed)
+    fresh = kind.from_params(params.model)
+    if start is None:
+        return fresh
+    loaded, wanted = load_estimator(start, kind), params.model
+    # Neither the normalisation while training nor the output before the first step has to be the file's.
+    found = replace(loaded.config, norm=wanted.norm, initial_output=fresh.config.initial_output)
+    if found != fresh.config:
+        raise ModelError(
+            f"{start}: holds a network of width {found.width} with input_scale {found.input_scale!r}, params.yaml says "
+            f"{wanted.width} and {wanted.input_scale!r}; set model.width and model.input_scale to the file's"
+        )
+    fresh.load_state_dict(loaded.state_dict())
+    return fresh
+
+
+def held_out_validation(
+    params: Params, stage: str, heldout: Path, camera: Camera, normal_model: Path | None = None
+) -> Validation | None:
+    """Return section ``validation`` applied to packed held-out people; None if it is switched off.
+
+    Args:
+        params: Parameters.
+        stage: Decides which metrics there are.
+        heldout: Packed held-out people.
+        camera: The one that the model will be said to have been trained in.
+        normal_model: Gives the depth estimator its normals; None for the true ones.
+
+    Raises:
+        DataError: The people cannot be read.
+        ModelError: The normal estimator cannot be read.
+    """
+    settings = params.validation
+    if settings.every is None:
+        return None
+    people = LabelledDataset(PackedLabelled(heldout))
+    normals = None if normal_model is None else load_estimator(normal_model, NormalEstimator)
+    validator = HeldOutValidator(people, settings.people, camera=camera, normal_estimator=normals)
+    return Validation(validator, settings.every, metric_of_stage(settings.metric, stage), settings.use_best)
+
+
+def typical_camera(packed: PackedLabelled) -> Camera:
+    """Return the camera that a model of this data assumes: the median of every number over all samples."""
+    return Camera(*np.median(packed.cameras, axis=0).tolist())
+
+
+def train(
+    task: Task,
+    params: Params,
+    data: Mapping[str, str],
+    outputs: Outputs,
+    save: Callable[[dict[str, str], Mapping[str, Tensor] | None], None],
+    open_run: OpenRun | None = None,
+    validation: Validation | None = None,
+    moments: Mapping[str, Tensor] | None = None,
+) -> dict[str, float]:
+    """Train a task, save the model, then publish the report and drop the checkpoints.
+
+    Of several processes the first one does all but the training.
+
+    Args:
+        task: Its name is that of the stage's section of the parameters.
+        params: Parameters.
+        data: Digests of all that the training reads, by name; together with the parameters they identify the run.
+        outputs: Paths to write.
+        save: Writes the model file, given its provenance and Adam's last moments.
+        open_run: Opens the experiment tracker's run; None for files alone.
+        validation: On held-out people; None for none.
+        moments: Adam's, to continue with.
+
+    Returns:
+        The last loss terms, as in ``metrics.json``.
+
+    Raises:
+        DataError: There is nothing to learn from.
+        TrainingError: See :meth:`Engine.run`.
+    """
+    settings: OptimiserParams = getattr(params, task.name)
+    for name, stream in task.streams.items():
+        if len(stream.dataset) == 0:  # type: ignore[arg-type]
+            raise DataError(f"{task.name}: there are no {name} samples to learn from; see `hdnet data validate`")
+    fabric = launch(params.runtime, {name: stream.batch_size for name, stream in task.streams.items()})
+    configuration = _configuration(task.name, settings, params, data)
+    folder = CheckpointFolder(
+        outputs.checkpoints / task.name / fingerprint(configuration), keep=params.runtime.keep_checkpoints
+    )
+    augmentation = None if params.augment.is_off else Augmenter(params.augment)
+
+    def engine(tracker: Tracker) -> Engine:
+        return Engine(
+            task,
+            settings,
+            params.runtime,
+            folder,
+            tracker,
+            seed=params.seed,
+            moments=moments,
+            augmentation=augmentation,
+            validation=validation,
+            report=outputs.report,
+        )
+
+    if not fabric.is_global_zero:
+        metrics = engine(Tracker()).run()
+        fabric.barrier()  # the first one is still saving, and the next stage reads that
+        return metrics
+    tags = {f"data.{name}": digest for name, digest in data.items()}
+    run_params = {"seed": params.seed, "model": configuration["model"], "augment": configuration["augment"]}
+    run_params[task.name] = configuration["settings"]
+    local = FileTracker(folder.folder / "report")
+    with ending_together(fabric):
+        with opened(open_run, task.name, run_params, tags, folder.folder) as remote:
+            tracker = Trackers([local, remote])
+            for name, stream in task.streams.items():
+                tracker.log_dataset(name, data[name], len(stream.dataset))  # type: ignore[arg-type]
+            trainer = engine(tracker)
+            metrics = trainer.run()
+            task.model.to("cpu").eval()
+            save({"stage": task.name, "steps": str(settings.steps), **tags}, trainer.moments)
+            # An evaluation carries the same tag: it is how the two are found from each other.
+            tracker.set_tags({"model_sha256": sha256_of(outputs.model)})
+        shutil.rmtree(outputs.report, ignore_errors=True)
+        shutil.copytree(local.folder, outputs.report)
+        write_json(outputs.report / METRICS_FILE, metrics)
+        folder.remove()
+        fabric.barrier()
+    return metrics
+
+
+def _configuration(stage: str, settings: OptimiserParams, params: Params, data: Mapping[str, str]) -> dict[str, Any]:
+    """Return all that decides the numbers of a run."""
+    configuration = {"stage": stage, "seed": params.seed, "model": params.model.model_dump(), "data": dict(data)}
+    configuration["augment"] = params.augment.model_dump()
+    if params.validation.use_best:
+        configuration["validation"] = params.validation.model_dump()
+    return {**configuration, "settings": settings.model_dump()}

@@ -38,8 +38,8 @@ STAGES = {
     "camera and furniture": ("synthetic/rendering/view", "synthetic/rendering/furniture", "synthetic/rendering/solids"),
     "backgrounds": ("synthetic/rendering/backgrounds", "synthetic/rendering/rooms", "synthetic/rendering/outdoors"),
     "film": ("synthetic/rendering/film", "synthetic/rendering/textures"),
-    "shading": ("synthetic/rendering/", "synthetic/materials", "synthetic/canonical"),
-    "body": ("synthetic/body", "synthetic/surface", "synthetic/person", "synthetic/components"),
+    "shading": ("synthetic/rendering/", "synthetic/materials"),
+    "body": ("synthetic/body", "synthetic/surface", "synthetic/canonical", "synthetic/person", "synthetic/components"),
     "writing": ("data/layout", "files", "synthetic/export"),
 }
 INTERVAL_S = 0.004

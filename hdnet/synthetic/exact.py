@@ -87,8 +87,9 @@ def dancer(seed: int, yaws_deg: Sequence[float], stride: int = 4) -> list[ExactF
     )
     shot = Shot(spec, "sequence", 0)
     poses = draw_dance(shot.rng["pose"], (len(yaws_deg) - 1) * stride + 1)
-    people = shot.posed(poses)
-    standing = [turned(posed, yaw_deg - posed.pose.yaw_deg) for posed, yaw_deg in zip(people, yaws_deg, strict=True)]
+    standing = [
+        turned(posed, yaw_deg - posed.pose.yaw_deg) for posed, yaw_deg in zip(shot.posed(poses), yaws_deg, strict=True)
+    ]
     view = draw_view(shot.rng["camera"], shot.camera, standing, Framing(1.0, 0.0, 0.0, 0.0))
     return [exact_frame(view, posed, float(yaw)) for posed, yaw in zip(standing, yaws_deg, strict=True)]
 

@@ -159,21 +159,21 @@ class Shot:
             DataError: No frame large enough after a few draws.
         """
         for _ in range(_ATTEMPTS):
-            people = self.posed(draw_poses(self.rng["pose"]))
-            frames = self.pictures(people)
+            posed = self.posed(draw_poses(self.rng["pose"]))
+            frames = self.pictures(posed)
             if min(frame.mask.mean() for frame in frames) >= MIN_MASK_SHARE:
-                return people, frames
+                return posed, frames
         raise DataError(f"the person covers less than {MIN_MASK_SHARE:.0%} of the picture in {_ATTEMPTS} draws")
 
-    def pictures(self, people: list[PosedPerson]) -> list[Frame]:
-        """Render posed people with one camera and background."""
+    def pictures(self, posed: list[PosedPerson]) -> list[Frame]:
+        """Render the frames of the posed person with one camera and background."""
         framing, rng = self.spec.framing(self.kind), self.rng["camera"]
-        view = draw_view(rng, self.camera, people, framing)
-        furniture = draw_furniture(rng, view, people) if rng.random() < framing.furniture else None
-        background = draw_background(self.rng["light"], view, self.light, people)
+        view = draw_view(rng, self.camera, posed, framing)
+        furniture = draw_furniture(rng, view, posed) if rng.random() < framing.furniture else None
+        background = draw_background(self.rng["light"], view, self.light, posed)
         return [
-            self._finished(render_frame(view, posed, self.light, background, furniture, self.film, self.rng["noise"]))
-            for posed in people
+            self._finished(render_frame(view, person, self.light, background, furniture, self.film, self.rng["noise"]))
+            for person in posed
         ]
 
     def _finished(self, frame: Frame) -> Frame:

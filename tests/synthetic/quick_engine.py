@@ -1,4 +1,4 @@
-"""Spheres instead of people: samples in milliseconds, for tests of what is done with them."""
+"""Engine that makes spheres instead of people, in milliseconds."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def quick_sequence(spec: SyntheticSpec, index: int) -> list[UnlabelledFrame]:
 
 
 def nothing() -> None:
-    """In place of the body model."""
+    """Stand in for the body model."""
 
 
 def slow_still(spec: SyntheticSpec, number: int) -> LabelledSample:

@@ -1,4 +1,4 @@
-"""Correspondences and warps of synthetic dancers against their bodies, of which every point is known."""
+"""Correspondences and warps of synthetic dancers against the true body points."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def dance() -> list[ExactFrame]:
 
 @pytest.fixture(scope="module")
 def turned_statue() -> list[ExactFrame]:
-    """One pose seen from two sides: every part moves rigidly, clothes included."""
+    """Return one pose seen from two sides: every part moves rigidly, clothes included."""
     shot = Shot(SyntheticSpec(people=0, sequences=1, frames_per_sequence=1, seed=5), "sequence", 0)
     (posed,) = shot.posed([draw_still(shot.rng["pose"])])
     people = [turned(posed, -posed.pose.yaw_deg + yaw) for yaw in (-5, 5)]

@@ -1,4 +1,4 @@
-"""What the generator may use: docs/synthetic.md has the table."""
+"""Licences of the generator's sources, listed in docs/synthetic.md."""
 
 from __future__ import annotations
 

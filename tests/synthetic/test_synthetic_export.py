@@ -26,13 +26,13 @@ SPEC = spec_of(9, 2, 3, 7)
 
 @pytest.fixture
 def expected(tmp_path: Path) -> dict[str, bytes]:
-    """What an uninterrupted run writes."""
+    """Return the files of an uninterrupted run."""
     synthesize(tmp_path / "uninterrupted", SPEC, engine=QUICK)
     return files(tmp_path / "uninterrupted")
 
 
 def stopping_after(calls: int, error: type[BaseException]) -> Engine:
-    """An engine that stops at the person after so many."""
+    """Return an engine that raises at the person after so many calls."""
 
     def still(spec: SyntheticSpec, person: int) -> LabelledSample:
         if person >= calls:

@@ -24,8 +24,8 @@ class Shell:
         matrix: (M, V) sparse map from the body's vertices.
         surface: Faces.
         weights: (M, B) sparse bone weights.
-        canonical: (M, 3) its vertices on the canonical body.
-        field: (M,) value of the field that it was cut_shell by, 0 at the edge.
+        canonical: (M, 3) vertices on the canonical body.
+        field: (M,) value of the field of the cut, 0 at the edge.
     """
 
     matrix: Any
@@ -49,7 +49,7 @@ def cut_shell(mesh: str, near: Field, field: Field, levels: int = 0) -> Shell:
         mesh: "skin" or "tights".
         near: Positive at the centres of the faces to consider; saves time.
         field: Signed distance, roughly in metres.
-        levels: Loop subdivisions before the cut_shell.
+        levels: Loop subdivisions before the cut.
     """
     body = canonical_body()
     model = body_model()

@@ -1,4 +1,4 @@
-"""Collision proxy of a person: simple proxy fitted to trunk, head and thighs."""
+"""Collision proxy of a person: simple solids fitted to trunk, head and thighs."""
 
 from __future__ import annotations
 

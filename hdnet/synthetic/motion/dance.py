@@ -11,7 +11,6 @@ from hdnet.synthetic.motion.pose import (
     FINGERS,
     GOALS,
     INDEX,
-    LIMITS,
     SIDES,
     Pose,
     clamp,
@@ -45,7 +44,7 @@ def draw_dance(rng: np.random.Generator, frames: int, fps: float = 30.0) -> list
     angles, reach = _upper_body(rng, times, beat_s, seconds)
     _beat_sway(rng, angles, times, beat_s, steps)
     _waves(rng, angles, times, beat_s)
-    angles = clamp(angles, LIMITS)
+    angles = clamp(angles)
     return [
         Pose(
             angles_deg=angles[frame],

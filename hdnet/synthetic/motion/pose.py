@@ -181,10 +181,9 @@ def stacked(poses: Sequence[Pose]) -> FloatArray:
     return np.stack([pose.angles_deg for pose in poses]).astype(np.float64)
 
 
-def clamp(angles: FloatArray, limits: FloatArray) -> FloatArray:
-    """Clip angles (T, len(ANGLES)) to their limits."""
-    assert limits.shape == (len(ANGLES), 2)
-    return np.clip(angles, limits[:, 0], limits[:, 1])
+def clamp(angles: FloatArray) -> FloatArray:
+    """Clip angles (T, len(ANGLES)) to :data:`LIMITS`."""
+    return np.clip(angles, LIMITS[:, 0], LIMITS[:, 1])
 
 
 class PoseBuilder:
@@ -229,7 +228,7 @@ class PoseBuilder:
         # The hips stay over the start: the feet move the other way.
         feet[:, :2] = (feet[:, :2] - self.hips) @ turn.T
         feet[:, 2] += yaw_deg
-        angles = clamp(self.angles[None], LIMITS)[0]
+        angles = clamp(self.angles[None])[0]
         return Pose(angles, yaw_deg, 0.0, np.zeros(2), self.contact, self.stature, feet, self.reach)
 
 

@@ -15,7 +15,7 @@ from hdnet.synthetic.components import Shape
 from hdnet.synthetic.motion.arms import solve_arms
 from hdnet.synthetic.motion.bones import Z, about, apply, child_transform, trunk_rotations
 from hdnet.synthetic.motion.limb_ik import reach_leg
-from hdnet.synthetic.motion.pose import GOALS, INDEX, LIMITS, SIDES, Pose, clamp, stacked
+from hdnet.synthetic.motion.pose import GOALS, INDEX, SIDES, Pose, clamp, stacked
 from hdnet.synthetic.surface import FloatArray, IntArray
 
 USUAL_HIP_HEIGHT_M = 0.976
@@ -29,8 +29,8 @@ class FootShape:
 
     Attributes:
         ankle_m: Height of the ankle over the sole.
-        ball_m: From the ankle forwards to what the foot rolls over when the heel comes up: the ball of the foot,
-            or its tip where the toes have no bones of their own.
+        ball_m: From the ankle forwards to the pivot of the foot when the heel rises: the ball of the foot, or its tip
+            where the toes have no bones of their own.
         heel_m: From the ankle backwards to the heel.
         heading_deg: Direction of the toes, outwards positive.
     """
@@ -47,7 +47,7 @@ def solve(poses: Sequence[Pose], shape: Shape) -> list[Pose]:
     Legs are bent so that the feet reach their targets, with level soles; hands are brought to their
     goals; arms are moved out of trunk, head, thighs and of each other.
     """
-    angles = clamp(stacked(poses), LIMITS)
+    angles = clamp(stacked(poses))
     yaw = np.array([pose.yaw_deg for pose in poses])
     travel = np.stack([pose.travel_m for pose in poses])
     scale = hip_height(shape) / USUAL_HIP_HEIGHT_M
@@ -142,7 +142,7 @@ def _ankle(wanted: FloatArray, side: int, foot: FootShape, scale: float) -> tupl
     heading, pitch = about(Z, wanted[:, 2]), about(np.array([1.0, 0.0, 0.0]), wanted[:, 4])
     rest = about(Z, np.array([foot.heading_deg * (-1 if side == 0 else 1)]))
     flat = np.column_stack([wanted[:, :2] * scale, foot.ankle_m + wanted[:, 3] * scale])
-    # The foot rolls over its ball when the heel comes up, over its heel when the toes do.
+    # The foot pivots on its ball when the heel rises, on its heel when the toes rise.
     along = np.where(wanted[:, 4] > 0, -foot.ball_m, foot.heel_m)
     pivot = np.column_stack([np.zeros_like(along), along, np.full_like(along, -foot.ankle_m)])
     moved = pivot - np.einsum("tij,tj->ti", pitch, pivot)

@@ -43,16 +43,14 @@ class Background:
     ambient: FloatArray
     direct: FloatArray
 
-    def with_shadows(
-        self, scene: Scene, view: View, light: Light, people: FloatArray, covered: BoolArray
-    ) -> FloatArray:
-        """Return radiance (256, 256, 3) with the shadows of people and furniture on what is near them.
+    def with_shadows(self, scene: Scene, view: View, light: Light, body: FloatArray, covered: BoolArray) -> FloatArray:
+        """Return radiance (256, 256, 3) with the shadows of person and furniture on what is near them.
 
         Args:
             scene: Occluders.
             view: View of the camera.
             light: Light that the background was drawn with.
-            people: (N, 3) world points of the person.
+            body: (N, 3) world points of the person.
             covered: (H * W,) where the background is hidden.
         """
         y, x = (grid.ravel() for grid in np.mgrid[0:PICTURE_SIZE:_STRIDE, 0:PICTURE_SIZE:_STRIDE])
@@ -61,7 +59,7 @@ class Background:
         points = pixel_directions(view.camera, pixels % PICTURE_SIZE, pixels // PICTURE_SIZE)
         points *= self.depth_m[pixels, None]
         place = view.world_points(points)
-        low, high = people[::7].min(0), people[::7].max(0)
+        low, high = body[::7].min(0), body[::7].max(0)
         away = np.maximum(np.maximum(low - place, place - high), 0).max(axis=1)
         near = np.flatnonzero(away < _MARGIN_M)
         if not len(near):
@@ -80,16 +78,16 @@ class Background:
         return np.asarray(self.radiance * share.reshape(self.radiance.shape))
 
 
-def draw_background(rng: np.random.Generator, view: View, light: Light, people: Sequence[PosedPerson]) -> Background:
+def draw_background(rng: np.random.Generator, view: View, light: Light, posed: Sequence[PosedPerson]) -> Background:
     """Draw a room, an outdoor scene or a studio that matches the light.
 
     Args:
         rng: Stream of the light.
         view: View of the camera.
         light: Light of the person.
-        people: All frames, in the world; nothing is placed where they stand.
+        posed: All frames of the person, in the world; nothing is placed where they stand.
     """
-    plans = [posed.vertices[::7, :2] for posed in people]
+    plans = [frame.vertices[::7, :2] for frame in posed]
     ends = np.concatenate([[plan.min(0), plan.max(0)] for plan in plans])
     standing = np.concatenate([view.centre_m[None, :2], ends])
     night = light.place == "night"
@@ -115,7 +113,7 @@ def draw_background(rng: np.random.Generator, view: View, light: Light, people: 
     x, y, pixel = subpixels(edge)
     fine = scene.cast(pixel_directions(view.camera, x, y)).renumbered(pixel)
     samples = hits.chosen(~edge[hits.ray]).joined(fine)
-    person_z = float(np.median(view.points(people[0].vertices[::50])[:, 2]))
+    person_z = float(np.median(view.points(posed[0].vertices[::50])[:, 2]))
     total, covered = averaged(edge, samples.ray, _radiance(view, light, solid, samples, light_here, person_z))
     empty = np.flatnonzero(covered < 1)
     if len(empty):

@@ -20,25 +20,25 @@ _LEAST_HIDDEN, _MOST_OF_HEAD = 0.03, 0.15
 _ATTEMPTS = 12
 
 
-def draw_furniture(rng: np.random.Generator, view: View, people: Sequence[PosedPerson]) -> Solid | None:
+def draw_furniture(rng: np.random.Generator, view: View, posed: Sequence[PosedPerson]) -> Solid | None:
     """Draw something in front of the person, fixed over all frames.
 
     Args:
         rng: Stream of the camera.
         view: View of the camera.
-        people: All frames, in the world.
+        posed: All frames of the person, in the world.
 
     Returns:
         The piece, or None if no draw hides between 3 and 35 % of the person.
     """
     head_height = float(canonical_body().joints["neck01"][2])
-    points = np.concatenate([posed.vertices[:SKIN_VERTICES:17] for posed in people])
-    heads = np.concatenate([posed.person.canonical[:SKIN_VERTICES:17, 2] > head_height for posed in people])
-    frame = np.repeat(np.arange(len(people)), len(points) // len(people))
+    points = np.concatenate([frame.vertices[:SKIN_VERTICES:17] for frame in posed])
+    heads = np.concatenate([frame.person.canonical[:SKIN_VERTICES:17, 2] > head_height for frame in posed])
+    number = np.repeat(np.arange(len(posed)), len(points) // len(posed))
     for _ in range(_ATTEMPTS):
         piece = _draw_piece(rng, view, points)
         hidden, seen = _hidden(view, piece, points)
-        by_frame = np.bincount(frame, hidden & seen) / np.maximum(np.bincount(frame, seen), 1)
+        by_frame = np.bincount(number, hidden & seen) / np.maximum(np.bincount(number, seen), 1)
         of_head = (hidden & seen)[heads].sum() / max(int(seen[heads].sum()), 1)
         if by_frame.max() <= MOST_HIDDEN and by_frame.max() >= _LEAST_HIDDEN and of_head <= _MOST_OF_HEAD:
             return piece

@@ -104,22 +104,22 @@ class View:
 
 
 def draw_view(
-    rng: np.random.Generator, camera: Camera, people: Sequence[PosedPerson], framing: Framing | None = None
+    rng: np.random.Generator, camera: Camera, posed: Sequence[PosedPerson], framing: Framing | None = None
 ) -> View:
-    """Place a camera before people (all frames of a sequence).
+    """Place a camera in front of a person.
 
     Args:
         rng: Stream of the camera.
         camera: Intrinsics of 256 x 256 pictures.
-        people: All frames, in the world.
+        posed: All frames of the person, in the world.
         framing: Shares of whole and cut people.
 
     Raises:
-        DataError: No place frames them well enough.
+        DataError: No place frames the person well enough.
     """
     shares = (framing or Framing()).shares
     wanted = int(rng.choice(4, p=shares))
-    cloud = _PointCloud.of(people)
+    cloud = _PointCloud.of(posed)
     for attempt in range(_ATTEMPTS):
         # Poses that cannot be framed as wanted (a kick towards the camera in a close-up) are shown whole.
         view = _try(rng, camera, cloud, wanted if attempt < _ATTEMPTS // 2 else WHOLE)
@@ -137,12 +137,12 @@ class _PointCloud:
     frame: FloatArray
 
     @classmethod
-    def of(cls, people: Sequence[PosedPerson]) -> _PointCloud:
+    def of(cls, posed: Sequence[PosedPerson]) -> _PointCloud:
         # Every 7th vertex is dense enough for a bounding box.
-        points = [posed.vertices[::7] for posed in people]
-        texture = [posed.person.canonical[::7] for posed in people]
-        frame = np.repeat(np.arange(len(people)), [len(p) for p in points])
-        return cls(np.concatenate(points).astype(np.float64), np.concatenate(texture), frame)
+        points = [frame.vertices[::7] for frame in posed]
+        texture = [frame.person.canonical[::7] for frame in posed]
+        number = np.repeat(np.arange(len(posed)), [len(p) for p in points])
+        return cls(np.concatenate(points).astype(np.float64), np.concatenate(texture), number)
 
     def above(self, height_m: float) -> BoolArray:
         """Select head and trunk above a height of the canonical body, without arms."""

@@ -1,4 +1,4 @@
-"""What holds for every component: finite, on the body, deterministic, small, of a known name."""
+"""Properties of every accessory: finite, on the body, deterministic, small, of a known name."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ from hdnet.synthetic.surface import Surface
 
 @dataclass(frozen=True)
 class Grey:
-    """A material of one colour."""
+    """Material of one colour."""
 
     gloss: float = 0.1
     rgb: tuple[float, float, float] = field(default=(0.4, 0.3, 0.25))
@@ -37,7 +37,7 @@ class Grey:
 
 @pytest.fixture(scope="session")
 def stand_in() -> Any:
-    """A naked grey body in the rest pose, with what pictures need of a PosedPerson."""
+    """Return a naked grey body in the rest pose, with the attributes of a PosedPerson that rendering uses."""
     texture = canonical_body().vertices[:SKIN_VERTICES].astype(np.float32)
     faces = body_model().triangles["skin"]
     vertices = texture - np.array([0, 0, texture[:, 2].min()], dtype=np.float32)
@@ -49,7 +49,7 @@ def stand_in() -> Any:
 
 @pytest.fixture(scope="session")
 def render(stand_in: Any) -> Callable[..., Frame]:
-    """Renders the stand-in with a seed, a framing and a camera."""
+    """Return a function that renders the stand-in with a seed, a framing and a camera."""
 
     def frame(seed: int, framing: Framing | None = None, camera: Camera | None = None) -> Frame:
         light_rng, camera_rng, noise_rng = (np.random.default_rng((seed, stream)) for stream in range(3))

@@ -7,7 +7,7 @@
 Every row is a process of its own. Speed counts processor time after warm-up (imports, caches, the first person), with
 the demo's mix of stills and frames. Time by stage is sampled by a second thread every few milliseconds; numpy, scipy,
 Warp and Embree count for their caller. `hdnet data synthesize` estimates time and disk from the figures in
-`hdnet/synthetic/sizes.py`.
+`hdnet/synthetic/cost.py`.
 """
 
 from __future__ import annotations

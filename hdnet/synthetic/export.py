@@ -22,8 +22,8 @@ from hdnet.errors import DataError
 from hdnet.files import read_json_object, resumable_folder, write_json
 from hdnet.geometry import Camera
 from hdnet.synthetic.body import body_model
+from hdnet.synthetic.cost import check_room, cost
 from hdnet.synthetic.generate import Progress, SyntheticSpec, make_sequence, make_still, making
-from hdnet.synthetic.sizes import check_room, cost
 from hdnet.synthetic.version import fingerprint
 
 logger = logging.getLogger(__name__)

@@ -196,7 +196,7 @@ def test_the_engine_works_with_one_thread(tmp_path: Path) -> None:
 
 def test_a_disk_without_room_is_refused_before_anything_is_made(tmp_path: Path, monkeypatch) -> None:
     usage = collections.namedtuple("Usage", "total used free")
-    monkeypatch.setattr("hdnet.synthetic.sizes.shutil.disk_usage", lambda _: usage(10**9, 10**9, 10**6))
+    monkeypatch.setattr("hdnet.synthetic.cost.shutil.disk_usage", lambda _: usage(10**9, 10**9, 10**6))
     with pytest.raises(DataError, match=r"0\.0 GB free, 0\.\d GB are needed"):
         synthesize(tmp_path / "deep/data", SPEC, engine=stopping_after(0, AssertionError))
     assert not list((tmp_path / "deep").iterdir())

@@ -15,17 +15,17 @@ SECONDS_PER_FRAME = 0.3
 SECONDS_TO_START = 12.0
 BYTES_PER_STILL = 1_250_000
 BYTES_PER_FRAME = 160_000
-# Kept free beside what is written.
+# Space to keep free beside the result.
 _SPARE_BYTES = 256 * 2**20
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What a run takes.
+    """Cost of a run.
 
     Attributes:
-        seconds: Wall time; a rough guess, since it depends on the processor.
-        disk_bytes: Space for what is written.
+        seconds: Wall time, a rough estimate that depends on the processor.
+        disk_bytes: Disk space of the result.
     """
 
     seconds: float
@@ -36,17 +36,17 @@ class Cost:
 
 
 def cost(stills: int, frames: int, jobs: int) -> Cost:
-    """Time with ``jobs`` processes on as many cores, and disk space, for so many pictures."""
+    """Estimate time and disk space for pictures made by ``jobs`` processes on as many cores."""
     seconds = (stills * SECONDS_PER_STILL + frames * SECONDS_PER_FRAME) / max(jobs, 1) + SECONDS_TO_START
     return Cost(seconds, stills * BYTES_PER_STILL + frames * BYTES_PER_FRAME)
 
 
 def check_room(folder: Path, disk_bytes: int) -> None:
-    """See that the disk has room.
+    """Check that the disk has room.
 
     Args:
-        folder: Where it will be written; need not exist yet.
-        disk_bytes: How much.
+        folder: Folder to be written; need not exist yet.
+        disk_bytes: Space needed.
 
     Raises:
         DataError: There is not enough.

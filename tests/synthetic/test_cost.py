@@ -1,7 +1,7 @@
 import pytest
 
 from hdnet.errors import DataError
-from hdnet.synthetic.sizes import check_room, cost
+from hdnet.synthetic.cost import check_room, cost
 
 
 def test_cost_goes_with_the_pictures_and_is_shared_by_processes():

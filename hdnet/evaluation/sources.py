@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -61,9 +60,9 @@ def open_labelled(folder: Path) -> LabelledPeople:
         folder = folder / "Tang_data"
     without = tuple(kind for kind in _NOTES if not (folder / kind).is_dir())
     records = LabelledRecords(folder, without=without)
-    people = _RawPeople(records)
+    names = records.names()
     notes = tuple(_NOTES[kind] for kind in without)
-    return LabelledPeople(_WithoutNormals(people) if "normal" in without else people, people.names, notes)
+    return LabelledPeople(PreparedItems(_RawDataset(records, names)), names, notes)
 
 
 def open_model(source: str | Path) -> tuple[HDNet, ModelIdentity | None]:
@@ -85,15 +84,9 @@ def open_model(source: str | Path) -> tuple[HDNet, ModelIdentity | None]:
     return load_source(source)
 
 
-class _RawPeople(PreparedItems):
-    """The items of a packed folder, made from the raw one."""
-
-    def __init__(self, records: LabelledRecords) -> None:
-        self.names = records.names()
-        super().__init__(_RawDataset(records, self.names))
-
-
 class _RawDataset:
+    """The items of a packed data set, made from a raw folder; without normals where the folder has none."""
+
     def __init__(self, records: LabelledRecords, names: Sequence[str]) -> None:
         self._records, self._names = records, names
 
@@ -105,15 +98,6 @@ class _RawDataset:
         (record,) = self._records.records(Shard("", k, (name,)))
         item: Item = {field: torch.from_numpy(np.ascontiguousarray(values)) for field, values in record.items()}
         item["camera"] = self._records.source.camera(name).as_tensor()
+        if "normal" in self._records.without:
+            del item["normals"]
         return item
-
-
-class _WithoutNormals:
-    def __init__(self, people: Samples) -> None:
-        self._people = people
-
-    def __len__(self) -> int:
-        return len(self._people)
-
-    def __getitem__(self, k: int) -> Mapping[str, Any]:
-        return {key: values for key, values in self._people[k].items() if key != "normals"}

@@ -24,7 +24,7 @@ _COLUMNS = ("r1", "c1", "r2", "c2")
 _AGAIN = "match the frames again"
 
 # (file that lists the pairs, the pairs, check of a chunk, items of the chunks)
-_Work = tuple[Path, list[tuple[str, str]], Callable[[Any], Findings], Sequence[Any]]
+_PairChecks = tuple[Path, list[tuple[str, str]], Callable[[Any], Findings], Sequence[Any]]
 
 
 def check_correspondences(
@@ -212,7 +212,7 @@ def _check_pairs(
             )
 
 
-def _read_packed(found: Findings, folder: Path, size: tuple[int, int]) -> _Work | None:
+def _read_packed(found: Findings, folder: Path, size: tuple[int, int]) -> _PairChecks | None:
     try:
         packed = PackedPairs(folder)
         packed.verify()
@@ -237,7 +237,7 @@ def _check_packed_rows(packed: PackedPairs, size: tuple[int, int], pairs: Sequen
 
 def _read_text(
     found: Findings, folder: Path, size: tuple[int, int], sequences: Mapping[str, Sequence[str]]
-) -> _Work | None:
+) -> _PairChecks | None:
     file = folder / CORR_MAT_FILE
     table = found.attempt(file, read_integers)
     if table is None:

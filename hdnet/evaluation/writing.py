@@ -15,9 +15,9 @@ from hdnet.evaluation.baselines import MODEL
 from hdnet.evaluation.result import EvaluationResult
 from hdnet.evaluation.sequences_result import SequenceResult
 from hdnet.metrics.table import ALL_METRICS, BY_NAME, metric_text
-from hdnet.tracking.tracker import SHEET_FILE, TABLE_FILE
+from hdnet.tracking.tracker import SAMPLES_FILE, SHEET_FILE, TABLE_FILE
 
-SAMPLES_FILE, ERRORS_FILE = "samples.json", "errors.csv"
+ERRORS_FILE = "errors.csv"
 SEQUENCES_FILE, SEQUENCES_TABLE_FILE = "sequences.json", "sequences.md"
 
 _GROUP_TITLES = {"part_none": "no part (hair, loose cloth)"}

@@ -71,40 +71,35 @@ def register(
         ModelError: The exported model does not reproduce the one on file.
         TrackingError: MLflow is unreachable: unlike a training's metrics, this cannot wait in an outbox.
     """
+    files, summary = (card.files, card.summary) if card else ([], "")
     with mlflow.start_run(run_id=open_run_id()):
-        return _register(model_file, name, alias, metrics, tags, card or Card([], ""))
-
-
-def _register(
-    model_file: Path, name: str, alias: str, metrics: dict[str, float], tags: dict[str, str], card: Card
-) -> ModelIdentity:
-    model = load_hdnet(model_file)
-    signature = ModelSignature(
-        Schema([TensorSpec(np.dtype("float32"), (-1, 7, _SIZE, _SIZE), "rgb_iuv_mask")]),
-        Schema([TensorSpec(np.dtype("float32"), (-1, 4, _SIZE, _SIZE), "depth_m_normal_xyz")]),
-    )
-    # A batch of two: one would freeze the batch dimension of the export.
-    example = torch.from_numpy(probe_inputs(2))
-    info = mlflow.pytorch.log_model(
-        model,
-        name="model",
-        signature=signature,
-        input_example=example,
-        pip_requirements=[f"torch=={torch.__version__.split('+')[0]}", "safetensors", "numpy"],
-        extra_files=[str(path) for path in (model_file, *card.files)],
-        model_type="hdnet",
-        serialization_format="pt2",
-    )
-    exported = mlflow.pytorch.load_model(info.model_uri)
-    with torch.inference_mode():
-        check_export(model, lambda inputs: exported(torch.from_numpy(inputs)).numpy(), info.model_uri)
-    mlflow.log_metrics(metrics, model_id=info.model_id)
-    client = mlflow.MlflowClient()
-    version = mlflow.register_model(info.model_uri, name, tags={**tags, **git_tags()})
-    if card.summary:
-        client.update_model_version(name, version.version, card.summary)
-    client.set_registered_model_alias(name, alias, version.version)
-    return ModelIdentity(name, str(version.version), alias, info.run_id or "")
+        model = load_hdnet(model_file)
+        signature = ModelSignature(
+            Schema([TensorSpec(np.dtype("float32"), (-1, 7, _SIZE, _SIZE), "rgb_iuv_mask")]),
+            Schema([TensorSpec(np.dtype("float32"), (-1, 4, _SIZE, _SIZE), "depth_m_normal_xyz")]),
+        )
+        # A batch of two: one would freeze the batch dimension of the export.
+        example = torch.from_numpy(probe_inputs(2))
+        info = mlflow.pytorch.log_model(
+            model,
+            name="model",
+            signature=signature,
+            input_example=example,
+            pip_requirements=[f"torch=={torch.__version__.split('+')[0]}", "safetensors", "numpy"],
+            extra_files=[str(path) for path in (model_file, *files)],
+            model_type="hdnet",
+            serialization_format="pt2",
+        )
+        exported = mlflow.pytorch.load_model(info.model_uri)
+        with torch.inference_mode():
+            check_export(model, lambda inputs: exported(torch.from_numpy(inputs)).numpy(), info.model_uri)
+        mlflow.log_metrics(metrics, model_id=info.model_id)
+        client = mlflow.MlflowClient()
+        version = mlflow.register_model(info.model_uri, name, tags={**tags, **git_tags()})
+        if summary:
+            client.update_model_version(name, version.version, summary)
+        client.set_registered_model_alias(name, alias, version.version)
+        return ModelIdentity(name, str(version.version), alias, info.run_id or "")
 
 
 def evaluated_metrics(work: Workspace) -> dict[str, float]:

@@ -17,8 +17,8 @@ from hdnet.tracking.versions import RUN_TAG
 import mlflow  # isort: skip - after connection, which sets its environment
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
-_PARENT_TAG = "mlflow.parentRunId"
 # A shorter piece of a hash matches too many.
 _SHORTEST_PIECE = 7
 
@@ -139,7 +139,7 @@ def stage_runs(register_run: str, model_sha256: str, locked: LockedPipeline | No
     """
     client = mlflow.MlflowClient()
     found = {f"{RUN_TAG}register": register_run}
-    parent = client.get_run(register_run).data.tags.get(_PARENT_TAG)
+    parent = client.get_run(register_run).data.tags.get(MLFLOW_PARENT_RUN_ID)
     if parent:
         found[f"{RUN_TAG}pipeline"] = parent
     experiment = client.get_experiment_by_name(EXPERIMENT)

@@ -8,13 +8,13 @@ from tempfile import TemporaryDirectory
 
 from hdnet.errors import TrackingError
 from hdnet.tracking.connection import connect, reason_of, without_password
+from hdnet.tracking.tracker import SAMPLES_FILE
 
 import mlflow  # isort: skip - after connection, which sets its environment
 from mlflow.entities import Run, ViewType
 from mlflow.exceptions import MlflowException
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
-SAMPLES_FILE = "samples.json"
-_PARENT_TAG = "mlflow.parentRunId"
 _MODEL_TAG = "model_sha256"
 
 
@@ -61,7 +61,7 @@ def evaluation_of_run(run_id: str) -> RunEvaluation:
 
 def _related(client: mlflow.MlflowClient, run: Run) -> list[Run]:
     """Return the ``evaluate`` runs of the same model, then those of the same pipeline, the newest first."""
-    wanted = {_PARENT_TAG: run.data.tags.get(_PARENT_TAG, run.info.run_id)}
+    wanted = {MLFLOW_PARENT_RUN_ID: run.data.tags.get(MLFLOW_PARENT_RUN_ID, run.info.run_id)}
     if _MODEL_TAG in run.data.tags:
         wanted = {_MODEL_TAG: run.data.tags[_MODEL_TAG], **wanted}
     found: list[Run] = []

@@ -16,10 +16,10 @@ from hdnet.tracking.outbox import Event, Outbox
 import mlflow  # isort: skip - after connection, which sets its environment
 from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModelOutput, Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 logger = logging.getLogger(__name__)
 
-PARENT_TAG = "mlflow.parentRunId"
 # The stages whose metrics are the pipeline's result.
 RESULT_STAGES = ("evaluate",)
 # Of a pipeline's run: parameters that differ between its stages, because params.yaml changed in between.
@@ -86,7 +86,7 @@ class RemoteRun:
         run = self._active_run()
         if state.get("history_unknown"):
             self._read_history(run)
-        parent = run.data.tags.get(PARENT_TAG)
+        parent = run.data.tags.get(MLFLOW_PARENT_RUN_ID)
         # A shared run that is named by a key has parameters and an end of its own.
         state["pipeline_run"] = None if _PARENT_KEY_TAG in run.data.tags else parent
         state["is_result"] = bool(pipeline and event["stage"] in RESULT_STAGES) or state.get("is_result", False)
@@ -202,11 +202,14 @@ class RemoteRun:
             state["creating"] = True
             self.outbox.save_state()
             tags = {**event["tags"], _OUTBOX_TAG: token}
+            parent = None
             if event["pipeline"]:
-                tags[PARENT_TAG] = self._find(_PIPELINE_TAG, event["pipeline"]) or self._create_pipeline(event)
-            if event.get("parent"):
+                parent = self._find(_PIPELINE_TAG, event["pipeline"]) or self._create_pipeline(event)
+            elif event.get("parent"):
                 parent = self._find(_KEY_TAG, event["parent"])
-                tags |= {_PARENT_KEY_TAG: event["parent"], **({PARENT_TAG: parent} if parent else {})}
+                tags[_PARENT_KEY_TAG] = event["parent"]
+            if parent:
+                tags[MLFLOW_PARENT_RUN_ID] = parent
             if event.get("key"):
                 tags[_KEY_TAG] = event["key"]
             found = self.client.create_run(self._experiment, event["time"], tags, event["stage"]).info.run_id

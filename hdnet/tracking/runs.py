@@ -98,8 +98,8 @@ def _finish(uploader: Uploader, quiet_s: float) -> None:
     outbox = uploader.outbox
     if not uploader.finish(quiet_s, PATIENCE.in_all_s):
         logger.warning(
-            "MLflow at %s has not got %s of this run (%s); they wait in %s and go with the next stage that reaches "
-            "the server, or with `hdnet deliver`",
+            "MLflow at %s lacks %s of this run (%s); they wait in %s until the next stage that reaches the server, or "
+            "`hdnet deliver`",
             without_password(uploader.uri),
             outbox.describe_waiting(),
             uploader.reason,
@@ -204,7 +204,7 @@ def open_run_id() -> str:
     """
     current = _open.get()
     if current is None:
-        raise TrackingError("no MLflow run is open here; this belongs into `with registry.run(...)`")
+        raise TrackingError("no MLflow run is open here; open one with `hdnet.tracking.runs.run`")
     outbox, uri = current
     if outbox.run_id is None:
         raise TrackingError(

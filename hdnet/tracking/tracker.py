@@ -13,6 +13,7 @@ from PIL import Image
 
 # Files of a stage's report that others read.
 METRICS_FILE, TABLE_FILE, SHEET_FILE = "metrics.json", "table.md", "contact_sheet.png"
+SAMPLES_FILE = "samples.json"
 CURVES_FILE = "curves.csv"
 # Empty if the training is not validated: `dvc plots` needs the file in any case.
 VALIDATION_FILE = "validation.csv"
@@ -88,7 +89,7 @@ class FileTracker(Tracker):
     """Loss curves as CSV (for ``dvc plots`` and ``hdnet plot-convergence``) and the newest picture of each kind.
 
     Args:
-        folder: Gets ``curves.csv``, a file like ``validation.csv`` for numbers named ``validation/...``, and
+        folder: Folder for ``curves.csv``, a file such as ``validation.csv`` for metrics named ``validation/...``, and
             ``panels/KEY.png``.
     """
 
@@ -99,7 +100,7 @@ class FileTracker(Tracker):
         (folder / VALIDATION_FILE).touch()
 
     def log_metrics(self, values: dict[str, float], step: int) -> None:
-        """Appends a row to the file of each group: what is reported rarely would leave holes in the others' rows."""
+        """Append a row to the file of each group; rare metrics must not leave holes in the rows of the others."""
         groups: dict[Path, dict[str, str]] = {}
         for key, value in values.items():
             group, slash, name = key.partition("/")
@@ -109,11 +110,11 @@ class FileTracker(Tracker):
             _append(path, {"step": str(step), **row})
 
     def log_image(self, key: str, picture: np.ndarray, step: int) -> None:  # noqa: ARG002 - only the newest is kept
-        """Replaces ``panels/KEY.png``."""
+        """Replace ``panels/KEY.png``."""
         Image.fromarray(picture).save(self.folder / PANELS_FOLDER / f"{key}.png")
 
     def resume(self, step: int) -> None:
-        """Drops rows after ``step``; a new run (step 0) starts with empty files."""
+        """Drop rows after ``step``; a new run (step 0) starts with empty files."""
         for path in self.folder.glob("*.csv"):
             rows = [] if step == 0 else _rows(path)
             path.write_text("")
@@ -128,7 +129,7 @@ def _rows(path: Path) -> list[dict[str, str]]:
 
 
 def _append(path: Path, row: dict[str, str]) -> None:
-    """Adds a row; one that brings columns of its own gives them to all rows before."""
+    """Append a row; its new columns are added to all earlier rows."""
     columns: list[str] = []
     if path.exists():
         with path.open(newline="") as file:

@@ -5,7 +5,8 @@ import pytest
 
 from hdnet.errors import TrackingError
 from hdnet.tracking import runs
-from hdnet.tracking.evaluations import SAMPLES_FILE, evaluation_of_run
+from hdnet.tracking.evaluations import evaluation_of_run
+from hdnet.tracking.tracker import SAMPLES_FILE
 
 pytestmark = pytest.mark.usefixtures("mlflow_store")
 

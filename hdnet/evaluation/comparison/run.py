@@ -12,11 +12,10 @@ from hdnet.evaluation.comparison.picture import plot_comparison
 from hdnet.evaluation.comparison.result import Comparison, Side, compare_sides
 from hdnet.evaluation.result import EvaluationResult
 from hdnet.evaluation.run import evaluate_source
-from hdnet.evaluation.writing import SAMPLES_FILE
 from hdnet.files import sha256_of
 from hdnet.models.identity import REGISTRY_SCHEME
 from hdnet.models.weights import HDNET_FILE
-from hdnet.tracking.tracker import OpenRun, opened
+from hdnet.tracking.tracker import SAMPLES_FILE, OpenRun, opened
 
 _RUN = re.compile(r"(?:runs:/)?([0-9a-f]{32})/?")
 _KEPT_TAGS = ("model_sha256", "git_commit")

@@ -31,7 +31,7 @@ from hdnet.data.store.batches import prepare
 from hdnet.data.store.datasets import Item, LabelledDataset, StepSampler, collate, stored_item
 from hdnet.data.store.packed import PackedFrames, PackedLabelled, pack_tang, pack_tiktok
 from hdnet.errors import run_command
-from hdnet.training.memory import keep_freed_memory
+from hdnet.training.devices import keep_freed_memory
 from hdnet.workspace import Workspace
 
 FULL_DATASET = 100_000

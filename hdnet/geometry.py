@@ -23,7 +23,7 @@ from hdnet.svd import handedness, svd_3x3
 
 NormalRule = Literal["exact", "original"]
 
-# The original replaces components below this magnitude by it (quirks 17 and 23).
+# The original replaces components below this magnitude by it (docs/parity.md, 17 and 23).
 ORIGINAL_CLAMP = 1e-5
 
 
@@ -59,12 +59,12 @@ class Camera:
 
     @classmethod
     def reference(cls) -> Camera:
-        """The original's hard-coded camera (quirk 21); off axis: its principal point is crop pixel (34.5, 139)."""
+        """The original's fixed camera (docs/parity.md, 21), off axis: its principal point is crop pixel (34.5, 139)."""
         return cls(1111.6, 1111.6, 960.0, 540.0, 838.0, 48.0, 3.5390625)
 
     @classmethod
     def centred(cls, focal_px: float = 314.09, size: int = 256) -> Camera:
-        """A camera that looks along the middle of a square picture of ``size`` pixels.
+        """A camera whose axis passes through the middle of a square picture of ``size`` pixels.
 
         The default focal length is the reference camera's, in crop pixels.
         """
@@ -73,7 +73,7 @@ class Camera:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Camera:
-        """The inverse of :meth:`to_dict`; missing crop values mean "no crop"."""
+        """Read what :meth:`to_dict` gives; missing crop values mean "no crop"."""
         try:
             return cls(**{key: float(value) for key, value in values.items()})
         except (TypeError, ValueError) as error:
@@ -81,15 +81,15 @@ class Camera:
             raise DataError(f"not a camera: {values!r} ({error}); {expected}") from error
 
     def to_dict(self) -> dict[str, float]:
-        """The seven numbers by name, for JSON."""
+        """Return the seven numbers by name, for JSON."""
         return asdict(self)
 
     def crop(self, left: float, top: float, zoom: float) -> Camera:
-        """The camera of a crop of this picture.
+        """Return the camera of a crop of this picture.
 
         Args:
-            left: x of this picture at which the crop's pixel 0 lies.
-            top: y of this picture at which the crop's pixel 0 lies.
+            left: x in this picture of the crop's pixel 0.
+            top: y in this picture of the crop's pixel 0.
             zoom: Pixels of this picture per pixel of the crop.
         """
         return Camera(
@@ -103,7 +103,7 @@ class Camera:
         )
 
     def pixel_intrinsics(self) -> tuple[float, float, float, float]:
-        """(fx, fy, cx, cy) in the crop's own pixels."""
+        """Return (fx, fy, cx, cy) in the crop's own pixels."""
         return (
             self.fx / self.scale,
             self.fy / self.scale,
@@ -112,7 +112,7 @@ class Camera:
         )
 
     def as_tensor(self, dtype: torch.dtype = torch.float32) -> Tensor:
-        """The seven numbers in field order, shape (7,); stack them to a batch ``camera_b7``."""
+        """Return the seven numbers in field order, shape (7,); a stack of them is a batch ``camera_b7``."""
         return torch.tensor(astuple(self), dtype=dtype)
 
 
@@ -121,7 +121,7 @@ CameraLike = Camera | Tensor
 
 
 def camera_columns(camera: CameraLike, like: Tensor) -> tuple[Tensor, ...]:
-    """(fx, fy, cx, cy, origin_x, origin_y, scale), each of shape (B,) or (1,), on the device and dtype of ``like``."""
+    """Return (fx, fy, cx, cy, origin_x, origin_y, scale), each (B,) or (1,), with device and dtype of ``like``."""
     camera_b7 = camera.as_tensor(torch.float64)[None] if isinstance(camera, Camera) else camera
     if camera_b7.ndim != 2 or camera_b7.shape[1] != 7:
         raise ValueError(f"expected a camera batch of shape (B, 7), got {tuple(camera_b7.shape)}")
@@ -129,7 +129,7 @@ def camera_columns(camera: CameraLike, like: Tensor) -> tuple[Tensor, ...]:
 
 
 def pixel_rays(height: int, width: int, camera: CameraLike, like: Tensor) -> Tensor:
-    """Directions K^-1 (x, y, 1) of all pixels: z is 1, so that ray times depth is the point.
+    """Return directions K^-1 (x, y, 1) of all pixels: z is 1, so that ray times depth is the point.
 
     Returns:
         (B, 3, H, W), or (1, 3, H, W) for a single camera.
@@ -144,7 +144,7 @@ def pixel_rays(height: int, width: int, camera: CameraLike, like: Tensor) -> Ten
 
 
 def unproject(depth_b1hw: Tensor, camera: CameraLike) -> Tensor:
-    """Camera-frame points of a depth map: p = z K^-1 (x', y', 1).
+    """Return camera-frame points of a depth map: p = z K^-1 (x', y', 1).
 
     Args:
         depth_b1hw: Depth z in metres.
@@ -158,12 +158,12 @@ def unproject(depth_b1hw: Tensor, camera: CameraLike) -> Tensor:
 
 
 def project(points_b3n: Tensor, camera: CameraLike, *, frame: bool = False) -> Tensor:
-    """Pixels at which camera-frame points appear.
+    """Project camera-frame points to pixels.
 
     Args:
         points_b3n: Points in metres, z > 0.
         camera: One camera, or ``camera_b7``.
-        frame: Give pixels of the uncropped frame instead of the crop's.
+        frame: Return pixels of the uncropped frame instead of the crop's.
 
     Returns:
         (B, 2, N): x, y.
@@ -177,13 +177,13 @@ def project(points_b3n: Tensor, camera: CameraLike, *, frame: bool = False) -> T
 
 
 def depth_to_normals(depth_b1hw: Tensor, mask_b1hw: Tensor, camera: CameraLike, rule: NormalRule = "exact") -> Tensor:
-    """Surface normals of a depth map by one-sided differences: n = (p[x+1] - p) x (p[y-1] - p).
+    """Compute surface normals of a depth map by one-sided differences: n = (p[x+1] - p) x (p[y-1] - p).
 
-    ``rule="exact"`` leaves pixels without a normal at 0: those outside the mask, and those whose right or upper
-    neighbour is outside the mask or the picture use the left or lower one instead, or stay 0 if both are missing.
-    ``rule="original"`` repeats the original bit by bit, flaws included: neighbours wrap around the border (quirk 22),
-    components of the un-normalised product below 1e-5 become 1e-5, which tilts a frontal plane at 4 m by 5 degrees
-    (quirk 23), and neighbours outside the mask are the camera's origin (quirk 24).
+    ``rule="exact"`` takes the left or lower neighbour where the right or upper one is outside the mask or the picture.
+    Pixels where both are missing, and those outside the mask, get 0.
+    ``rule="original"`` repeats the original bit by bit, flaws included: neighbours wrap around the border
+    (docs/parity.md, 22), components of the un-normalised product below 1e-5 become 1e-5, which tilts a frontal plane
+    at 4 m by 5 degrees (23), and neighbours outside the mask are the camera's origin (24).
 
     Args:
         depth_b1hw: Depth z in metres.
@@ -213,12 +213,12 @@ def _exact_normals(points_b3hw: Tensor, mask_b1hw: Tensor) -> Tensor:
     product_b3hw = torch.linalg.cross(to_right, to_up, dim=1)
     squared = (product_b3hw * product_b3hw).sum(1, keepdim=True)
     valid = has_x & has_y & (squared > 0)
-    # The inner `where` keeps sqrt away from 0, whose gradient is infinite, also where the result is unused.
+    # The inner `where` keeps 0 out of rsqrt, whose gradient there is infinite even if the result is unused.
     return torch.where(valid, product_b3hw * torch.where(valid, squared, 1).rsqrt(), 0)
 
 
 def _tangent(points_b3hw: Tensor, mask_b1hw: Tensor, dim: int, forward: bool) -> tuple[Tensor, Tensor]:
-    """Difference to the next point along ``dim`` (backward: to the one before), or else the opposite one negated."""
+    """Difference to the next point along ``dim`` (backward: to the previous one), else the opposite one negated."""
     size = points_b3hw.shape[dim]
     step = points_b3hw.narrow(dim, 1, size - 1) - points_b3hw.narrow(dim, 0, size - 1)
     both = mask_b1hw.narrow(dim, 1, size - 1) & mask_b1hw.narrow(dim, 0, size - 1)
@@ -240,7 +240,7 @@ def _original_normals(points_b3hw: Tensor, mask_b1hw: Tensor) -> Tensor:
 
 
 def original_normalise(vectors_b3hw: Tensor) -> Tensor:
-    """Unit vectors after components below 1e-5 in magnitude were set to +1e-5 (their gradient is 0)."""
+    """Set components below 1e-5 in magnitude to +1e-5 (their gradient is 0), then normalise to unit length."""
     clamped = torch.where(vectors_b3hw.abs() < ORIGINAL_CLAMP, ORIGINAL_CLAMP, vectors_b3hw)
     return clamped / clamped.square().sum(1, keepdim=True).sqrt()
 
@@ -248,19 +248,19 @@ def original_normalise(vectors_b3hw: Tensor) -> Tensor:
 def fit_rigid(
     points_i_bn3: Tensor, points_j_bn3: Tensor, weights_bn: Tensor | None = None, allow_reflection: bool = False
 ) -> tuple[Tensor, Tensor]:
-    """Least-squares rigid motion that carries points i onto points j (Kabsch).
+    """Fit the least-squares rigid motion of points i onto points j (Kabsch).
 
     Args:
         points_i_bn3: Points in frame i.
         points_j_bn3: The same points in frame j.
         weights_bn: Weight of each point, at least 0; a set of total weight 0 gives the identity.
-        allow_reflection: Accept det R = -1 where that fits better, as the original does (quirk 30).
+        allow_reflection: Accept det R = -1 where that fits better, as the original does (docs/parity.md, 30).
 
     Returns:
-        (j_R_i_b33, j_t_i_b3), points_j = R points_i + t. For sets that leave the rotation open (fewer than three
-        points, collinear, coincident) one of the optimal rotations; its gradient is finite there (the SVD's
-        1 / (s_a^2 - s_b^2) terms are dropped where they would divide by about 0). No points at all, one point or
-        coincident points: the identity, and the translation between the means.
+        (j_R_i_b33, j_t_i_b3), points_j = R points_i + t. Sets that do not determine the rotation (fewer than three
+        points, collinear, coincident) give one of the optimal rotations with a finite gradient (terms that would
+        divide by about 0 are dropped). No points, one point or coincident points give the identity, and the
+        translation between the means.
     """
     if points_i_bn3.shape != points_j_bn3.shape or points_i_bn3.shape[-1] != 3:
         raise ValueError(f"expected two (B, N, 3), got {tuple(points_i_bn3.shape)} and {tuple(points_j_bn3.shape)}")
@@ -276,7 +276,7 @@ def fit_rigid(
 
 
 def rotation_from_covariance(covariance_b33: Tensor, allow_reflection: bool = False) -> Tensor:
-    """Rotation R that maximises trace(R H) for the covariance H = sum p_i p_j^T, with a safe gradient."""
+    """Return the rotation R that maximises trace(R H) for the covariance H = sum p_i p_j^T; its gradient is finite."""
     rotation_b33: Tensor = _KabschRotation.apply(covariance_b33, allow_reflection)  # type: ignore[no-untyped-call]
     return rotation_b33
 

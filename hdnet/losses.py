@@ -1,7 +1,7 @@
 """The five training losses: pure, masked, finite, differentiable everywhere.
 
 "Mean over the mask" is per image, then over the batch, unless a docstring says otherwise. On an empty mask or an
-empty set every loss is 0 with a zero gradient, where the original gives NaN (quirks 15 to 17, 28, 29).
+empty set every loss is 0 with a zero gradient, where the original gives NaN (docs/parity.md, 15 to 17, 28, 29).
 
 The angle and the warp are computed in float64 whatever comes in, and returned in the type that came in: an angle near 0
 and a residual of centimetres between points metres away are small differences of large numbers, of which float32 leaves
@@ -22,8 +22,7 @@ from hdnet.geometry import CameraLike, camera_columns, original_normalise, rotat
 
 PARTS = 24
 
-# The smallest depth that data may hold. A prediction that nowhere reaches it is no depth map yet: scaled up to 4 m it
-# would be mostly noise, so it is compared as it is.
+# Smallest valid depth. A prediction that is smaller everywhere is not scaled: at 4 m it would be mostly noise.
 _MIN_SCALE_DEPTH_M = 1.0
 
 
@@ -37,7 +36,7 @@ def depth_mse(pred_b1hw: Tensor, target_b1hw: Tensor, mask_b1hw: Tensor) -> Tens
 
     Returns:
         Scalar: sum of squares / pixels of the mask per image, mean over the batch. An empty mask counts 0 (0 / 0 in the
-        original, quirk 15): one empty picture must not undo the batch.
+        original; docs/parity.md, 15): one empty picture must not invalidate the batch.
     """
     mask, count_b = _mask_and_count(mask_b1hw, pred_b1hw)
     squared = torch.where(mask, pred_b1hw - target_b1hw, 0).square()
@@ -56,11 +55,11 @@ def scale_invariant(
     sum d^2 / n - 0.5 (sum d)^2 / n^2 per image, mean over the batch.
 
     ``rule="original"`` rescales (prediction x mask) from its minimum and maximum over the *whole* picture to
-    0 .. largest target. The minimum is then the background's 0 for every ordinary prediction, and both rules give the
-    same; they part where a prediction is negative or the mask covers the whole picture: there the original stretches
-    the person from 0 m to 4 m (quirk 16). Where prediction x mask is the same everywhere (constant on a full mask, or 0
-    throughout) there is nothing to stretch: the original is NaN, ``"original"`` compares unscaled. ``"exact"`` never
-    moves the zero, and a constant is an ordinary case; where the largest depth is below 1 m, it compares unscaled.
+    0 .. largest target. For an ordinary prediction the minimum is the background's 0, and both rules are equal; they
+    differ where a prediction is negative or the mask covers the whole picture: there the original stretches the person
+    from 0 m to 4 m (docs/parity.md, 16). Where prediction x mask is constant (on a full mask, or 0 throughout) the
+    original is NaN; ``"original"`` compares unscaled. ``"exact"`` never moves the zero; it compares unscaled where the
+    largest depth is below 1 m.
 
     Args:
         pred_b1hw: Predicted depth in metres.
@@ -99,13 +98,13 @@ def normal_angle(pred_b3hw: Tensor, target_b3hw: Tensor, mask_b1hw: Tensor) -> T
     """Angle between predicted and true normals, radians (the original's ``calc_loss_normal2``).
 
     The prediction is normalised here (components below 1e-5 in magnitude become 1e-5 first); cos = a.b / (a.a + 1e-5),
-    whose 1e-5 keeps acos off its infinite slope and leaves a perfect prediction at 0.0045 rad (quirk 17).
+    whose 1e-5 avoids the infinite slope of acos and leaves a perfect prediction at 0.0045 rad (docs/parity.md, 17).
 
     Args:
-        pred_b3hw: Predicted normals, any length; 0 is taken as (1, 1, 1) / sqrt(3), with a zero gradient.
-        target_b3hw: True unit normals; 0 counts pi/2. The cosine is kept within +-(1 - 2^-52), because acos has an
+        pred_b3hw: Predicted normals of any length; 0 counts as (1, 1, 1) / sqrt(3), with a zero gradient.
+        target_b3hw: True unit normals; 0 counts pi/2. The cosine is clamped to +-(1 - 2^-52), because acos has an
             infinite slope at +-1: targets longer than 1.00001 that agree, NaN in the original, count 2e-8 rad, opposite
-            ones pi less that, both with a zero gradient.
+            ones pi minus that, both with a zero gradient.
         mask_b1hw: True where the normal counts.
 
     Returns:
@@ -129,7 +128,7 @@ class CorrespondencesLike(Protocol):
 
 
 def pack_correspondences(correspondences: Sequence[CorrespondencesLike], device: torch.device | str = "cpu") -> Tensor:
-    """Joins the matches of a batch of pairs into one ``rows_n6``: item, part, r1, c1, r2, c2 (1-based)."""
+    """Join the matches of a batch of pairs into one ``rows_n6``: item, part, r1, c1, r2, c2 (1-based)."""
     rows = [torch.as_tensor(np.asarray(one.rows), dtype=torch.int64).reshape(-1, 5) for one in correspondences]
     items = [torch.full((len(one), 1), index, dtype=torch.int64) for index, one in enumerate(rows)]
     return torch.cat([torch.cat(pair, 1) for pair in zip(items, rows, strict=True)]).to(device)
@@ -153,13 +152,13 @@ def warp(
         depth_i_b1hw: Depth of frame i in metres, unmasked.
         depth_j_b1hw: Depth of frame j in metres, unmasked.
         correspondences: One set per batch item, or their packed form ``rows_n6`` (:func:`pack_correspondences`). There
-            the item -1 marks a match that does not count, so that a GPU can leave out matches without being waited for.
+            item -1 marks a match that does not count, so that matches can be dropped without waiting for a GPU.
         camera: Camera of frame i, or ``camera_b7``.
-        allow_reflection: Let a part be mirrored where that fits better, as the original does (quirk 30).
+        allow_reflection: Accept a mirrored part where that fits better, as the original does (docs/parity.md, 30).
         camera_j: Camera of frame j; frame i's if not given.
-        robust_m: Takes the distance d in metres as Huber does, d^2 / (2 robust_m) up to robust_m and d - robust_m / 2
-            beyond (loss_3d only): residuals far below the noise of the matches then hardly pull. None counts every
-            distance as it is. The rigid fit stays one of least squares.
+        robust_m: Huber threshold of loss_3d in metres: a distance d counts d^2 / (2 robust_m) up to robust_m and
+            d - robust_m / 2 beyond, so that residuals far below the noise of the matches have little influence. None
+            counts plain distances. The rigid fit is least squares in any case.
         pair_weights_b: Weight of each pair, at least 0, without gradient, in the mean over the pairs; None weighs them
             alike. A sum of 0 gives 0.
 
@@ -167,10 +166,10 @@ def warp(
         (loss_3d in metres, loss_2d_px): distance between moved i and j, mean over all matches of a pair, then over the
         pairs that have any; the same after projection, in pixels of the *uncropped* frame as in the original, which
         only reports it. Both have gradients into both maps; a point that is predicted close to z = 0 projects far away,
-        so the second suits estimates that are depth already. 0 where there are no matches at all; parts without matches
-        do not count. Parts that leave the rotation open (two points, collinear) take one of the optimal ones, with a
+        so the second suits predictions that are close to depth. 0 without any matches; parts without matches
+        do not count. Parts that do not determine the rotation (two points, collinear) take an optimal one, with a
         finite gradient (:func:`hdnet.geometry.fit_rigid`). A part with one or coincident points, or a perfect fit, has
-        a zero gradient, where the original's is NaN (quirk 29).
+        a zero gradient (NaN in the original; docs/parity.md, 29).
 
     Raises:
         ValueError: An index outside the pictures, ``robust_m`` not above 0, or not one weight a pair.
@@ -204,7 +203,7 @@ def warp(
 
 
 def pairs_with_matches(rows_n6: Tensor, batch: int) -> Tensor:
-    """Which pairs of a batch have packed matches that count, (B,) bool."""
+    """Find the pairs of a batch with packed matches that count, (B,) bool."""
     item_n = rows_n6[:, 0]
     has_b = torch.zeros(batch + 1, dtype=torch.bool, device=rows_n6.device)
     return has_b.index_fill_(0, torch.where(item_n >= 0, item_n, batch), True)[:batch]
@@ -219,7 +218,7 @@ def _check_rows(rows_n6: Tensor, depth_i_b1hw: Tensor, depth_j_b1hw: Tensor) -> 
     if rows_n6.ndim != 2 or rows_n6.shape[1] != 6:
         raise ValueError(f"expected packed rows of shape (N, 6), got {tuple(rows_n6.shape)}")
     if rows_n6.device.type != "cpu" or len(rows_n6) == 0:
-        return  # looking at values on a GPU would stall it; the data set has checked them
+        return  # reading values would wait for the GPU; the data set has checked them
     highest = (len(depth_i_b1hw) - 1, PARTS, *depth_i_b1hw.shape[-2:], *depth_j_b1hw.shape[-2:])
     low, high = rows_n6.amin(0).tolist(), rows_n6.amax(0).tolist()
     for name, lowest, found_low, found_high, limit in zip(
@@ -246,14 +245,14 @@ def _points_at(
 def _frame_pixels(points_n3: Tensor, item_n: Tensor, camera: tuple[Tensor, ...]) -> Tensor:
     fx, fy, cx, cy = (value[item_n] for value in camera[:4])
     x, y, z = points_n3.unbind(1)
-    z = torch.where(z == 0, 1, z)  # x and y are 0 there, too: the principal point, not 0 / 0
+    z = torch.where(z == 0, 1, z)  # x and y are 0 as well: gives the principal point instead of 0 / 0
     return torch.stack([fx * x / z + cx, fy * y / z + cy], dim=1)
 
 
 def _move_parts(
     points_i_n3: Tensor, points_j_n3: Tensor, segment_n: Tensor, segments: int, allow_reflection: bool
 ) -> Tensor:
-    """Points i after the best rigid motion of their own segment onto points j."""
+    """Move points i by the best rigid motion of their segment onto points j."""
 
     def mean_of(values_nc: Tensor) -> Tensor:
         total = values_nc.new_zeros(segments, values_nc.shape[1]).index_add(0, segment_n, values_nc)
@@ -275,18 +274,18 @@ def _safe_norm(vectors_nc: Tensor) -> Tensor:
 
 
 def _count(place_n: Tensor, places: int, like: Tensor) -> Tensor:
-    # torch.bincount makes a GPU's host wait.
+    # torch.bincount would wait for the GPU.
     return like.new_zeros(places).index_add_(0, place_n, like.new_ones(()).expand(len(place_n)))
 
 
 def _huber(distance_n: Tensor, limit: float) -> Tensor:
-    """As a distance from ``limit`` on, and quadratic below."""
+    """Return the Huber loss: a distance above ``limit``, quadratic below."""
     near_n = distance_n.clamp(max=limit)
     return near_n.square() / (2 * limit) + (distance_n - near_n)
 
 
 def _mean_per_item(values_n: Tensor, item_n: Tensor, batch: int, weights_b: Tensor | None = None) -> Tensor:
-    """Mean per item, then over the items that have any; item ``batch`` is none of them."""
+    """Average per item, then over the items that have values; item ``batch`` does not count."""
     total_b = values_n.new_zeros(batch + 1).index_add(0, item_n, values_n)[:batch]
     count_b = _count(item_n, batch + 1, values_n)[:batch]
     mean_b = total_b / count_b.clamp(min=1)

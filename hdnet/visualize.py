@@ -14,9 +14,9 @@ WHITE = 255
 
 
 def hot_table() -> np.ndarray:
-    """(256, 3) uint8: black, red, yellow, white, the breakpoints of the usual "hot" colour map.
+    """Return the colour map "hot", (256, 3) uint8: black, red, yellow, white.
 
-    Written as a formula so that colouring depth needs no plotting library.
+    A formula, so that colouring depth needs no plotting library.
     """
     x = np.linspace(0, 1, 256)
     red = np.interp(x, [0, 0.365079, 1], [0.0416, 1, 1])
@@ -26,11 +26,11 @@ def hot_table() -> np.ndarray:
 
 
 def depth_picture(depth_m: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Depth in the colours "hot": near is dark, far is bright, white outside the mask (quirk 51).
+    """Colour depth with "hot": near is dark, far is bright, white outside the mask (docs/parity.md, 51).
 
-    Dark is the smallest and bright the largest positive depth in the mask; what is not positive or not finite
-    is as dark as the smallest, and a mask without any positive depth is all dark (quirk 50: the original
-    failed there).
+    Dark is the smallest and bright the largest positive depth in the mask. Depth that is not positive or not finite is
+    as dark as the smallest; a mask without any positive depth is all dark, where the original fails (docs/parity.md,
+    50).
 
     Args:
         depth_m: (H, W).
@@ -47,9 +47,10 @@ def depth_picture(depth_m: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 
 def normal_picture(normals: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Colours of normals: R = (1 - nx) / 2, G = (1 - ny) / 2, B = -nz, white outside the mask.
+    """Colour normals: R = (1 - nx) / 2, G = (1 - ny) / 2, B = -nz, white outside the mask.
 
-    The original's rule; B is clipped, where the original's wrapped around for normals that point away (quirk 52).
+    The original's rule, except that B is clipped where the original's wraps around: for normals that point away
+    (docs/parity.md, 52).
 
     Args:
         normals: (H, W, 3) unit vectors in the camera frame.
@@ -69,12 +70,12 @@ def normal_picture(normals: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 
 def panel(image: np.ndarray, depth_m: np.ndarray, normals: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """(H, 3 W, 3): image | depth | normals."""
+    """Draw image | depth | normals, (H, 3 W, 3)."""
     return np.concatenate([image, depth_picture(depth_m, mask), normal_picture(normals, mask)], axis=1)
 
 
 def contact_sheet(rows: Sequence[np.ndarray | Sequence[np.ndarray]], gap: int = 4) -> np.ndarray:
-    """Pictures in rows on white; a row is one picture or several, of any size.
+    """Arrange pictures in rows on white; a row is one picture or several, of any size.
 
     Args:
         rows: From top to bottom, from left to right.
@@ -88,7 +89,7 @@ def contact_sheet(rows: Sequence[np.ndarray | Sequence[np.ndarray]], gap: int = 
 
 
 def _joined(pictures: list[np.ndarray], gap: int, axis: int) -> np.ndarray:
-    """Side by side (axis 1) or one below the other (axis 0), smaller ones filled up with white."""
+    """Join pictures side by side (axis 1) or one below the other (axis 0), padded with white."""
     if not pictures:
         raise ValueError("a contact sheet needs at least one picture in every row")
     across = 1 - axis
@@ -103,20 +104,19 @@ def _joined(pictures: list[np.ndarray], gap: int, axis: int) -> np.ndarray:
 
 
 def plot_convergence(csv_paths: Sequence[str | Path], out_png: str | Path) -> None:
-    """Draws the loss terms of one or more training logs over the steps, on a logarithmic scale.
+    """Draw the loss terms of one or more training logs over the steps, on a logarithmic scale.
 
-    The measured values are faint, a running mean over a fiftieth of the log is strong. A term without any
-    positive value has no place on a logarithmic scale; the legend says so.
+    The measured values are faint, a running mean over a fiftieth of the log is strong. The legend names terms without
+    any positive value, which a logarithmic scale cannot show.
 
     Args:
-        csv_paths: Logs with a column ``step`` and a column for every term; empty cells are steps without that
-            term.
-        out_png: Picture to write; one diagram a log.
+        csv_paths: Logs with a column ``step`` and one per term; an empty cell is a step without that term.
+        out_png: Picture to write, with one diagram per log.
 
     Raises:
         DataError: If a log is missing, empty, has no column ``step`` or a cell that is not a number.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # slow to import
     from matplotlib.figure import Figure
 
     logs = [(Path(path), _read_log(Path(path))) for path in csv_paths]
@@ -140,7 +140,7 @@ def plot_convergence(csv_paths: Sequence[str | Path], out_png: str | Path) -> No
 
 
 def running_mean(values: np.ndarray) -> np.ndarray:
-    """Centred mean over a fiftieth of the values (at least 3); at the ends over what there is."""
+    """Return the centred mean over a fiftieth of the values (at least 3), over fewer at the ends."""
     half = max(1, len(values) // 100)
     total = np.concatenate([[0.0], np.cumsum(values, dtype=np.float64)])
     index = np.arange(len(values))
@@ -150,7 +150,7 @@ def running_mean(values: np.ndarray) -> np.ndarray:
 
 
 def _read_log(path: Path) -> dict[str, np.ndarray]:
-    """Columns by name, ``step`` among them."""
+    """Read a log's columns by name, ``step`` among them."""
     try:
         with path.open(newline="", encoding="utf-8") as file:
             rows = list(csv.reader(file))

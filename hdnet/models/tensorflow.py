@@ -1,9 +1,9 @@
-"""Networks out of checkpoints that the original's TensorFlow 1 program saved.
+"""Import of networks from checkpoints of the original's TensorFlow 1 program.
 
-Only reading needs TensorFlow (``pip install 'hdnet[import-tf]'``); the file that is written is like any other of ours.
-A checkpoint holds one network under one variable scope (quirk 4): ``SCOPE/conv1`` to ``SCOPE/conv17`` with ``weights``,
-``biases``, ``beta``, and ``SCOPE/conv18`` without ``beta``. What else is in it has no part in the network's result: the
-moving averages were never updated nor used (quirks 1 and 2), Adam's moments are its training's.
+Only reading needs TensorFlow (``pip install 'hdnet[import-tf]'``); the result is an ordinary model file.
+A checkpoint holds one network under one variable scope (docs/parity.md, 4): ``SCOPE/conv1`` to ``SCOPE/conv17`` with
+``weights``, ``biases``, ``beta``, and ``SCOPE/conv18`` without ``beta``. Its other variables do not influence the
+network: the moving averages were never updated nor used (docs/parity.md, 1 and 2), Adam's moments serve its training.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True, eq=False)
 class ImportedEstimator:
-    """A network and where it comes from.
+    """A network and its origin.
 
     Attributes:
         model: The network, in evaluation mode.
         checkpoint: Path of the checkpoint, without the suffixes of its files.
         sha256: Of its data file.
         tensorflow: Version of TensorFlow that read it.
-        taken: Number of variables that the network consists of.
+        taken: Number of variables of the network.
         ignored: Number of variables of each other kind.
     """
 
@@ -60,26 +60,26 @@ class ImportedEstimator:
 
     @property
     def kind(self) -> str:
-        """Which network: "normal" or "depth"."""
-        return "normal" if isinstance(self.model, NormalEstimator) else "depth"
+        """The network's role: "normal" or "depth"."""
+        return self.model.role
 
     def report(self) -> dict[str, Any]:
-        """What was read, for JSON."""
+        """Summarise the import, for JSON."""
         width = self.model.config.width
         return {"checkpoint": str(self.checkpoint), "width": width, "taken": self.taken, "ignored": self.ignored}
 
     def provenance(self) -> dict[str, str]:
-        """What the header of the model file says about this network."""
+        """Return this network's entries of the model file's header."""
         ignored = ", ".join(f"{count} {kind}" for kind, count in self.ignored.items())
         values = {"checkpoint": self.checkpoint.name, "sha256": self.sha256, "ignored": ignored or "nothing"}
         return {f"{self.kind}.{key}": value for key, value in values.items()}
 
 
 def import_checkpoints(paths: Sequence[Path], out: Path) -> dict[str, Any]:
-    """Writes the networks of one or two checkpoints as a model file.
+    """Write the networks of one or two checkpoints as a model file.
 
-    The original's weights know no other camera than its own, so the reference camera goes into the file: as the
-    complete model's, or as a note in the header of a network alone.
+    The original's weights were trained in its own camera, so the reference camera goes into the file: as the complete
+    model's, or as a note in the header of a network alone.
 
     Args:
         paths: One checkpoint makes a file with one network, a normal and a depth checkpoint in any order a complete
@@ -117,11 +117,11 @@ def import_checkpoints(paths: Sequence[Path], out: Path) -> dict[str, Any]:
 
 
 def read_estimator(path: Path) -> ImportedEstimator:
-    """Reads the network that a checkpoint holds, and recognises which of the two it is by its variable scope.
+    """Read the network of a checkpoint; its variable scope tells which of the two it is.
 
-    All names, shapes and types are checked, and the values that the network consists of. The width is the weights'.
+    All names, shapes and types are checked, and the values of the network. The width follows from the weights.
     Variables that the network does not need (moving averages, Adam's moments and powers of beta) may be absent, but
-    each kind only altogether; their values are not read.
+    but only all of a kind; their values are not read.
 
     Args:
         path: As :func:`find_checkpoint` takes it.
@@ -179,7 +179,7 @@ def _in_folder(folder: Path) -> Path:
     state = folder / STATE_FILE
     if state.is_file():
         found = re.search(r'^model_checkpoint_path: "(.+)"', state.read_text(errors="replace"), re.MULTILINE)
-        # The path is that of the machine which trained; only its last part still means something here.
+        # A path on the machine that trained; only its last part is valid here.
         name = Path(found[1]).name if found else None
         if name not in names:
             raise ModelError(
@@ -213,7 +213,7 @@ def _import_tensorflow() -> Any:
 
 
 def _open(tensorflow: Any, prefix: Path) -> tuple[Any, dict[str, Shape]]:
-    """TensorFlow's reader, and the shapes of all variables by name."""
+    """Return TensorFlow's reader, and the shapes of all variables by name."""
     if special := sorted(set("*?[\\") & set(str(prefix))):
         raise ModelError(f"{prefix}: TensorFlow takes {' '.join(special)} in a path for a pattern; rename the folder")
     try:
@@ -249,7 +249,7 @@ def _width(prefix: Path, name: str, shapes: dict[str, Shape]) -> int:
 
 
 def _our_names(scope: str) -> dict[str, str]:
-    """TensorFlow's name of every weight, bias and shift of a network, to ours."""
+    """Return our name of every weight, bias and shift of a network by TensorFlow's."""
     names = {}
     for number in range(1, _CONVOLUTIONS + 1):
         last = number == _CONVOLUTIONS
@@ -262,7 +262,7 @@ def _our_names(scope: str) -> dict[str, str]:
 
 
 def _ignorable(taken: dict[str, Shape]) -> dict[str, dict[str, Shape]]:
-    """Shapes of what may stand beside the network's variables, by kind and name."""
+    """Return the shapes of variables that may stand beside the network's, by kind and name."""
     normed = {name.removesuffix("beta"): shape for name, shape in taken.items() if name.endswith("/beta")}
     groups = {leaf: {f"{scope}{leaf}": s for scope, s in normed.items()} for leaf in ("moving_mean", "moving_variance")}
     groups |= {slot: {f"{name}/{slot}": shape for name, shape in taken.items()} for slot in ("Adam", "Adam_1")}
@@ -270,7 +270,7 @@ def _ignorable(taken: dict[str, Shape]) -> dict[str, dict[str, Shape]]:
 
 
 def _tensorflow_shape(tensor: Tensor) -> Shape:
-    """(out, in, height, width) to (height, width, in, out); vectors stay."""
+    """Turn (out, in, height, width) into (height, width, in, out); vectors stay."""
     return tuple(tensor.permute(2, 3, 1, 0).shape if tensor.ndim == 4 else tensor.shape)
 
 
@@ -304,7 +304,7 @@ def _data_file(prefix: Path, expected_bytes: int) -> Path:
 
 def _tensor(reader: Any, prefix: Path, name: str) -> Tensor:
     try:
-        array: np.ndarray = reader.get_tensor(name)  # TensorFlow compares the checksum
+        array: np.ndarray = reader.get_tensor(name)  # TensorFlow checks the checksum
     except Exception as error:
         raise ModelError(f"{prefix}: variable {name} cannot be read ({first_line(error)}); copy it again") from error
     if not np.isfinite(array).all():

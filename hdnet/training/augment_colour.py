@@ -1,4 +1,4 @@
-"""Other light, another camera, other film: changes of the person's colours. All take and give float 0..255."""
+"""Colour augmentation: light, white balance, blur and film noise on float pictures of 0..255."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import Tensor
 
 from hdnet.training.augment_geometry import constant
 
-# Brightness as the eye has it, ITU-R BT.601.
+# Luminance, ITU-R BT.601.
 _LUMINANCE = (0.299, 0.587, 0.114)
 _BLUR_REACH = 3
 _BANK_SIZE = 512
@@ -17,15 +17,15 @@ _BANK_SIZE = 512
 def recoloured(
     image_b3hw: Tensor, mask_b1hw: Tensor, gain_b3: Tensor, contrast_b: Tensor, saturation_b: Tensor, hue_b: Tensor
 ) -> Tensor:
-    """Gain, then hue, saturation and contrast: together one linear function of each item's colours.
+    """Apply gain, then hue, saturation and contrast: together one linear function of each item's colours.
 
     Args:
         image_b3hw: RGB.
-        mask_b1hw: The person, whose mean brightness the contrast keeps.
+        mask_b1hw: The person, whose mean brightness contrast preserves.
         gain_b3: Factors of red, green and blue.
         contrast_b: Factor of the distance from the mean brightness.
         saturation_b: Factor of the distance from grey.
-        hue_b: Turn about the grey axis, radians.
+        hue_b: Rotation about the grey axis, radians.
     """
     like = image_b3hw
     luminance_3 = constant(_LUMINANCE, like.device, like.dtype)
@@ -43,19 +43,19 @@ def recoloured(
 
 
 def _turn_about_grey(angle_b: Tensor) -> Tensor:
-    """Rotations about (1, 1, 1) / sqrt(3): every row is (a, b, c) turned on by one place."""
+    """Rotations about (1, 1, 1) / sqrt(3): every row is (a, b, c) shifted by one place."""
     cosine, sine = angle_b.cos(), angle_b.sin() / 3**0.5
     a, b, c = (1 + 2 * cosine) / 3, (1 - cosine) / 3 - sine, (1 - cosine) / 3 + sine
     return torch.stack([a, b, c, c, a, b, b, c, a], 1).view(-1, 3, 3)
 
 
 def gamma_corrected(image_b3hw: Tensor, exponent_b: Tensor) -> Tensor:
-    """Brightness 0..1 to the power of the exponent; black and white stay."""
+    """Raise brightness 0..1 to the exponent; black and white stay."""
     return (image_b3hw / 255).clamp_(0, 1).pow_(exponent_b[:, None, None, None]).mul_(255)
 
 
 def blurred(image_b3hw: Tensor, mask_b1hw: Tensor, sigma_b: Tensor) -> Tensor:
-    """Gaussian blur of the person, into which no background runs; beside the person the picture stays.
+    """Blur the person with a Gaussian, without mixing in the background, which stays as it is.
 
     Args:
         image_b3hw: RGB.
@@ -85,18 +85,18 @@ def _along(values_bchw: Tensor, kernel_bk: Tensor, dim: int) -> Tensor:
 
 
 class NoiseBank:
-    """Film noise, the same on every device: windows of one large picture of standard normal numbers."""
+    """Film noise, equal on every device: windows of one large picture of standard normal numbers."""
 
     def __init__(self) -> None:
         bank = np.random.default_rng(0).standard_normal((_BANK_SIZE, 3, _BANK_SIZE), dtype=np.float32)
         self._bank = torch.from_numpy(bank)
 
     def pictures(self, place_b2: Tensor, like_bchw: Tensor) -> Tensor:
-        """Noise of standard deviation 1, (B, 3, H, W).
+        """Return noise of standard deviation 1, (B, 3, H, W).
 
         Args:
-            place_b2: Which window, (B, 2) in 0..1.
-            like_bchw: Gives size, device and type.
+            place_b2: Position of the window, (B, 2) in 0..1.
+            like_bchw: Tensor of the size, device and type to return.
         """
         if self._bank.device != like_bchw.device:
             self._bank = self._bank.to(like_bchw.device)
@@ -106,7 +106,7 @@ class NoiseBank:
             for k, size in enumerate(like_bchw.shape[-2:])
         )
         height, width = like_bchw.shape[-2:]
-        # Rows of whole memory first: twice as fast as both at once.
+        # Whole rows of memory first: twice as fast as both at once.
         noise_bh3w = self._bank[rows]
         places_bh3w = columns[:, None, None, :].expand(-1, height, 3, width)
         return noise_bh3w.gather(3, places_bh3w).transpose(1, 2).to(like_bchw.dtype).contiguous()

@@ -1,4 +1,4 @@
-"""What goes wrong before the networks see a picture: DensePose that is missing, masks with a wrong outline or holes."""
+"""Augmentation with faulty inputs: missing DensePose, masks with a wrong outline or holes."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from hdnet.training.augment_geometry import box_of
 Batch = dict[str, Any]
 
 RECTANGLE_NUMBERS = 1 + 4 * MAX_RECTANGLES
-"""Numbers that :func:`rectangles` takes."""
+"""Random numbers per item that :func:`rectangles` takes."""
 FIELD_CELLS = 12
-"""The outline moves in stretches of a picture's size over this many."""
+"""Cells per side of the picture; the outline moves by cells."""
 
-# A stretch of the outline in three moves in, one in three out.
+# Of the outline, a third moves in and a third moves out.
 _IN_BELOW, _OUT_ABOVE = 0.42, 0.58
 
 Box = tuple[Tensor, Tensor]
@@ -30,14 +30,14 @@ def person_box(mask_b1hw: Tensor) -> Box:
 
 
 def rectangles(chance_bn: Tensor, most: int, box: Box, half_size: tuple[float, float], like_b1hw: Tensor) -> Tensor:
-    """Rectangles about random places of a box.
+    """Draw rectangles around random places of a box.
 
     Args:
-        chance_bn: (B, RECTANGLE_NUMBERS) in 0..1.
-        most: 0 .. most of them an item.
-        box: Where their middles lie.
-        half_size: Least and greatest half side over the picture's size.
-        like_b1hw: Gives the size.
+        chance_bn: Random numbers, (B, RECTANGLE_NUMBERS) in 0..1.
+        most: Largest number of rectangles per item.
+        box: Box of their centres.
+        half_size: Smallest and largest half side over the picture's size.
+        like_b1hw: Tensor of the size to return.
 
     Returns:
         (B, 1, H, W) bool.
@@ -63,28 +63,28 @@ def rectangles(chance_bn: Tensor, most: int, box: Box, half_size: tuple[float, f
 def dropped_parts(
     vui_b3hw: Tensor, chance_all_b1: Tensor, chance_part_bp: Tensor, all_probability: float, part_probability: float
 ) -> Tensor:
-    """Pixels whose IUV is dropped with their whole map or their part, (B, 1, H, W) bool.
+    """Choose pixels without IUV, because the whole map or their part is dropped, (B, 1, H, W) bool.
 
     Args:
         vui_b3hw: DensePose as V, U, I.
-        chance_all_b1: In 0..1.
-        chance_part_bp: (B, 24) in 0..1.
-        all_probability: That of the whole map.
-        part_probability: That of each part.
+        chance_all_b1: Random numbers in 0..1.
+        chance_part_bp: Random numbers, (B, 24) in 0..1.
+        all_probability: Probability of dropping the whole map.
+        part_probability: Probability of dropping each part.
     """
     is_dropped_bp = (chance_all_b1 < all_probability) | (chance_part_bp < part_probability)
-    is_dropped_bp = F.pad(is_dropped_bp, (1, 0))  # there is no IUV to drop where the part is 0
+    is_dropped_bp = F.pad(is_dropped_bp, (1, 0))  # part 0 has no IUV
     part_bn = vui_b3hw[:, 2].flatten(1).long().clamp_(0, chance_part_bp.shape[1])
     return is_dropped_bp.gather(1, part_bn).view_as(vui_b3hw[:, :1])
 
 
 def noisy_outline(mask_b1hw: Tensor, chance_bn: Tensor, shift_px: int) -> Tensor:
-    """A mask whose outline lies too far in along some stretches and too far out along others, (B, 1, H, W) bool.
+    """Move stretches of a mask's outline in or out, (B, 1, H, W) bool.
 
     Args:
         mask_b1hw: The true mask.
-        chance_bn: (B, FIELD_CELLS^2) in 0..1.
-        shift_px: How far; 0 gives the mask itself.
+        chance_bn: Random numbers, (B, FIELD_CELLS^2) in 0..1.
+        shift_px: Size of the shift; 0 returns the mask itself.
     """
     mask = mask_b1hw.bool()
     if shift_px == 0:
@@ -97,7 +97,7 @@ def noisy_outline(mask_b1hw: Tensor, chance_bn: Tensor, shift_px: int) -> Tensor
 
 
 def _grown(mask: Tensor, by_px: int) -> Tensor:
-    """The mask and all pixels up to so many rows and columns away; shifted bits are faster than a pooling."""
+    """Dilate a mask by so many rows and columns; shifted bits are faster than pooling."""
     for dim in (2, 3):
         size, grown = mask.shape[dim], mask.clone()
         for reach in range(1, min(by_px, size - 1) + 1):
@@ -109,15 +109,15 @@ def _grown(mask: Tensor, by_px: int) -> Tensor:
 
 
 def with_found_mask(frame: Batch, found_b1hw: Tensor, behind_b3: Tensor) -> Batch:
-    """The frame as it looks when a segmenter finds another mask.
+    """Return the frame with the mask of an imperfect segmenter.
 
-    The picture is white outside what was found, and shows one colour of the background where that is not the person.
-    Depth and normals count where both masks agree: outside the found mask the network sees nothing, outside the
-    person nothing is known. DensePose looks at the whole picture and stays.
+    The picture is white outside the segmenter's mask, and has one background colour where that exceeds the person.
+    Depth and normals count where both masks agree: outside the segmenter's mask the network has no input, outside the
+    person there is no truth. DensePose sees the whole picture and stays.
 
     Args:
         frame: See :func:`hdnet.data.store.batches.prepare`.
-        found_b1hw: The mask that was found.
+        found_b1hw: The segmenter's mask.
         behind_b3: Colour of the background.
     """
     true = frame["mask"].bool()

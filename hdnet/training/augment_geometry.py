@@ -1,8 +1,8 @@
-"""Mirrored and reframed samples: pictures, normals, DensePose, cameras and matches together.
+"""Geometric augmentation: mirrored and cropped pictures, normals, DensePose, cameras and matches.
 
-Neither moves the camera or the person in metres. A crop looks through the same camera at a part of the picture, so its
-depth and normals are the old values in other pixels, and the camera's crop fields say in which; a mirror turns
-x into -x, in the camera too. Unprojecting therefore gives the same points as before, or the mirrored ones.
+Neither moves the camera or the person in metres. A crop shows a part of the picture through the same camera: depth and
+normals keep their values in other pixels, which the camera's crop fields describe. A mirror turns x into -x, in the
+camera too. Unprojecting therefore gives the same points as before, or the mirrored ones.
 """
 
 from __future__ import annotations
@@ -16,29 +16,29 @@ from torch.nn import functional as F
 
 Batch = dict[str, Any]
 
-# What a mirrored picture shows of DensePose's parts (the table of hdnet.synthetic.iuv): the part of the other
-# side, whose charts already are mirrored on arms and legs. They run the same way round on both sides of the body where
-# U goes around a hand, along a foot or around the head, and V across the torso: there the coordinate runs backwards.
+# DensePose parts of a mirrored picture (table in hdnet.synthetic.iuv): those of the other side, whose charts are
+# already mirrored on arms and legs. Charts have the same direction on both sides of the body where U goes around a
+# hand, along a foot or around the head, and V across the torso: there the coordinate is reversed.
 OTHER_SIDE = (0, 1, 2, *(part + 1 if part % 2 else part - 1 for part in range(3, 25)))
 BACKWARD_U = (3, 4, 5, 6, 23, 24)
 BACKWARD_V = (1, 2)
-# By part: where V and U begin on the mirrored part, at 0 or 255, and its number.
+# By part: start of V and of U on the mirrored part, 0 or 255, and its number.
 _MIRRORED = tuple(
     (255.0 * (part in BACKWARD_V), 255.0 * (part in BACKWARD_U), float(OTHER_SIDE[part])) for part in range(25)
 )
 
-# Between neighbours that differ by more, one hides the other: the depth between them belongs to neither.
+# Relative difference of neighbours above which one occludes the other: no depth between them is on a surface.
 _MAX_RELATIVE_STEP = 0.01
 
 
 @lru_cache(maxsize=64)
 def constant(values: tuple[Any, ...], device: torch.device, dtype: torch.dtype = torch.float32) -> Tensor:
-    """A small table on a device, copied there once: a copy a step could make the step wait. Not to be written into."""
+    """Return a small table on a device, copied there once, because a copy per step could wait for it. Read-only."""
     return torch.tensor(values, dtype=dtype, device=device)
 
 
 class Window(NamedTuple):
-    """What a crop shows: ``old_x = scale * new_x + left``, and so for y. Each (B,), float64.
+    """Window of a crop: ``old_x = scale * new_x + left``, and alike for y. Each (B,), float64.
 
     Attributes:
         left: Old x of the new column 0.
@@ -52,11 +52,11 @@ class Window(NamedTuple):
 
 
 def mirror(frame: Batch, mirrored_b: Tensor) -> Batch:
-    """Mirrors some items of a prepared batch left to right.
+    """Mirror some items of a prepared batch left to right.
 
     The frame is mirrored about the principal point, ``origin_x`` becomes 2 cx - origin_x - scale (W - 1): the new
-    column W - 1 - x then looks along the mirrored ray of the old column x, and the size of the frame, which nobody
-    knows, is not needed.
+    column W - 1 - x then has the mirrored ray of the old column x. The size of the frame, which is unknown, is not
+    needed.
 
     Args:
         frame: See :func:`hdnet.data.store.batches.prepare`.
@@ -83,20 +83,20 @@ def _mirrored_camera(camera_b7: Tensor, width: int) -> Tensor:
 
 
 def _mirrored_vui(vui_b3hw: Tensor) -> Tensor:
-    """DensePose of pictures whose pixels are mirrored already."""
+    """Mirror the DensePose values of pictures whose pixels are mirrored already."""
     part = vui_b3hw[:, 2].long().clamp_(0, 24)
     new = constant(_MIRRORED, vui_b3hw.device)
     v_end, u_end, other = (column[part] for column in new.unbind(1))
     v, u, _ = vui_b3hw.unbind(1)
-    # Forwards 0 + v, backwards 255 - v.
+    # Forward |0 - v|, reversed |255 - v|.
     return torch.stack([(v_end - v).abs_(), (u_end - u).abs_(), other], 1).to(vui_b3hw.dtype)
 
 
 def mirror_rows(rows_n6: Tensor, mirrored_b: Tensor, width: int) -> Tensor:
-    """Matches of pairs of which some were mirrored, both frames alike.
+    """Mirror the matches of some pairs, both frames alike.
 
     Args:
-        rows_n6: Item, part, r1, c1, r2, c2, rows and columns 1-based; item -1 is none.
+        rows_n6: Item, part, r1, c1, r2, c2, rows and columns 1-based; item -1 does not count.
         mirrored_b: (B,) bool.
         width: Of the pictures.
     """
@@ -107,15 +107,14 @@ def mirror_rows(rows_n6: Tensor, mirrored_b: Tensor, width: int) -> Tensor:
 
 
 def window_about(mask_b1hw: Tensor, magnification_b: Tensor, shift_b2: Tensor) -> Window:
-    """The crop that magnifies about the middle of the person's box and then moves them.
+    """Return the crop that magnifies about the middle of the person's box and then shifts the person.
 
-    Where the person reaches an edge of the picture, the new picture ends there or before: it shows no cut that a
-    picture cannot have.
+    Where the person is cut off by an edge of the picture, the crop ends there or before: it shows no other cuts.
 
     Args:
-        mask_b1hw: The person; where there is none, the whole picture is taken.
+        mask_b1hw: The person; an empty mask stands for the whole picture.
         magnification_b: New size over old.
-        shift_b2: Pixels by which the person moves right and down.
+        shift_b2: Shift of the person right and down in pixels.
     """
     first, last = box_of(mask_b1hw)
     height, width = mask_b1hw.shape[-2:]
@@ -130,7 +129,7 @@ def window_about(mask_b1hw: Tensor, magnification_b: Tensor, shift_b2: Tensor) -
 
 
 def box_of(mask_b1hw: Tensor) -> tuple[Tensor, Tensor]:
-    """First and last (x, y) of the mask, (B, 2) each; those of the whole picture where it is empty."""
+    """Return first and last (x, y) of the mask, (B, 2) each; of the whole picture where it is empty."""
     first: list[Tensor] = []
     last: list[Tensor] = []
     for dim in (2, 3):
@@ -141,15 +140,15 @@ def box_of(mask_b1hw: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def crop(frame: Batch, window: Window) -> Batch:
-    """Looks at another window of every item of a prepared batch.
+    """Crop every item of a prepared batch to a window.
 
-    Colours and normals are interpolated between the person's pixels only, so that no white runs in at the outline, and
-    depth by its inverse, which is linear over a plane; where that would mix two surfaces, and for the mask and
-    DensePose, whose charts end abruptly, the nearest pixel counts.
+    Colours and normals are interpolated between the person's pixels only, without the white background, and depth by
+    its inverse, which is linear over a plane. The nearest pixel counts where interpolation would mix two surfaces, and
+    for the mask and DensePose, whose charts end abruptly.
 
     Args:
         frame: See :func:`hdnet.data.store.batches.prepare`.
-        window: One an item; what lies outside the old picture is white and empty.
+        window: One per item; outside the old picture the crop is white and empty.
     """
     mask = frame["mask"]
     grid = _grid(window, mask.shape[-2], mask.shape[-1], frame["image"].dtype)
@@ -188,14 +187,14 @@ def _unit(mixed_b3hw: Tensor, mask_b1hw: Tensor) -> Tensor:
 
 
 def _cropped_camera(camera_b7: Tensor, window: Window) -> Tensor:
-    """As :meth:`hdnet.geometry.Camera.crop`, an item each."""
+    """:meth:`hdnet.geometry.Camera.crop` of every item."""
     fx, fy, cx, cy, origin_x, origin_y, scale = camera_b7.double().unbind(1)
     origin_x, origin_y = origin_x + scale * window.left, origin_y + scale * window.top
     return torch.stack([fx, fy, cx, cy, origin_x, origin_y, scale * window.scale], 1).to(camera_b7)
 
 
 def _grid(window: Window, height: int, width: int, dtype: torch.dtype) -> Tensor:
-    """Old places of the new pixels as grid_sample wants them, -1 and 1 at the centres of the outermost pixels."""
+    """Return old positions of the new pixels for grid_sample, -1 and 1 at the centres of the outermost pixels."""
 
     def places(start_b: Tensor, size: int) -> Tensor:
         new = torch.arange(size, device=start_b.device, dtype=torch.float64)
@@ -208,12 +207,12 @@ def _grid(window: Window, height: int, width: int, dtype: torch.dtype) -> Tensor
 
 
 def crop_rows(rows_n6: Tensor, window: Window, before: list[Batch], after: list[Batch]) -> Tensor:
-    """Matches in the pixels of a crop, to the nearest pixel; item -1 for those that are lost.
+    """Map matches to the pixels of a crop, to the nearest pixel; dropped ones get item -1.
 
-    Lost are matches of which an end lies outside, or on a pixel that shows another part because of the rounding.
+    Dropped are matches with an end outside the crop, or on a pixel that shows another part because of rounding.
 
     Args:
-        rows_n6: Item, part, r1, c1, r2, c2, rows and columns 1-based; item -1 is none.
+        rows_n6: Item, part, r1, c1, r2, c2, rows and columns 1-based; item -1 does not count.
         window: The crop of both frames.
         before: Both frames as they were.
         after: Both frames as cropped.
@@ -228,7 +227,7 @@ def crop_rows(rows_n6: Tensor, window: Window, before: list[Batch], after: list[
         height, width = new["mask"].shape[-2:]
         is_kept = is_kept & (r >= 0) & (r < height) & (c >= 0) & (c < width)
         r, c = r.clamp(0, height - 1), c.clamp(0, width - 1)
-        # Where matches and DensePose did not agree before, they need not now.
+        # Matches that disagreed with DensePose before are kept.
         agreed, agrees = old["vui"][item, 2, old_r, old_c] == part, new["vui"][item, 2, r, c] == part
         is_kept = is_kept & (agrees | ~agreed)
         columns += [r + 1, c + 1]

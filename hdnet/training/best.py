@@ -1,4 +1,4 @@
-"""The weights that did best on held-out people so far, as a model file beside the checkpoints."""
+"""The best weights so far on held-out people, as a model file beside the checkpoints."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ logger = logging.getLogger(__name__)
 
 
 class BestWeights:
-    """Keeps the best of all measured weights.
+    """The best of all measured weights.
 
     Args:
-        folder: Holds the file; what an earlier part of the run left there still counts.
-        stage: For the file's header and messages.
-        validation: Names the metric.
+        folder: Folder of the file; one of an earlier part of the run still counts.
+        stage: Name of the stage, for the file's header and messages.
+        validation: The metric and its direction.
     """
 
     def __init__(self, folder: Path, stage: str, validation: Validation) -> None:
         self.path, self.stage, self.validation = folder / BEST_FILE, stage, validation
         found = read_header(self.path)["provenance"] if self.path.exists() else {}
-        # One that was chosen by another metric says nothing about this one.
+        # A file that another metric chose does not count.
         fits = found.get("metric") == validation.metric
         self.value = float(found["value"]) if fits else None
         self.step = int(found["step"]) if fits else None
 
     def offer(self, model: NormalEstimator | DepthEstimator, metrics: Mapping[str, float], step: int) -> bool:
-        """Keeps the weights if they are better than any before.
+        """Save the weights if they are better than all before.
 
         Returns:
-            Whether they are.
+            Whether they are better.
 
         Raises:
             ParamsError: If the metric was not measured.
@@ -55,17 +55,12 @@ class BestWeights:
         return True
 
     def load_into(self, model: NormalEstimator | DepthEstimator) -> None:
-        """Overwrites the model's weights with the best ones, if any were measured."""
+        """Overwrite the model's weights with the best ones, if any were measured."""
         if self.value is None:
             return
-        logger.info("%s: result is the model after step %s, %s %.4g", self.stage, self.step, *self._named_value())
-        if isinstance(model, NormalEstimator):
-            model.load_state_dict(load_estimator(self.path, NormalEstimator).state_dict())
-        else:
-            model.load_state_dict(load_estimator(self.path, DepthEstimator).state_dict())
-
-    def _named_value(self) -> tuple[str, float]:
-        return self.validation.metric, self.value if self.value is not None else math.nan
+        metric = self.validation.metric
+        logger.info("%s: result is the model after step %s, %s %.4g", self.stage, self.step, metric, self.value)
+        model.load_state_dict(load_estimator(self.path, type(model)).state_dict())
 
     def _is_better(self, value: float) -> bool:
         if self.value is None:

@@ -1,10 +1,12 @@
-"""Where and how a training computes: processes, devices, precision, compiler. Lightning Fabric does the work."""
+"""Processes, devices, precision and compiler of a training, by way of Lightning Fabric."""
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import math
 import os
+import platform
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -17,19 +19,23 @@ from hdnet.errors import TrainingError
 from hdnet.models import DepthEstimator, NormalEstimator
 from hdnet.params import RuntimeParams
 from hdnet.training.distributed import check_shares
-from hdnet.training.memory import keep_freed_memory
 
 logger = logging.getLogger(__name__)
 
 Precision = Literal["32", "bf16", "64"]
 
 _FABRIC_PRECISION = {"32": "32-true", "bf16": "bf16-mixed", "64": "64-true"}
-# Of this machine, started by the first process; their output is the first one's business.
+# mallopt(3).
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
+# glibc's own limit; larger tensors are mapped anew each time.
+_REUSED_BYTES = 32 << 20
+_KEPT_BYTES = 512 << 20
+# Processes on this machine that the first process started.
 _CHILDREN: list[Any] = []
 
 
 def device_type(device: str) -> str:
-    """Resolves "auto".
+    """Resolve "auto" to "cuda" or "cpu".
 
     Raises:
         TrainingError: If a GPU was asked for and there is none.
@@ -42,14 +48,14 @@ def device_type(device: str) -> str:
 
 
 def launch(runtime: RuntimeParams, batch_sizes: Mapping[str, int]) -> Any:
-    """Starts the other processes of this run, or joins those that ``torchrun`` or a cluster started.
+    """Start the other processes of this run, or join those that ``torchrun`` or a cluster started.
 
-    The first process starts the others by calling its own command again; each of them comes here by itself. To be
-    called before anything is written. A second call joins the same processes.
+    The first process starts the others with its own command; each of them calls this function itself. To be called
+    before anything is written. A second call joins the same processes.
 
     Args:
-        runtime: Devices and nodes; ``torchrun``'s numbers count where it started this process.
-        batch_sizes: Samples a step by stream: no process may go empty-handed.
+        runtime: Devices and nodes; overruled by ``torchrun`` if that started this process.
+        batch_sizes: Samples a step by stream: every process needs at least one.
 
     Raises:
         TrainingError: If there are not as many devices, or fewer samples than processes.
@@ -69,19 +75,19 @@ def launch(runtime: RuntimeParams, batch_sizes: Mapping[str, int]) -> Any:
 
 
 def with_precision(fabric: Any, precision: Precision) -> Any:
-    """The same processes and devices, computing in another precision."""
+    """Return the same processes and devices with another precision."""
     nodes = getattr(fabric.strategy, "num_nodes", 1)
     return _fabric(fabric.device.type, fabric.world_size // nodes, nodes, precision)
 
 
 def _fabric(kind: str, devices: int, nodes: int, precision: Precision) -> Any:
-    from lightning.fabric import Fabric  # takes seconds, and only training needs it
+    from lightning.fabric import Fabric  # slow to import
     from lightning.fabric.strategies import DDPStrategy
 
     for name in ("lightning.fabric.utilities.rank_zero", "lightning.pytorch.utilities.rank_zero"):
-        logging.getLogger(name).setLevel(logging.WARNING)  # it announces the precision, which is the user's own choice
+        logging.getLogger(name).setLevel(logging.WARNING)  # it logs the precision
     alone = devices * nodes == 1
-    # Buffers are constants; gradients need not be copied in and out of the messages.
+    # Buffers are constants; gradients are views of the buckets, which saves copies.
     strategy = "auto" if alone else DDPStrategy(broadcast_buffers=False, gradient_as_bucket_view=True)
     fabric = Fabric(
         accelerator=kind,
@@ -95,7 +101,7 @@ def _fabric(kind: str, devices: int, nodes: int, precision: Precision) -> Any:
 
 
 def _counts(runtime: RuntimeParams, kind: str, smallest_batch: int) -> tuple[int, int]:
-    """Processes on this machine, and machines."""
+    """Return the number of processes on this machine, and of machines."""
     if "TORCHELASTIC_RUN_ID" in os.environ:
         local = int(os.environ["LOCAL_WORLD_SIZE"])
         return _available(local, kind), int(os.environ["WORLD_SIZE"]) // local
@@ -107,7 +113,7 @@ def _counts(runtime: RuntimeParams, kind: str, smallest_batch: int) -> tuple[int
 
 
 def _available(devices: int, kind: str) -> int:
-    """Processes may share a processor, but not a GPU."""
+    """Check the number of GPUs; processes may share a processor, but not a GPU."""
     if kind == "cuda" and devices > torch.cuda.device_count():
         found = torch.cuda.device_count()
         raise TrainingError(
@@ -118,7 +124,7 @@ def _available(devices: int, kind: str) -> int:
 
 @contextmanager
 def ending_together(fabric: Any) -> Iterator[None]:
-    """An error in the first process ends those that it started; they would wait for it."""
+    """End the processes that the first one started if it fails; they would wait for it forever."""
     try:
         yield
     except BaseException:
@@ -130,7 +136,7 @@ def ending_together(fabric: Any) -> Iterator[None]:
 
 @contextmanager
 def memory_errors_explained(stage: str, batch_sizes: Mapping[str, int]) -> Iterator[None]:
-    """Turns "out of memory" into what to do about it."""
+    """Turn errors of missing memory into one that names the remedy."""
     try:
         yield
     except (torch.OutOfMemoryError, MemoryError) as error:
@@ -144,7 +150,9 @@ def memory_errors_explained(stage: str, batch_sizes: Mapping[str, int]) -> Itera
 def _out_of_memory(stage: str, batch_sizes: Mapping[str, int]) -> TrainingError:
     keys = {"labelled": "batch_size", "pairs": "pairs_per_step"}
     tries = [f"{stage}.{keys[name]}: {size // 2}" for name, size in batch_sizes.items() if size > 1]
-    advice = f"try {' and '.join(tries)}" if tries else "a step holds as little as can be; try a smaller model.width"
+    advice = (
+        f"try {' and '.join(tries)}" if tries else "the step is already as small as possible; try a smaller model.width"
+    )
     return TrainingError(
         f"{stage}: out of memory; {advice}, or spread the step over more GPUs with runtime.devices. The next run goes "
         "on from the last checkpoint only if its numbers stay the same; after a change it begins anew"
@@ -152,7 +160,7 @@ def _out_of_memory(stage: str, batch_sizes: Mapping[str, int]) -> TrainingError:
 
 
 def choose_precision(runtime: RuntimeParams, task: Any, device: torch.device) -> Precision:
-    """As asked for, or what is faster on this machine."""
+    """Return the precision of the parameters, or for "auto" the faster one on this device."""
     if runtime.precision != "auto":
         return runtime.precision
     if device.type == "cuda":
@@ -163,39 +171,55 @@ def choose_precision(runtime: RuntimeParams, task: Any, device: torch.device) ->
 
 
 def faster_cpu_precision(model: NormalEstimator | DepthEstimator, height: int, width: int) -> Precision:
-    """Times one training pass of one picture in float32 and in bfloat16 (channels_last) and names the faster.
+    """Time one training pass of one picture in float32 and bfloat16 (channels_last), and return the faster.
 
-    bfloat16 gains 2 to 6 times on processors with AMX or AVX512-BF16 and loses on others, so it is measured.
+    bfloat16 is 2 to 6 times faster on processors with AMX or AVX512-BF16 and slower on others.
     """
     seconds: dict[Precision, float] = {"32": math.inf, "bf16": math.inf}
     picture = torch.zeros(1, model.config.in_channels, height, width).to(memory_format=torch.channels_last)
     network = channels_last(model)
     for repeat in range(4):
         for precision, best in seconds.items():
-            # Of this process alone, in turns, and the best of several: other work on the machine hardly counts.
+            # Processor time, in turns, best of several: other load on the machine has little influence.
             begin = time.process_time()
             with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
                 output = network(picture)
             output.float().sum().backward()
-            if repeat:  # the first one gets things ready
+            if repeat:  # the first one is a warm-up
                 seconds[precision] = min(best, time.process_time() - begin)
     model.zero_grad(set_to_none=True)
     return min(seconds, key=seconds.__getitem__)
 
 
 def channels_last(model: nn.Module) -> nn.Module:
-    """The same model with its weights laid out so that convolutions of channels_last pictures need no copies."""
+    """Lay out a model's weights so that convolutions of channels_last pictures need no copies."""
     return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
 
 def is_compiled(runtime: RuntimeParams, device: torch.device) -> bool:
-    """Whether the network goes through ``torch.compile``: if that is asked for or, on a GPU, left open.
+    """Whether the network goes through ``torch.compile``: if "on", or "auto" on a GPU.
 
-    A processor gains nothing from it under autocast and waits a minute for the compiler.
+    On a processor compiling takes a minute and gains nothing under autocast.
     """
     return runtime.compile == "on" or (runtime.compile == "auto" and device.type == "cuda")
 
 
 def without_compiler(is_compiled: bool) -> AbstractContextManager[object]:
-    """For a pass with other shapes than the training's, which is no reason to compile again."""
+    """Run without the compiler, for a pass with other shapes than the training's."""
     return torch.compiler.set_stance("force_eager") if is_compiled else nullcontext()
+
+
+def keep_freed_memory() -> bool:
+    """Have this process reuse the memory of a step for the next one instead of returning it in between.
+
+    A training frees and allocates the same tensors again and again. glibc returns them to the system, which then has to
+    find and clear every page anew: a tenth of a step of a small network on a processor, and more than half of the time
+    that preparing a batch takes. At most 512 MB of unused memory stay with the process.
+
+    Returns:
+        Whether the C library is glibc and accepted the setting; others are left as they are.
+    """
+    if platform.libc_ver()[0] != "glibc":
+        return False
+    mallopt = ctypes.CDLL(None).mallopt
+    return bool(mallopt(_MMAP_THRESHOLD, _REUSED_BYTES) and mallopt(_TRIM_THRESHOLD, _KEPT_BYTES))

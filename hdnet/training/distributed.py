@@ -1,4 +1,4 @@
-"""Several processes as one: what each takes of a batch, and means over all of them.
+"""Several processes as one: shares of a batch, and means over all processes.
 
 DistributedDataParallel averages the gradients of the processes. A loss that is a mean over items (pictures, pixels,
 pairs) keeps its value if every process scales its own mean by its share of the items, times the number of processes; so
@@ -20,12 +20,12 @@ T = TypeVar("T")
 
 
 def processes() -> int:
-    """How many train together."""
+    """Return the number of processes that train together."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
 def check_shares(batch_sizes: Mapping[str, int], world_size: int) -> None:
-    """Every process needs something of every batch.
+    """Check that every process gets a sample of every batch.
 
     Raises:
         TrainingError: If there are more processes than samples in a step.
@@ -39,11 +39,11 @@ def check_shares(batch_sizes: Mapping[str, int], world_size: int) -> None:
 
 
 def global_mean(mean: Tensor, items: Tensor | int) -> Tensor:
-    """A mean over this process's items, scaled so that the average over the processes is the mean over all items.
+    """Scale a mean over this process's items so that the average over the processes is the mean over all items.
 
     Args:
         mean: Scalar, 0 where there are no items.
-        items: How many, or the sum of their weights; without gradient.
+        items: Their number, or the sum of their weights; without gradient.
 
     Returns:
         Scalar; with one process, ``mean`` itself.
@@ -58,7 +58,7 @@ def global_mean(mean: Tensor, items: Tensor | int) -> Tensor:
 
 
 def average(values: Tensor) -> Tensor:
-    """Mean of a tensor over the processes; without gradient."""
+    """Average a tensor over the processes, without gradient."""
     world_size = processes()
     if world_size == 1:
         return values
@@ -68,10 +68,10 @@ def average(values: Tensor) -> Tensor:
 
 
 def on_first(fabric: Any, work: Callable[[], T]) -> T:
-    """Does something in the first process only and gives its result to all.
+    """Call a function in the first process only and return its result in all.
 
     Raises:
-        SystemExit: With status 0 in the other processes, if it failed in the first, whose error is the one to be read.
+        SystemExit: With status 0 in the other processes if it failed in the first, which raises the error itself.
     """
     if fabric.world_size == 1:
         return work()

@@ -36,10 +36,9 @@ from hdnet.training.devices import (
     without_compiler,
 )
 from hdnet.training.distributed import on_first
-from hdnet.training.ema import WeightAverage
 from hdnet.training.guard import NonFiniteGuard, save_batch
 from hdnet.training.loading import Augmentation, StepBatches
-from hdnet.training.optim import make_adam, moments_of, set_moments, set_rates
+from hdnet.training.optim import WeightAverage, make_adam, moments_of, set_moments, set_rates
 from hdnet.training.reporting import Reporter
 from hdnet.training.signals import SharedStop, stop_requested
 from hdnet.training.tasks import Task
@@ -187,7 +186,7 @@ class Engine:
         }
         if fabric.is_global_zero:
             self.tracker.set_tags(self.facts)
-        if fabric.world_size > 1 and model.config.norm == "batch":
+        if fabric.world_size > 1 and model.mixes_pictures:
             raise TrainingError(
                 "model.norm: batch takes its statistics from the whole batch, which cannot be spread over "
                 f"{fabric.world_size} processes; set model.norm: image, or runtime.devices: 1"

@@ -1,4 +1,4 @@
-"""Steps whose loss or gradient is not finite change nothing; too many of them in a row end the run."""
+"""Guard against losses and gradients that are not finite: such steps are skipped, too many in a row end the run."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ BAD_BATCH_FILE = "bad_batch.pt"
 
 
 class NonFiniteGuard:
-    """Skips bad steps on the device, without looking at a number on the way.
+    """Skips bad steps on the device, without waiting for it.
 
-    Adam takes the flag itself (``found_inf``, made for gradient scalers) and leaves weights and moments alone. How
-    often that happened is counted on the device, too, and looked at with the loss terms.
+    Adam itself takes the flag (``found_inf``, made for gradient scalers) and leaves weights and moments as they are.
+    Skipped steps are counted on the device and fetched with the loss terms.
 
     Args:
-        max_skipped: More than so many bad steps in a row end the run.
-        device: Where the gradients lie.
-        state: Counts to go on from.
+        max_skipped: Largest number of bad steps in a row; one more ends the run.
+        device: Device of the gradients.
+        state: Counts to continue.
     """
 
     def __init__(self, max_skipped: int, device: torch.device, state: Mapping[str, int] | None) -> None:
@@ -33,12 +33,12 @@ class NonFiniteGuard:
         self.in_a_row = torch.tensor(float(counts["in_a_row"]), device=device)
 
     def step(self, model: nn.Module, optimiser: Any, loss: Tensor, grad_clip: float | None) -> None:
-        """Clips the gradients and takes the optimiser's step, or none."""
+        """Clip the gradients and take the optimiser's step, or skip it."""
         gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
         norm = torch.nn.utils.get_total_norm(gradients)
         if grad_clip is not None:
             torch.nn.utils.clip_grads_with_norm_(model.parameters(), grad_clip, norm)
-        # 0 x the loss is nan unless that is finite. Gradients are the same in all processes, losses are not.
+        # 0 x loss is nan unless the loss is finite. Processes share their gradients, but not their losses.
         probe = norm + average(loss.detach().float() * 0)
         found = (~probe.isfinite()).float()
         optimiser.optimizer.found_inf = found
@@ -47,21 +47,21 @@ class NonFiniteGuard:
         self.in_a_row = (self.in_a_row + found) * found
 
     def counts(self) -> dict[str, int]:
-        """For a checkpoint; waits for the device."""
+        """Return the counts for a checkpoint; waits for the device."""
         return {"skipped": int(self.skipped), "in_a_row": int(self.in_a_row)}
 
     def ends_run(self, in_a_row: int, is_last: bool) -> bool:
-        """Whether it has come to an end.
+        """Whether the run ends with an error.
 
         Args:
             in_a_row: :attr:`in_a_row`, as fetched.
-            is_last: After the last step two bad ones are enough: what comes out would be worth nothing.
+            is_last: After the last step two bad ones are enough: the result would be useless.
         """
         return in_a_row > (min(self.max_skipped, 1) if is_last else self.max_skipped)
 
 
 def save_batch(folder: Path, batch: Mapping[str, Any], about: dict[str, Any]) -> Path:
-    """A step's batch as ``torch.load`` reads it, weights_only; one file a process where there are several."""
+    """Save a step's batch for ``torch.load(weights_only=True)``, one file per process."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / BAD_BATCH_FILE
     if processes() > 1:

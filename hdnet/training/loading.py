@@ -1,4 +1,4 @@
-"""Batches on the device, step by step, and how long the training waited for them."""
+"""Batches on the device, step by step, and the time that the training waited for them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hdnet.training.augment import Draw
 from hdnet.training.signals import ignore_interrupt
 from hdnet.training.tasks import Stream, Task
 
-# One copies more samples than a GPU trains on, and two batches ahead fit the 64 MB that containers share by default.
+# One worker is faster than a GPU trains, and two batches ahead fit into the 64 MB of shared memory of a container.
 _GPU_LOADER_WORKERS = 1
 
 
@@ -47,18 +47,18 @@ class StepBatches:
     ) -> None:
         self.task, self.last_step, self.seed = task, steps, seed
         self.fabric, self.augmentation = fabric, augmentation
-        # On a processor they would only take cores from the training.
+        # On a processor, workers would take cores from the training.
         automatic = _GPU_LOADER_WORKERS if fabric.device.type == "cuda" else 0
         self.workers = automatic if workers == "auto" else workers
         self.waited_s = 0.0
-        """Time spent waiting for samples, since it was last set to 0."""
+        """Seconds of waiting for samples since the value was last set to 0."""
 
     def pictures_per_step(self) -> int:
-        """Of all processes; a pair is two."""
+        """Return the pictures of all processes in a step; a pair is two."""
         return sum(stream.batch_size * (2 if name == "pairs" else 1) for name, stream in self.task.streams.items())
 
     def steps(self, start: int) -> Iterator[tuple[int, dict[str, Any]]]:
-        """From step ``start`` (0-based) to the last one."""
+        """Yield the batches from step ``start`` (0-based) to the last one."""
         samplers = {name: self._sampler(stream, start) for name, stream in self.task.streams.items()}
         first = {name: sampler.share[0] for name, sampler in samplers.items()}
         loaders = {name: iter(self._loader(self.task.streams[name], sampler)) for name, sampler in samplers.items()}

@@ -1,4 +1,4 @@
-"""Stopping a training from outside: Ctrl-C, SIGTERM, the end of the ``dvc repro`` that started it."""
+"""Graceful stop of a training: on Ctrl-C, SIGTERM, or the end of the ``dvc repro`` that started it."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ import torch.distributed as dist
 
 
 class StopFlag:
-    """Whether the run shall end: a signal asked for it, or ``dvc repro``, which started it, is gone."""
+    """Request to stop: by a signal, or because the ``dvc repro`` that started the run has ended."""
 
     def __init__(self) -> None:
         self.requested = False
-        # Only below DVC: a training that somebody left in the background must outlive the shell.
+        # Below DVC only: a training in the background must outlive its shell.
         self.parent = os.getppid() if "DVC_STAGE" in os.environ else None
 
     @property
     def is_set(self) -> bool:
-        """Asked for until now, in this process."""
+        """Whether this process has been asked to stop."""
         return self.requested or (self.parent is not None and os.getppid() != self.parent)
 
 
 class SharedStop:
-    """One answer for all processes, so that they end at the same step.
+    """Stop flag shared by all processes, so that they end at the same step.
 
-    The flags are exchanged in the background, over the network and not over the GPUs, while a step is computed: what
-    comes back is whether any process had been asked one step before. Nothing waits for it.
+    The flags are exchanged in the background, over the network and not the GPUs, while a step is computed: the result
+    is whether any process had been asked to stop one step before. Nothing waits for it.
 
     Args:
-        flag: This process's.
+        flag: Flag of this process.
         world_size: Number of processes.
     """
 
@@ -45,7 +45,7 @@ class SharedStop:
         self._exchange: Any = None
 
     def is_set(self) -> bool:
-        """To be asked once a step by every process."""
+        """Whether to stop; to be called once per step by every process."""
         if self.group is None:
             return self.flag.is_set
         answer = self._answer()
@@ -54,7 +54,7 @@ class SharedStop:
         return answer
 
     def close(self) -> None:
-        """Waits for the exchange in flight."""
+        """Wait for the exchange in flight."""
         self._answer()
 
     def _answer(self) -> bool:
@@ -67,7 +67,7 @@ class SharedStop:
 
 @contextmanager
 def stop_requested() -> Iterator[StopFlag]:
-    """Turns SIGINT and SIGTERM into a flag, so that the step in flight is finished and saved first."""
+    """Turn SIGINT and SIGTERM into a flag, so that the current step is finished and saved first."""
     flag = StopFlag()
 
     def handle(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signature signal() asks for
@@ -86,5 +86,5 @@ def stop_requested() -> Iterator[StopFlag]:
 
 
 def ignore_interrupt(_: int) -> None:
-    """For workers of a data loader: Ctrl-C reaches them too, but only the training may decide when they end."""
+    """Ignore Ctrl-C in a data loader's worker, which would get it too; the training ends its workers."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)

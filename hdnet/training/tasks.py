@@ -26,7 +26,7 @@ Terms = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class Stream:
-    """One source of samples: every step takes ``batch_size`` of them."""
+    """A data set and the number of its samples per step."""
 
     dataset: Dataset[dict[str, Any]]
     batch_size: int
@@ -34,7 +34,7 @@ class Stream:
 
 
 class Task(Protocol):
-    """A stage, as the engine sees it."""
+    """Interface of a stage to the engine."""
 
     name: str
     streams: dict[str, Stream]
@@ -45,15 +45,15 @@ class Task(Protocol):
         ...
 
     def loss(self, model: nn.Module, batch: dict[str, Batch]) -> tuple[Tensor, Terms]:
-        """The scalar to minimise, and its terms unweighted, for a batch of every stream, stored or prepared.
+        """Return the scalar to minimise and its unweighted terms for a batch of every stream, stored or prepared.
 
-        With several processes each term is this one's part: their average is the term of the whole batch
+        With several processes each term is this one's share: their average is the term of the whole batch
         (:func:`hdnet.training.distributed.global_mean`).
         """
         ...
 
     def panels(self, model: nn.Module, batch: dict[str, Batch]) -> dict[str, np.ndarray]:
-        """Pictures "image | depth | normals" of the first item of each stream, (H, W, 3) uint8."""
+        """Draw "image | depth | normals" of the first item of each stream, (H, W, 3) uint8."""
         ...
 
 
@@ -87,7 +87,7 @@ class NormalTask:
 class DepthTask:
     """Stage `train_depth`: depth from pictures, normals and IUV of labelled people.
 
-    The normals that go in are the true ones, as in the original, unless the data set carries "input_normals".
+    The input normals are the true ones, as in the original, unless the data set carries "input_normals".
     """
 
     name = "train_depth"
@@ -152,8 +152,8 @@ class HDNetTask:
         return total, {**terms, "unlabelled_normal_rad": angle, "warp_m": warp_m, "warp_px": warp_px}
 
     def _depths(self, model: nn.Module, inputs: list[Tensor]) -> list[Tensor]:
-        """Depth of every set of pictures; together in one pass, unless sets must not share statistics."""
-        if self.model.config.norm == "batch":
+        """Depth of every set of pictures, in one pass unless the sets would share statistics."""
+        if self.model.mixes_pictures:
             return [model(one).double() for one in inputs]
         return list(model(torch.cat(inputs)).double().split([len(one) for one in inputs]))
 
@@ -167,7 +167,7 @@ class HDNetTask:
 
 
 def labelled_terms(depth: Tensor, people: Batch, rule: Literal["exact", "original"]) -> Terms:
-    """The three terms on labelled people, unweighted. ``depth`` in float64: see :mod:`hdnet.losses`."""
+    """Return the three unweighted terms on labelled people. ``depth`` in float64: see :mod:`hdnet.losses`."""
     pictures = len(depth)
     return {
         "depth_m2": global_mean(losses.depth_mse(depth, people["depth"], people["mask"]), pictures),
@@ -179,7 +179,7 @@ def labelled_terms(depth: Tensor, people: Batch, rule: Literal["exact", "origina
 
 
 def labelled_loss(terms: Terms, weights: LabelledWeights) -> Tensor:
-    """Their weighted sum."""
+    """Return the weighted sum of the terms."""
     return (
         weights.depth * terms["depth_m2"]
         + weights.scale_invariant * terms["scale_invariant_m2"]
@@ -190,7 +190,7 @@ def labelled_loss(terms: Terms, weights: LabelledWeights) -> Tensor:
 def _normal_term(depth: Tensor, people: Batch, rule: NormalRule) -> Tensor:
     normals = depth_to_normals(depth, people["mask"], people["camera"], rule)
     mask = people["mask"]
-    if rule == "exact":  # a pixel without neighbours has no normal to judge
+    if rule == "exact":  # a pixel without neighbours has no normal
         mask = mask & (normals.detach().abs().sum(1, keepdim=True) > 0)
     return global_mean(losses.normal_angle(normals, people["normals"], mask), mask.sum())
 
@@ -201,7 +201,7 @@ def _depth_inputs(people: Batch) -> Tensor:
 
 
 def depth_panel(model: nn.Module, first: Batch) -> np.ndarray:
-    """Picture, depth and normals of the depth, side by side, of a batch of one."""
+    """Draw picture, depth and normals of the depth side by side, of a batch of one."""
     depth = model(_depth_inputs(first)).float()
     normals = depth_to_normals(depth, first["mask"], first["camera"])
     mask = _mask_picture(first)
@@ -210,7 +210,7 @@ def depth_panel(model: nn.Module, first: Batch) -> np.ndarray:
 
 
 def _first(batch: Batch) -> Batch:
-    """The first item of a batch, prepared, as a batch of one."""
+    """Return the first item of a batch, prepared, as a batch of one."""
     return prepare({key: value[:1] for key, value in batch.items()})
 
 

@@ -29,7 +29,7 @@ METRICS_OF_STAGE: dict[str, tuple[str, ...]] = {
     "train_depth": METRICS,
     "train_hdnet": METRICS,
 }
-"""What :class:`HeldOutValidator` measures of each stage's network."""
+"""Metrics of :class:`HeldOutValidator` by stage."""
 
 
 def metric_of_stage(metric: str, stage: str) -> str:
@@ -38,7 +38,7 @@ def metric_of_stage(metric: str, stage: str) -> str:
 
 
 def higher_is_better(metric: str) -> bool:
-    """Shares of good pixels shall grow, errors shall fall.
+    """Whether a metric improves by growing: shares of good pixels do, errors do not.
 
     Raises:
         ValueError: If there is no such metric.
@@ -74,20 +74,20 @@ class HeldOutValidator:
     there, ``normal_mean_deg`` and its like are not those that ``evaluate`` gives for the complete model, whose normals
     are the normal estimator's. A pixel that has no neighbour in the mask has no such normal and counts as 90 degrees.
 
-    Which people are looked at depends on nothing but their number, so that all values of a run can be compared.
+    The choice of people depends on their number only, so that all values of a run can be compared.
 
     Args:
         people: Labelled samples, as :class:`hdnet.data.store.datasets.LabelledDataset` stores them or prepared.
-        limit: Look at so many, spread evenly over all of them; None for all.
-        batch_size: People that go through the network together.
+        limit: Number of people to measure, spread evenly over all of them; None for all.
+        batch_size: People per pass through the network.
         camera: The one that the model will be said to have been trained in
             (:func:`hdnet.training.run.typical_camera`): where a sample's camera looks another way, the result is
-            turned as ``evaluate`` does it. None compares in the sample's camera as it is, as the training's losses do.
-        normal_estimator: Gives a depth estimator the normals that it sees, as it is used later; without one it sees
+            rotated as in ``evaluate``. None compares in the sample's camera as it is, as the training's losses do.
+        normal_estimator: Source of the normals that a depth estimator gets as input, as in use; None takes
             "input_normals" of the samples or, where they have none, the true ones.
 
     Raises:
-        DataError: If there is nobody.
+        DataError: If there are no people.
     """
 
     def __init__(
@@ -111,10 +111,10 @@ class HeldOutValidator:
         self.chosen = tuple(int(k) for k in np.linspace(0, len(people) - 1, count).round())
 
     def __call__(self, model: nn.Module) -> dict[str, float]:
-        """Metrics of a :class:`NormalEstimator` or :class:`DepthEstimator`, on whichever device it lies.
+        """Return the metrics of a normal or depth estimator, on its device.
 
-        The network goes back to the mode that it came in, training or evaluation. Every metric of a network whose
-        answer is not finite somewhere is nan, which is never the best.
+        The network keeps its mode, training or evaluation. If an output is not finite, every metric is nan, which is
+        never the best.
 
         Raises:
             DataError: If a person's mask is empty or truth is unusable; names the sample by its number.
@@ -133,10 +133,10 @@ class HeldOutValidator:
         return {metric: float(np.mean([row[metric] for row in rows])) for metric in rows[0]}
 
     def each(self, model: nn.Module) -> list[dict[str, float]]:
-        """Metrics of every person, in the order of :attr:`chosen`; the model has to be in evaluation mode.
+        """Return the metrics of every person, in the order of :attr:`chosen`, of a model in evaluation mode.
 
         Raises:
-            ModelError: If an answer is not finite; names the sample by its number.
+            ModelError: If an output is not finite; names the sample by its number.
             DataError: As calling the object.
         """
         with torch.no_grad():

@@ -3,7 +3,7 @@ import re
 
 import pytest
 
-from hdnet.training.progress import Progress, duration
+from hdnet.training.reporting import Progress, duration
 
 
 class Terminal(io.StringIO):
@@ -15,7 +15,7 @@ class Terminal(io.StringIO):
 def clock(monkeypatch):
     """Time that passes only when told."""
     now = [100.0]
-    monkeypatch.setattr("hdnet.training.progress.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("hdnet.training.reporting.time.monotonic", lambda: now[0])
     return now
 
 

@@ -1,63 +1,109 @@
-"""``hdnet data``: make, import, check, pack and match data."""
+"""``hdnet data``: make, check, pack and match data; imports are in ``importing.py``."""
 
 from __future__ import annotations
 
-import argparse
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from hdnet.cli.archives import add_archive_verbs
-from hdnet.cli.commands import Arguments, add_jobs, add_verb, say
-from hdnet.cli.frames import add_frame_verbs
-from hdnet.cli.synthesize import add_synthesize_verb
+from hdnet.cli.commands import Arguments, Command, Parser, add_parameter, say, with_jobs
+from hdnet.data.checks.report import summary, write_report
+from hdnet.data.checks.validate import raise_if_errors, validate_any
+from hdnet.data.correspondence.frames import correspond as correspond_frames
+from hdnet.data.layout.folders import TikTokFolder
+from hdnet.data.store.packed import open_packed, pack_tang, pack_tiktok
+from hdnet.data.store.pairs import PackedPairs, is_packed
+from hdnet.files import write_json
+from hdnet.params import CorrespondParams, SyntheticParams, parse_section
+from hdnet.params.overlay import preset_params
 
-# Imports of the rooms stand inside the commands: `hdnet --help` should not wait for torch.
+_MATCH_FLAGS = {"max_gap_frames": "--max-gap", "max_residual_px": "--max-residual", "max_turn_deg": "--max-turn"}
 
 
-def add_data_verbs(data: Any) -> None:
-    """Adds the verbs to the subparsers of ``hdnet data``."""
-    add_archive_verbs(data)
-    add_frame_verbs(data)
-    add_synthesize_verb(data)
+def synthesize(verb: Parser) -> Command:
+    """``data synthesize``."""
+    verb.add_argument("--out", type=Path, required=True, help="gets Tang_data and tiktok_data")
+    verb.add_argument("--size", choices=("demo", "standard", "large"), help="how much, as the presets of that name")
+    differs: dict[str, dict[str, Any]] = {
+        "frames_per_sequence": {"flag": "--frames"},
+        "focal_px": {"metavar": ("LOW", "HIGH")},
+    }
+    differs |= {name: {"metavar": "SHARE"} for name in ("truncated", "occluded")}
+    for name in SyntheticParams.model_fields:
+        add_parameter(verb, SyntheticParams, name, **{"default": None, **differs.get(name, {})})
+    verb.add_argument("--seed", type=int, default=0)
+    verb.add_argument(
+        "--contact-sheet", type=Path, metavar="FILE", help="PNG of the first people; film strips beside it"
+    )
+    return with_jobs(verb, _synthesize)
 
-    verb = add_verb(data, "validate", "check a Tang_data or tiktok_data folder, or the folder above them", _validate)
+
+def validate(verb: Parser) -> Command:
+    """``data validate``."""
     verb.add_argument("folder", type=Path)
     verb.add_argument("--json", type=Path, help="also write all findings here")
     verb.add_argument("--report", type=Path, help="folder for findings.json, report.md and worst.png")
-    add_jobs(verb)
+    return with_jobs(verb, _validate)
 
-    verb = add_verb(data, "pack", "parse a Tang_data or tiktok_data folder into memory-mapped arrays", _pack)
+
+def pack(verb: Parser) -> Command:
+    """``data pack``."""
     verb.add_argument("folder", type=Path)
     verb.add_argument("--out", type=Path, required=True)
-    add_jobs(verb)
+    return with_jobs(verb, _pack)
 
-    verb = add_verb(data, "verify", "compare a packed folder with its checksums", _verify)
+
+def verify(verb: Parser) -> Command:
+    """``data verify``."""
     verb.add_argument("folder", type=Path)
     verb.add_argument("--jobs", type=int, help="threads (default: one a core)")
+    return _verify
 
-    verb = add_verb(data, "correspond", "match the frames of a tiktok_data folder along DensePose", _correspond)
+
+def correspond(verb: Parser) -> Command:
+    """``data correspond``."""
     verb.add_argument("folder", type=Path)
     verb.add_argument("--out", type=Path, required=True)
-    _add_pair_rule(verb)
-    verb.add_argument("--given", action="store_true", help="pack FOLDER/correspondences as it is; nothing is matched")
-    verb.add_argument("--text", action="store_true", help="write the original's text files, too")
-    add_jobs(verb)
-
-
-def _add_pair_rule(verb: argparse.ArgumentParser) -> None:
-    """Fields of :class:`hdnet.params.CorrespondParams`, of which each option is one."""
-    verb.add_argument("--partners", type=int, default=4, help="frames nearest in time to match each with")
-    verb.add_argument("--max-gap", dest="max_gap_frames", type=int, help="largest difference of frame numbers")
-    verb.add_argument("--max-distance", type=float, default=7.0, help="in (U, V), 0..255 scale")
-    verb.add_argument("--min-matches", type=int, default=50, help="a body part counts from here")
-    verb.add_argument("--mutual", action="store_true", help="keep only matches that are nearest in both directions")
+    for name in (name for name in CorrespondParams.model_fields if name not in ("source", "text_files")):
+        add_parameter(verb, CorrespondParams, name, _MATCH_FLAGS.get(name))
     verb.add_argument(
-        "--max-residual", dest="max_residual_px", type=float, help="drop matches so far off their part's motion, pixels"
+        "--given",
+        dest="source",
+        action="store_const",
+        const="given",
+        default="match",
+        help="pack FOLDER/correspondences as it is; nothing is matched",
     )
-    verb.add_argument("--min-parts", type=int, default=5, help="a pair counts from here")
-    verb.add_argument("--min-overlap", type=float, default=0.0, help="matched share of the body, 0..1")
-    verb.add_argument("--max-turn", dest="max_turn_deg", type=float, help="leave out pairs that turned more, degrees")
+    add_parameter(verb, CorrespondParams, "text_files", "--text")
+    return with_jobs(verb, _correspond)
+
+
+def _synthesize(arguments: Arguments) -> None:
+    from hdnet.synthetic import SyntheticSpec, synthesize  # its packages are optional
+    from hdnet.synthetic.raw import contact_sheets, progress_bar
+
+    size = preset_params(arguments.size or "demo").data
+    values = size.model_dump(include=set(SyntheticSpec.model_fields))
+    # Whatever the size, people are cut and hidden as often as in `standard`; the demo's short trainings see fewer such.
+    values |= preset_params("standard").data.model_dump(include={"truncated", "occluded"})
+    if not arguments.size and (arguments.people is not None or arguments.sequences is not None):
+        values |= {"people": 0, "sequences": 0}
+    given = {name: getattr(arguments, name) for name in SyntheticSpec.model_fields}
+    values |= {name: value for name, value in given.items() if value is not None}
+    spec = parse_section(SyntheticSpec, values, "synthesize")
+    with progress_bar("synthesize") as progress:
+        counts = synthesize(arguments.out, spec, arguments.jobs, progress)
+    if arguments.contact_sheet:
+        _save_sheets(contact_sheets(arguments.out), arguments.contact_sheet)
+    say(json.dumps(asdict(counts)))
+
+
+def _save_sheets(sheets: dict[str, Any], file: Path) -> None:
+    """The people's sheet as ``file``, the film strips as ``NAME-sequences.png``."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    for name, sheet in sheets.items():
+        sheet.save(file if name == "contact_sheet.png" else file.with_name(f"{file.stem}-sequences.png"), format="PNG")
 
 
 def _is_tang(folder: Path) -> bool:
@@ -65,10 +111,6 @@ def _is_tang(folder: Path) -> bool:
 
 
 def _validate(arguments: Arguments) -> None:
-    from hdnet.data.checks.report import summary, write_report
-    from hdnet.data.checks.validate import raise_if_errors, validate_any
-    from hdnet.files import write_json
-
     reports = validate_any(arguments.folder, jobs=arguments.jobs, progress=True)
     if arguments.json:
         write_json(arguments.json, {name: report.to_dict() for name, report in reports.items()})
@@ -82,16 +124,11 @@ def _validate(arguments: Arguments) -> None:
 
 
 def _pack(arguments: Arguments) -> None:
-    from hdnet.data.store.packed import pack_tang, pack_tiktok
-
-    pack = pack_tang if _is_tang(arguments.folder) else pack_tiktok
-    pack(arguments.folder, arguments.out, progress=True, jobs=arguments.jobs)
+    pack_folder = pack_tang if _is_tang(arguments.folder) else pack_tiktok
+    pack_folder(arguments.folder, arguments.out, progress=True, jobs=arguments.jobs)
 
 
 def _verify(arguments: Arguments) -> None:
-    from hdnet.data.store.packed import open_packed
-    from hdnet.data.store.pairs import PackedPairs, is_packed
-
     if is_packed(arguments.folder):
         pairs = PackedPairs(arguments.folder)
         pairs.verify()
@@ -103,14 +140,7 @@ def _verify(arguments: Arguments) -> None:
 
 
 def _correspond(arguments: Arguments) -> None:
-    from hdnet.data.correspondence.frames import correspond
-    from hdnet.data.layout.folders import TikTokFolder
-    from hdnet.params import CorrespondParams, parse_section
-
-    values = CorrespondParams().model_dump() | {
-        name: value for name, value in vars(arguments).items() if name in CorrespondParams.model_fields
-    }
-    values |= {"source": "given" if arguments.given else "match", "text_files": arguments.text}
+    values = {name: getattr(arguments, name) for name in CorrespondParams.model_fields}
     rule = parse_section(CorrespondParams, values, "correspond")
-    report = correspond(TikTokFolder(arguments.folder), arguments.out, rule, arguments.jobs, progress=True)
-    say(json.dumps(report))
+    frames = TikTokFolder(arguments.folder)
+    say(json.dumps(correspond_frames(frames, arguments.out, rule, arguments.jobs, progress=True)))

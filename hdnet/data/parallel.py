@@ -16,16 +16,17 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from contextvars import ContextVar
 from functools import cache, partial
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, TypeVar, get_args
 
 import joblib
 from tqdm import tqdm
 
 from hdnet.errors import HDNetError, ParamsError
+from hdnet.params import ParallelBackend
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-Backend = Literal["loky", "threading", "dask", "ray"]
+Backend = ParallelBackend
 BACKENDS: tuple[Backend, ...] = get_args(Backend)
 
 # joblib hands out new work as results come in, whether or not they are taken: so many items a worker at a time bound

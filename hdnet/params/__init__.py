@@ -38,6 +38,7 @@ __all__ = [
     "ModelParams",
     "NormalStageParams",
     "OptimiserParams",
+    "ParallelBackend",
     "Params",
     "PromoteParams",
     "RuntimeParams",
@@ -49,6 +50,7 @@ __all__ = [
     "with_runtime",
 ]
 
+ParallelBackend = Literal["loky", "threading", "dask", "ray"]
 # Letters, _ and -; digits are left to MLflow's own "v1".
 Alias = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z_-]*$")]
 
@@ -82,7 +84,7 @@ class RuntimeParams(Section):
     """Floating point: `32`, `bf16`, `64` (to compare numbers), or `auto`, the faster of the first two."""
     jobs: Annotated[int, Field(ge=0)] = 0
     """Processes that make and check data; 0 for one a core."""
-    parallel_backend: Literal["loky", "threading", "dask", "ray"] = "loky"
+    parallel_backend: ParallelBackend = "loky"
     """Kind of these: local processes (`loky`), threads (`threading`), or a cluster, `dask` or `ray`.
 
     See :func:`hdnet.data.parallel.using_backend`.

@@ -1,35 +1,52 @@
-"""``hdnet data import-tiktok`` and ``import-frames``: videos as frames, masks and DensePose maps into a raw folder."""
+"""``hdnet data import-*``: archives, published data sets and own videos into a raw folder."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from hdnet.cli.commands import Arguments, add_jobs, add_verb, say
+from hdnet.cli.commands import Arguments, Command, Parser, say, with_jobs
+from hdnet.data.importing.authors import import_authors
+from hdnet.data.importing.frames import FrameOptions
+from hdnet.data.importing.intrinsics import DEFAULT_FOV_DEG, Intrinsics
+from hdnet.data.importing.own_frames import OwnFrames, own_frames_source
+from hdnet.data.importing.parts import TIKTOK
+from hdnet.data.importing.sequence_import import SequenceSource, import_sequences
+from hdnet.data.importing.tang_raw import import_tang as import_depth
+from hdnet.data.importing.tiktok_dataset import dataset_source, is_authors_form
+from hdnet.data.importing.video import Selection
+from hdnet.errors import DataError
 
-if TYPE_CHECKING:
-    from hdnet.data.importing.frames import FrameOptions
-    from hdnet.data.importing.sequence_import import SequenceSource
 
-# Imports of the rooms stand inside the commands: `hdnet --help` should not wait for torch.
+def import_archive(verb: Parser) -> Command:
+    """``data import-archive``."""
+    _add_source(verb)
+    keep = argparse.BooleanOptionalAction
+    verb.add_argument("--keep-correspondences", action=keep, default=True, help="take the stored correspondences")
+    verb.add_argument("--keep-normals", action=keep, default=True, help="take the stored pred_normals")
+    return with_jobs(verb, _import_archive)
 
 
-def add_frame_verbs(data: Any) -> None:
-    """Adds the verbs to the subparsers of ``hdnet data``."""
-    verb = add_verb(
-        data,
-        "import-tiktok",
-        "the published TikTok dataset (00001/{images,masks,densepose}/0001.png), or the authors' tiktok_data",
-        _import_tiktok,
+def import_tang(verb: Parser) -> Command:
+    """``data import-tang``."""
+    _add_source(verb)
+    verb.add_argument(
+        "--registration", type=Path, help="JSON or YAML of the raw release (default: registration.json in SOURCE)"
     )
+    return with_jobs(verb, _import_tang)
+
+
+def import_tiktok(verb: Parser) -> Command:
+    """``data import-tiktok``."""
     verb.add_argument("source", type=Path, help="the dataset's folder")
     verb.add_argument("--only", nargs="+", default=[], metavar="NAME", help="sequences wanted, as 00001 or '0000*'")
     _add_frame_options(verb)
+    return with_jobs(verb, _import_tiktok)
 
-    verb = add_verb(
-        data, "import-frames", "own frames or a video with masks and DensePose maps, as one sequence", _import_frames
-    )
+
+def import_frames(verb: Parser) -> Command:
+    """``data import-frames``."""
     verb.add_argument("--images", type=Path, required=True, help="folder of pictures, or a video file")
     verb.add_argument("--masks", type=Path, help="folder or video of masks (default: the pictures' alpha channel)")
     verb.add_argument("--densepose", type=Path, required=True, help="folder of DensePose IUV, or a lossless video")
@@ -44,9 +61,18 @@ def add_frame_verbs(data: Any) -> None:
         help="number of a video's first frame in the names of masks and DensePose (default: found out)",
     )
     _add_frame_options(verb)
+    return with_jobs(verb, _import_frames)
 
 
-def _add_frame_options(verb: argparse.ArgumentParser) -> None:
+def _add_source(verb: Parser) -> None:
+    verb.add_argument("source", type=Path, help="zip, tar or folder")
+    verb.add_argument("--out", type=Path, required=True, help="raw folder; other parts that lie there stay")
+    verb.add_argument("--heldout", type=int, metavar="N", help="labelled people to hold out (default: a tenth)")
+    verb.add_argument("--seed", type=int, default=0, help="of the choice of held-out people")
+    verb.add_argument("--max-gb", type=float, default=200.0, help="largest size of SOURCE, unpacked")
+
+
+def _add_frame_options(verb: Parser) -> None:
     verb.add_argument("--out", type=Path, required=True, help="raw folder; sequences are added to OUT/tiktok_data")
     verb.add_argument("--replace", action="store_true", help="drop what OUT/tiktok_data holds")
     verb.add_argument("--intrinsics", type=Path, help='JSON with fx, fy, cx, cy, or {"sequences": {NAME: {...}}}')
@@ -61,13 +87,35 @@ def _add_frame_options(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--keep-largest", action="store_true", help="of several people in a mask take the largest")
     verb.add_argument("--no-cut-detection", action="store_true", help="do not look for changes of shot")
     verb.add_argument("--max-gap", type=int, default=0, help="missing frame numbers that do not end a shot (0)")
-    add_jobs(verb)
+
+
+def _common(arguments: Arguments) -> dict[str, Any]:
+    return {
+        "heldout": arguments.heldout,
+        "seed": arguments.seed,
+        "max_bytes": round(arguments.max_gb * 1e9),
+        "jobs": arguments.jobs,
+        "progress": True,
+    }
+
+
+def _import_archive(arguments: Arguments) -> None:
+    report = import_authors(
+        arguments.source,
+        arguments.out,
+        keep_correspondences=arguments.keep_correspondences,
+        keep_normals=arguments.keep_normals,
+        **_common(arguments),
+    )
+    say(report.to_table())
+
+
+def _import_tang(arguments: Arguments) -> None:
+    report = import_depth(arguments.source, arguments.out, registration=arguments.registration, **_common(arguments))
+    say(report.to_table())
 
 
 def _options(arguments: Arguments) -> FrameOptions:
-    from hdnet.data.importing.frames import FrameOptions
-    from hdnet.data.importing.intrinsics import DEFAULT_FOV_DEG, Intrinsics
-
     fov_deg = DEFAULT_FOV_DEG if arguments.fov_deg is None else arguments.fov_deg
     return FrameOptions(
         Intrinsics.read(arguments.intrinsics, fov_deg) if arguments.intrinsics else Intrinsics(fov_deg),
@@ -79,8 +127,6 @@ def _options(arguments: Arguments) -> FrameOptions:
 
 
 def _import_tiktok(arguments: Arguments) -> None:
-    from hdnet.data.importing.tiktok_dataset import dataset_source, is_authors_form
-
     if is_authors_form(arguments.source):
         _import_authors_frames(arguments)
         return
@@ -89,10 +135,6 @@ def _import_tiktok(arguments: Arguments) -> None:
 
 def _import_authors_frames(arguments: Arguments) -> None:
     """The authors' own form, 256 x 256 already: nothing is cut, and it cannot be added to other frames."""
-    from hdnet.data.importing.authors import import_authors
-    from hdnet.data.importing.parts import TIKTOK
-    from hdnet.errors import DataError
-
     if arguments.only:
         raise DataError(f"{arguments.source}: is the authors' form, in which --only has no meaning; leave it out")
     if (arguments.out / TIKTOK).exists() and not arguments.replace:
@@ -105,9 +147,6 @@ def _import_authors_frames(arguments: Arguments) -> None:
 
 
 def _import_frames(arguments: Arguments) -> None:
-    from hdnet.data.importing.own_frames import OwnFrames, own_frames_source
-    from hdnet.data.importing.video import Selection
-
     own = OwnFrames(
         arguments.images,
         arguments.masks,
@@ -120,8 +159,6 @@ def _import_frames(arguments: Arguments) -> None:
 
 
 def _import_sequences(source: SequenceSource, arguments: Arguments) -> None:
-    from hdnet.data.importing.sequence_import import import_sequences
-
     report = import_sequences(
         source,
         arguments.out,

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from hdnet.cli.commands import Arguments, add_tracking, add_verb, add_workspace, say, workspace
+from hdnet.cli.commands import Arguments, Command, Parser, add_tracking, add_workspace, say, workspace
 from hdnet.errors import ParamsError, TuningError
 
 if TYPE_CHECKING:
     from hdnet.tuning.study import StudySettings
 
+# Imports of hdnet.tuning stand in the functions, because Optuna is optional.
 _OVERLAY = Path("tuned.yaml")
 
 
-def add_tuning_verbs(verbs: Any) -> None:
-    """Declares ``tune`` among the subparsers ``verbs``."""
-    verb = add_verb(verbs, "tune", "search for better training parameters: an Optuna study", _tune)
+def tune(verb: Parser) -> Command:
+    """``tune``."""
     verb.add_argument(
         "action",
         nargs="?",
@@ -46,6 +46,7 @@ def add_tuning_verbs(verbs: Any) -> None:
     apply = verb.add_argument_group("apply")
     apply.add_argument("--trial", type=int, help="its number (default: the best on the people of the search)")
     apply.add_argument("--out", type=Path, default=_OVERLAY, help=f"file to write (default: {_OVERLAY})")
+    return _tune
 
 
 def _tune(arguments: Arguments) -> None:
@@ -72,12 +73,12 @@ def _search(arguments: Arguments) -> None:
         if value is not None and value < least:
             raise ParamsError(f"{flag} {value}: expected at least {least}")
     settings = _settings(arguments)
-    from hdnet.tuning.command import tune
+    from hdnet.tuning.command import tune as run_study
     from hdnet.tuning.rendering import to_markdown
 
     trials = settings.params.tune.trials if arguments.trials is None else arguments.trials
     top_k = settings.params.tune.top_k if arguments.top_k is None else arguments.top_k
-    say(to_markdown(tune(settings, trials, arguments.workers, top_k)))
+    say(to_markdown(run_study(settings, trials, arguments.workers, top_k)))
     say(f"{settings.folder}: table, plots, JSON; `hdnet tune apply` writes the best values as an overlay")
 
 

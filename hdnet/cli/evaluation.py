@@ -1,21 +1,23 @@
-"""``hdnet evaluate``."""
+"""``hdnet evaluate`` and ``compare``."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-from hdnet.cli.commands import Arguments, add_tracking, add_verb, add_workspace, open_run, say, workspace
+from hdnet.cli.commands import Arguments, Command, Parser, add_tracking, add_workspace, open_run, say, workspace
 from hdnet.errors import InputError
+from hdnet.evaluation.comparison import compare as compare_sources
+from hdnet.evaluation.run import evaluate_to_folder
+from hdnet.evaluation.writing import SEQUENCES_TABLE_FILE
+from hdnet.tracking.tracker import TABLE_FILE
 from hdnet.workspace import Workspace
+from pipelines.evaluate import evaluate as evaluate_workspace
 
 _OPTIONS = "--model, --data and --sequences"
 
 
-def add_evaluation_verbs(verbs: Any) -> None:
-    """Declares them among the subparsers ``verbs``."""
-    text = "a model and three baselines on labelled people; without options the workspace's own (stage `evaluate`)"
-    verb = add_verb(verbs, "evaluate", text, _evaluate)
+def evaluate(verb: Parser) -> Command:
+    """``evaluate``."""
     verb.add_argument("--model", metavar="SOURCE", help="registry URI, runs:/ID, folder or safetensors file")
     verb.add_argument("--data", type=Path, help="labelled people: a Tang_data folder, or one that `data pack` wrote")
     verb.add_argument("--out", type=Path, help="folder for the results of --model, --data, --sequences")
@@ -24,6 +26,26 @@ def add_evaluation_verbs(verbs: Any) -> None:
     verb.add_argument("--device", default="cpu", help="PyTorch device for these (default: cpu)")
     add_workspace(verb)
     add_tracking(verb)
+    return _evaluate
+
+
+def compare(verb: Parser) -> Command:
+    """``compare``."""
+    verb.add_argument(
+        "sources",
+        nargs="+",
+        metavar="SOURCE",
+        help="a model (file, folder or registry URI), a run of MLflow (its id or runs:/ID), or a report folder; the "
+        "first is what the others are compared with",
+    )
+    verb.add_argument("--data", type=Path, help="labelled people for models (default: the workspace's held-out ones)")
+    verb.add_argument("--metric", action="append", help="only this metric; may be repeated")
+    verb.add_argument("--level", type=float, default=0.95, help="of the confidence intervals (default: 0.95)")
+    verb.add_argument("--out", type=Path, help="folder for the table and picture (default: reports/compare)")
+    verb.add_argument("--device", default="cpu", help="for models: cpu (default) or cuda")
+    verb.add_argument("--root", type=Path, default=Path(), help="folder that holds data/, models/, reports/")
+    add_tracking(verb)
+    return _compare
 
 
 def _evaluate(arguments: Arguments) -> None:
@@ -38,16 +60,12 @@ def _evaluate(arguments: Arguments) -> None:
 
 
 def _stage(arguments: Arguments) -> str:
-    from pipelines.evaluate import evaluate
-
     work, params = workspace(arguments)
-    evaluate(work, params, open_run(arguments))
+    evaluate_workspace(work, params, open_run(arguments))
     return _tables(work.report("evaluate"), with_sequences=True)
 
 
 def _anything(arguments: Arguments) -> str:
-    from hdnet.evaluation.run import evaluate_to_folder
-
     if arguments.out is None:
         raise InputError(f"{_OPTIONS} need --out, a folder for the results: reports/evaluate is the stage's own")
     work = Workspace(arguments.root)
@@ -58,8 +76,22 @@ def _anything(arguments: Arguments) -> str:
 
 
 def _tables(folder: Path, with_sequences: bool) -> str:
-    from hdnet.evaluation.writing import SEQUENCES_TABLE_FILE
-    from hdnet.tracking.tracker import TABLE_FILE
-
     files = (TABLE_FILE, SEQUENCES_TABLE_FILE) if with_sequences else (TABLE_FILE,)
     return "\n".join((folder / name).read_text(encoding="utf-8") for name in files)
+
+
+def _compare(arguments: Arguments) -> None:
+    work = Workspace(arguments.root)
+    out = arguments.out or work.report("compare")
+    comparison = compare_sources(
+        arguments.sources,
+        arguments.data or work.heldout,
+        out,
+        arguments.metric,
+        arguments.level,
+        arguments.device,
+        open_run(arguments),
+        progress=True,
+    )
+    say(comparison.to_markdown())
+    say(str(out / "comparison.png"))

@@ -5,7 +5,7 @@ from scipy import ndimage
 
 from hdnet import losses
 from hdnet.data.checks.shapes import read_charts
-from hdnet.data.correspondence.frames import match
+from hdnet.data.correspondence import match
 from hdnet.data.store.batches import prepare
 from hdnet.geometry import Camera, depth_to_normals, pixel_rays, project, unproject
 from hdnet.training import augment_geometry as geometry

@@ -136,12 +136,3 @@ def test_numbers_that_the_code_cites_are_in_the_list_of_peculiarities() -> None:
     cited = re.findall(r"docs/parity\.md, (\d+(?:(?:,| and| to) \d+)*)", re.sub(r"[\s#]+", " ", "\n".join(texts)))
     assert cited
     assert {number for group in cited for number in re.findall(r"\d+", group)} <= listed
-
-
-def test_the_table_of_rooms_names_every_room() -> None:
-    (rooms,) = re.findall(
-        r"^## Rooms\n(.*?)^## ", (ROOT / "docs/architecture.md").read_text(), re.MULTILINE | re.DOTALL
-    )
-    for path in (ROOT / "hdnet").iterdir():
-        if path.is_dir() and not path.name.startswith("_"):
-            assert path.name in re.findall(r"[a-z_]+", rooms), path.name

@@ -140,7 +140,7 @@ def test_normals_gradient_is_the_numerical_one():
 
 
 def test_the_originals_rule_repeats_its_flaws():
-    """A frontal plane at 4 m comes out tilted by 5 degrees, and the border wraps (quirks 22, 23)."""
+    """A frontal plane at 4 m comes out tilted by 5 degrees, and the border wraps (docs/parity.md, 22, 23)."""
     depth = torch.full((1, 1, 256, 256), 4.0, dtype=torch.float64)
     normals = depth_to_normals(depth, torch.ones_like(depth, dtype=torch.bool), Camera.reference(), rule="original")
     torch.testing.assert_close(

@@ -62,7 +62,7 @@ def test_scale_invariant_ignores_the_scale_of_the_prediction(maps):
 
 
 def test_scale_invariant_rules_part_on_a_full_mask():
-    """The original stretches the person from 0 m on (quirk 16); a right prediction then costs metres."""
+    """The original stretches the person from 0 m on (docs/parity.md, 16); a right prediction then costs metres."""
     target = torch.linspace(3.8, 4.2, 30, dtype=torch.float64).view(1, 1, 5, 6)
     mask = torch.ones_like(target, dtype=torch.bool)
     assert losses.scale_invariant(target, target, mask).item() == pytest.approx(0, abs=1e-12)
@@ -133,7 +133,7 @@ def test_depth_losses_stay_finite(name, case, dtype, maps):
 
 
 def test_a_constant_prediction_on_a_full_mask_is_compared_unscaled_by_the_originals_rule(maps):
-    """Nothing to stretch: the original divides 0 by 0 there (quirk 16)."""
+    """Nothing to stretch: the original divides 0 by 0 there (docs/parity.md, 16)."""
     _, target, _ = maps
     error = (4.125 - target).numpy()
     expected = np.mean([(e**2).mean() - 0.5 * e.mean() ** 2 for e in error])
@@ -180,7 +180,7 @@ def test_normal_angle_stays_finite(case, dtype, normals):
 @pytest.mark.parametrize("sign", [1, -1])
 @pytest.mark.parametrize("excess", [0.0, 1e-12, 1e-6, 0.1])
 def test_a_cosine_of_one_or_beyond_is_no_angle_and_no_gradient(sign, excess, dtype):
-    """Where the slope of acos is infinite, and where the original is NaN (quirk 17)."""
+    """Where the slope of acos is infinite, and where the original is NaN (docs/parity.md, 17)."""
     direction = original_normalise(torch.tensor([0.3, -0.4, -0.8], dtype=torch.float64).view(1, 3, 1, 1))
     target = sign * direction * (1 + 1e-5 + excess)  # the loss divides by 1 + 1e-5
     pred = direction.to(dtype).requires_grad_()

@@ -5,9 +5,9 @@ Ours is the original's bit by bit, except, on purpose:
 * Depth differs by at most one unit in the last place (4.8e-7 m): the original adds 4 and then takes the median off, in
   float32, which rounds twice.
 * Normals are exact as read. Packing rounds them to 16 bits, and a batch gives them unit length again: up to 2e-5 a
-  component (0.001 degrees). The original feeds them as they are, and trips over those a little too long (quirk 17).
+  component (0.001 degrees). The original feeds them as they are and fails on those too long (docs/parity.md, 17).
 * What the original turns into NaN targets or an empty mask is refused by name, or read as it is meant (the last tests).
-* The original draws frames and pairs with replacement, from an unseeded generator (quirk 42); ours draws epochs.
+* The original draws frames and pairs with replacement and without a seed (docs/parity.md, 42), ours in epochs.
 """
 
 import shutil
@@ -60,7 +60,7 @@ def test_masks(batches, kind):
 
 @SETS
 def test_pictures_and_densepose(batches, kind):
-    """White and 0 outside the mask; DensePose is not masked: frame 3 keeps 2610 pixels of it outside (quirk 37)."""
+    """White and 0 outside the mask; DensePose keeps 2610 pixels of frame 3 outside it (docs/parity.md, 37)."""
     assert_samples_close(batches[kind]["image"], f"{kind}/image")
     assert_samples_close(batches[kind]["vui"], f"{kind}/vui")
 
@@ -146,14 +146,14 @@ def rewrite_mask(folder: TangFolder) -> None:
     ids=["depth_not_a_number", "depth_in_millimetres", "mask_of_ones"],
 )
 def test_what_the_original_trains_into_nan_is_refused(one_sample, damage, complaint, tmp_path):
-    """Quirks 36, 38, 62: NaN targets, or an empty mask, and with the next step NaN weights."""
+    """docs/parity.md, 36, 38 and 62: NaN targets, or an empty mask, and with the next step NaN weights."""
     damage(one_sample)
     with pytest.raises(DataError, match=complaint):
         pack_tang(one_sample.root, tmp_path / "packed")
 
 
 def test_blanks_for_commas_are_read_as_meant(one_sample, original_labelled, tmp_path):
-    """The original's parser makes one NaN of each line and trains on that (quirk 35)."""
+    """The original's parser makes one NaN of each line and trains on that (docs/parity.md, 35)."""
     rewrite_depth(one_sample, delimiter=" ")
     pack_tang(one_sample.root, tmp_path / "packed")
     expected = original_labelled[original_labelled.packed.names.index("0000004")]

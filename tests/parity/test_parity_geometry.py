@@ -97,7 +97,7 @@ def test_normals_by_the_original_rule(dtype, camera, tolerance, grad_tolerance):
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 def test_the_original_rule_on_a_plane_and_at_the_border(dtype):
-    """Tilted by 5 degrees, and turned around in the first row and the last column (quirks 22, 23)."""
+    """Tilted by 5 degrees, and turned around in the first row and the last column (docs/parity.md, 22, 23)."""
     depth = torch.full((1, 1, 256, 256), 4.0, dtype=dtype)
     mask = torch.ones_like(depth, dtype=torch.bool)
     normals_hw3 = depth_to_normals(depth, mask, Camera.reference(), rule="original")[0].movedim(0, -1)
@@ -116,7 +116,7 @@ def test_the_original_rule_on_a_plane_and_at_the_border(dtype):
 )
 def test_rigid_motion_and_its_gradient(case, dtype, tolerance, grad_tolerance):
     points_i, points_j = tensor(RIGID[f"{case}/i"][None], dtype), tensor(RIGID[f"{case}/j"][None], dtype)
-    # The original lets a set be mirrored (quirk 30). A flat set fits its mirror image as well, and the sign of a
+    # The original lets a set be mirrored (docs/parity.md, 30). A flat set fits its mirror image too, and the sign of a
     # singular vector decides: in its run it was the rotation.
     j_R_i_b33, j_t_i_b3 = fit_rigid(points_i, points_j, allow_reflection=case != "planar")
     assert_close(j_R_i_b33[0], RIGID[f"{case}/R"], tolerance)
@@ -134,7 +134,7 @@ def test_rigid_motion_and_its_gradient(case, dtype, tolerance, grad_tolerance):
     ("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-5)], ids=["float64", "float32"]
 )
 def test_moved_points_where_the_motion_is_not_unique(case, allow_reflection, dtype, tolerance):
-    """The original's gradient is NaN in the last two cases (quirk 29); ours is finite in all."""
+    """The original's gradient is NaN in the last two cases (docs/parity.md, 29); ours is finite in all."""
     if case == "collinear" and not allow_reflection:  # but for rounding; the original mirrors it to fit that, too
         tolerance = max(tolerance, 1e-8)
     points_i, points_j = (tensor(RIGID[f"{case}/{frame}"][None], dtype) for frame in "ij")

@@ -45,7 +45,7 @@ def test_colours_of_the_runs_own_values():
     mask = np.ones((1, len(ROWS)), bool)
     found = original_outputs.normal_picture(FIGURES["float32/normals"][None], mask)
     assert np.array_equal(found[0], FIGURES["normal_colours"])
-    assert (FIGURES["float32/normals"][:, 2] > 0).sum() > 100  # random weights: many point away and wrap (quirk 52)
+    assert (FIGURES["float32/normals"][:, 2] > 0).sum() > 100  # many point away and wrap (docs/parity.md, 52)
 
     depth = np.r_[FIGURES["float32/depth"], FIGURES["float32/depth_largest"], DEPTH_SMALLEST_POSITIVE][None]
     found = original_outputs.depth_picture(depth, np.ones_like(depth, bool))
@@ -73,7 +73,7 @@ def test_both_ways_through_the_networks_equal_the_steps_by_hand():
     model = tiny_model()
     chance = np.random.default_rng(0)
     image = chance.integers(0, 255, (256, 256, 3), dtype=np.uint8)
-    iuv = chance.integers(0, 25, (256, 256, 3), dtype=np.uint8)  # also outside the mask (quirk 57)
+    iuv = chance.integers(0, 25, (256, 256, 3), dtype=np.uint8)  # also outside the mask (docs/parity.md, 57)
     grey = np.full((256, 256), 100, np.uint8)
     grey[40:220, 90:170] = 101
     inside = grey > 100

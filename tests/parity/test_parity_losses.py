@@ -70,7 +70,7 @@ def test_our_own_scale_invariant_is_the_originals_where_the_prediction_is_ordina
 
 
 def test_our_own_scale_invariant_on_a_full_mask():
-    """The original stretches the first prediction from 0 m on (quirk 16): 2.29 m^2 for it, ours 0.0009."""
+    """The original stretches the first prediction from 0 m on (docs/parity.md, 16): 2.29 m^2 for it, ours 0.0009."""
     pred, target, mask = depth_maps("full", torch.float64)
     first, second = (losses.scale_invariant(pred[b : b + 1], target[b : b + 1], mask[b : b + 1]) for b in (0, 1))
     # The second picture has a background, where both rules agree, although its prediction is constant.
@@ -105,7 +105,7 @@ NAN_IN_THE_ORIGINAL = [
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["float64", "float32"])
 @pytest.mark.parametrize(("edge", "name"), NAN_IN_THE_ORIGINAL)
 def test_ours_is_finite_where_the_original_is_nan(edge, name, dtype):
-    """Quirks 15 to 17, on our own maps; that these are right there is the business of ``test_losses``."""
+    """docs/parity.md, 15 to 17, on our own maps, whose losses ``test_losses`` checks."""
     assert np.isnan(FIGURES[f"edge/{edge}/{name}"])
     pred, target, mask = normal_maps(dtype) if name == "normal_angle" else depth_maps("ordinary", dtype)
     if edge == "full_constant":

@@ -38,7 +38,7 @@ def test_normals_of_a_whole_sphere():
     normals, colours = FIGURES["sphere/normals"], FIGURES["sphere/colours"]
     mask = np.ones(normals.shape[:2], bool)
     assert np.array_equal(original_outputs.normal_picture(normals, mask), colours)
-    # Ours differs only in the blue of what faces away, which the original wraps around (quirk 52).
+    # Ours differs only in the blue of what faces away, which the original wraps around (docs/parity.md, 52).
     ours, away = visualize.normal_picture(normals, mask), normals[..., 2] > 0
     assert np.array_equal(ours[~away], colours[~away])
     assert np.array_equal(ours[..., :2], colours[..., :2])

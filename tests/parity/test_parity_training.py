@@ -119,7 +119,7 @@ def trained(training_data, tmp_path_factory):
     def train(stage, steps=5):
         task = make_task(stage, "batch", training_data)
         recorder = Recorder(task.model)
-        eps = 0.1 if stage == "joint" else 1e-8  # quirks 6 and 7
+        eps = 0.1 if stage == "joint" else 1e-8  # docs/parity.md, 6 and 7
         settings = OptimiserParams(
             steps=steps, learning_rate=1e-3, adam_eps=eps, tf_epsilon=True, schedule="constant", grad_clip=None
         )
@@ -168,7 +168,7 @@ def test_first_gradient(trained, stage):
 
 @STAGES
 def test_change_of_the_weights(trained, stage):
-    """Every variable but the biases in front of a norm, whose gradient is 0 but for rounding (quirk 3)."""
+    """Every variable but the biases in front of a norm, whose gradient is 0 but for rounding (docs/parity.md, 3)."""
     weights = {step: named(trained(stage), values) for step, values in trained(stage).recorder.weights.items()}
     for k, name in enumerate(FIGURES[f"{stage}/variables"]):
         first = weights[1][name] - weights[0][name]

@@ -27,7 +27,7 @@ def warp(case, dtype, camera):
         depth = np.zeros((1, 1, 256, 256), np.float32)  # the loss reads the matched pixels only
         depth[0, 0, row, column] = FIGURES[f"{case}/depth_{frame}"]
         depths.append(tensor(depth, dtype))
-    # The original lets a part be mirrored (quirk 30).
+    # The original lets a part be mirrored (docs/parity.md, 30).
     return losses.warp(*depths, [Matches(rows)], camera, allow_reflection=True), depths, rows
 
 
@@ -62,7 +62,7 @@ def test_warp(case, which, dtype, camera, tolerance, grad_tolerance):
 
 @CASES
 def test_rows_that_fill_up_the_original_are_left_out(case):
-    """It reads 25,000 rows and needs zeros to fill them (quirk 27): the same losses. Ours refuses such rows by name."""
+    """The original pads to 25,000 rows of zeros (docs/parity.md, 27): same losses. Ours refuses such rows by name."""
     (loss_3d, loss_2d), depths, rows = warp(case, torch.float64, original_camera())
     assert loss_3d.item() == pytest.approx(FIGURES[f"{case}/padded_loss_3d"].item(), rel=1e-11)
     px = loss_2d.item() * original_focal_px() / original_camera().fx

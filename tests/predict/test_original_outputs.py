@@ -154,7 +154,7 @@ def test_six_files_hold_the_masked_maps(maps: OriginalMaps, tmp_path: Path) -> N
     assert sorted(path.name for path in (tmp_path / "new" / "folder").iterdir()) == names
     depth = np.loadtxt(files["x.txt"])
     assert np.abs(depth - np.where(maps.mask, maps.depth_m, 0)).max() <= 0.500001e-5
-    assert files["x.txt"].read_text().startswith("-0.00000 -0.00000 ")  # as a product with the mask (quirk 54)
+    assert files["x.txt"].read_text().startswith("-0.00000 -0.00000 ")  # a product with the mask (docs/parity.md, 54)
     for axis in range(3):
         normal = np.loadtxt(files[f"x_normal_{axis + 1}.txt"])
         assert np.abs(normal - maps.normals[..., axis]).max() <= 0.500001e-5

@@ -37,7 +37,7 @@ def test_the_epsilon_makes_pytorchs_adam_tensorflows(eps):
 
 
 def test_without_it_a_large_epsilon_moves_the_weights_much_further():
-    """Quirk 6: about 20 times in the first step."""
+    """docs/parity.md, 6: about 20 times in the first step."""
     gradient = np.random.default_rng(0).normal(0, 0.01, 50)
     weight = torch.nn.Parameter(torch.zeros(50, dtype=torch.float64))
     weight.grad = torch.from_numpy(gradient)

@@ -204,7 +204,7 @@ def one_point_rows(folder: TikTokFolder) -> Iterator[Row]:
 
 
 def is_point(rows: np.ndarray) -> bool:
-    """Whether all matches of a body part coincide in one of the frames."""
+    """Return whether all matches of a body part coincide in one of the frames."""
     return bool((rows[:, 1:3] == rows[0, 1:3]).all() or (rows[:, 3:] == rows[0, 3:]).all())
 
 
@@ -234,7 +234,7 @@ def reflection_rows() -> Iterator[Row]:
 
 
 def is_mirrored(depths: Tensor, part: np.ndarray, camera: Camera, allow_reflection: bool) -> bool:
-    """Whether the rigid fit of one body part has det R = -1."""
+    """Return whether the rigid fit of one body part has det R = -1."""
     r1, c1, r2, c2 = torch.from_numpy(part[:, 1:] - 1).T
     points_i, points_j = unproject(depths.double().flatten(0, 1), camera)
     j_R_i, _ = fit_rigid(points_i[:, r1, c1].T[None], points_j[:, r2, c2].T[None], allow_reflection=allow_reflection)

@@ -64,12 +64,12 @@ class Outcome:
 
     @property
     def latency_s(self) -> float:
-        """From the time at which it should begin."""
+        """Seconds from the time at which it should begin."""
         return self.ended - self.due
 
     @property
     def as_expected(self) -> bool:
-        """Whether the status is the expected one."""
+        """Return whether the status is the expected one."""
         return self.status == self.expected
 
 

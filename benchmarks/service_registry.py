@@ -151,7 +151,7 @@ def swap(service: Service, registry: Registry, version: str) -> Swap:
 
 
 def was_champion(outcome: Outcome, first: str, timeline: Sequence[Swap]) -> bool:
-    """Whether the version of an answer may have been in service between question and answer.
+    """Return whether the version of an answer may have been in service between question and answer.
 
     Args:
         outcome: The answer.
@@ -167,7 +167,7 @@ def was_champion(outcome: Outcome, first: str, timeline: Sequence[Swap]) -> bool
 
 
 class Outage(NamedTuple):
-    """From the kill to readiness; times of :func:`time.perf_counter`."""
+    """Times from the kill to readiness; times of :func:`time.perf_counter`."""
 
     killed: float
     ready: float
@@ -239,6 +239,6 @@ def print_outage(number: int, outage: Outage, outcomes: Sequence[Outcome]) -> No
 
 
 def accounted_for(outcome: Outcome, outages: Sequence[Outage]) -> bool:
-    """Whether a request got the expected answer, or overlapped an outage."""
+    """Return whether a request got the expected answer, or overlapped an outage."""
     down = any(outcome.due <= outage.ready and outage.killed <= outcome.ended for outage in outages)
     return outcome.as_expected or down

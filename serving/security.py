@@ -48,7 +48,7 @@ _PREFLIGHT_AGE_S = 600
 
 
 def matches(given: str, secrets: Sequence[SecretStr]) -> bool:
-    """Whether ``given`` is one of the secrets, compared in constant time."""
+    """Return whether ``given`` is one of the secrets, compared in constant time."""
     found = False
     for secret in secrets:
         found |= hmac.compare_digest(given.encode(), secret.get_secret_value().encode())

@@ -22,7 +22,7 @@ Mode = Literal["export", "eager", "compiled"]
 
 
 def mode() -> Mode:
-    """What the network runs under at the moment."""
+    """Return the mode that the network runs in at the moment."""
     if torch.compiler.is_exporting():
         return "export"
     return "compiled" if torch.compiler.is_compiling() else "eager"

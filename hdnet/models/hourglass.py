@@ -135,7 +135,7 @@ class Hourglass(nn.Module):
 
     network: ClassVar[str] = "hourglass"
     role: ClassVar[Role]
-    """What it estimates."""
+    """Quantity that it estimates."""
     input_gain: Tensor
     input_offset: Tensor
 
@@ -168,7 +168,7 @@ class Hourglass(nn.Module):
 
     @property
     def mixes_pictures(self) -> bool:
-        """Whether the pictures of a batch share their statistics while training."""
+        """Return whether the pictures of a batch share their statistics while training."""
         return self.config.norm == "batch"
 
     def reset_parameters(self) -> None:

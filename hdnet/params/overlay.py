@@ -124,7 +124,7 @@ def apply_overlay(path: Path, overlay: Values, name: str = "overlay") -> list[Ch
 
 
 def merge_overlay(path: Path, overlay: Values, name: str = "overlay") -> tuple[str, list[Change]]:
-    """What :func:`apply_overlay` would write, and what it would change; arguments and errors as there."""
+    """Return the text that :func:`apply_overlay` would write, and the changes; arguments and errors as there."""
     if not path.is_file():
         raise ParamsError(f"{path}: no such file; run from the repository's root or pass --params")
     text = read_text(path, str(path))

@@ -192,7 +192,7 @@ class AugmentParams(Section):
 
     @property
     def is_off(self) -> bool:
-        """Whether nothing is varied."""
+        """Return whether nothing is varied."""
         return not any(self.model_dump().values())
 
 

@@ -180,6 +180,6 @@ def _number(value: object) -> float | None:
 
 
 def _same_shape(one: list[float], other: list[float]) -> bool:
-    """Whether two sizes have one aspect ratio, whichever side is the longer."""
+    """Return whether two sizes have one aspect ratio, whichever side is the longer."""
     ratios = [max(sides) / min(sides) for sides in (one, other)]
     return abs(ratios[0] / ratios[1] - 1) <= _ASPECT_TOLERANCE

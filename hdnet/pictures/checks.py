@@ -96,7 +96,7 @@ def _check_parts(parts: np.ndarray, mask: np.ndarray) -> None:
 
 
 def covers_nothing(image: np.ndarray, mask: np.ndarray) -> bool:
-    """Whether all pixels under a mask are white background.
+    """Return whether all pixels under a mask are white background.
 
     Channel by channel: the first one with a person in it settles the matter, and gathering pixels would be slow.
 

@@ -184,7 +184,7 @@ class Outbox(Tracker):
 
     @property
     def is_delivered(self) -> bool:
-        """Whether everything so far has been uploaded."""
+        """Return whether everything so far has been uploaded."""
         return not self.events and not self.files
 
     def describe_waiting(self) -> str:

@@ -69,12 +69,12 @@ class Uploader:
 
     @property
     def is_alive(self) -> bool:
-        """Whether the thread is running."""
+        """Return whether the thread is running."""
         return self._thread.is_alive()
 
     @property
     def reason(self) -> str:
-        """Why events wait, in one line."""
+        """Reason for which events wait, in one line."""
         return self._events.reason or self._files.reason or "it takes too long"
 
     def start(self, patience: Patience) -> bool:

@@ -197,7 +197,7 @@ def channels_last(model: nn.Module) -> nn.Module:
 
 
 def is_compiled(runtime: RuntimeParams, device: torch.device) -> bool:
-    """Whether the network goes through ``torch.compile``: if "on", or "auto" on a GPU.
+    """Return whether the network goes through ``torch.compile``: if "on", or "auto" on a GPU.
 
     On a processor compiling takes a minute and gains nothing under autocast.
     """

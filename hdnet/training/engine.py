@@ -159,7 +159,7 @@ class Engine:
                     session.last = reporter.log(values, done, bad_steps) or session.last
                 is_saved &= is_last or not bad_steps  # never checkpoint weights that gave non-finite losses
             if session.fabric.is_global_zero:
-                with reporter.aside():
+                with reporter.untimed():
                     self._show_and_validate(session, batch, done)
                     if is_saved:
                         self._save(session, done)
@@ -281,7 +281,7 @@ class Engine:
         return KeyboardInterrupt(f"{self.task.name}: stopped after step {step}, the next run goes on {place}")
 
     def _choose_result(self, session: _Session) -> None:
-        """What the task's model holds in the end."""
+        """Load the result into the task's model: last, averaged or best weights."""
         validation = self.validation
         if session.average:
             session.average.into(self.task.model)

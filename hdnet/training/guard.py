@@ -51,7 +51,7 @@ class NonFiniteGuard:
         return {"skipped": int(self.skipped), "in_a_row": int(self.in_a_row)}
 
     def ends_run(self, in_a_row: int, is_last: bool) -> bool:
-        """Whether the run ends with an error.
+        """Return whether the run ends with an error.
 
         Args:
             in_a_row: :attr:`in_a_row`, as fetched.

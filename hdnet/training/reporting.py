@@ -39,7 +39,7 @@ class Reporter:
     def __init__(self, name: str, tracker: Tracker | None, batches: StepBatches, start: int) -> None:
         self.name, self.tracker, self.batches, self.step = name, tracker, batches, start
         self._progress = None if tracker is None else Progress(batches.last_step, start, name)
-        self._since, self._aside_s, self._steps, self._skipped = time.perf_counter(), 0.0, 0, 0
+        self._since, self._untimed_s, self._steps, self._skipped = time.perf_counter(), 0.0, 0, 0
         if tracker is not None:
             tracker.resume(start)
 
@@ -67,11 +67,11 @@ class Reporter:
         return values
 
     @contextmanager
-    def aside(self) -> Iterator[None]:
+    def untimed(self) -> Iterator[None]:
         """Leave the time spent here (pictures, validation, checkpoints) out of the speed."""
         begin = time.perf_counter()
         yield
-        self._aside_s += time.perf_counter() - begin
+        self._untimed_s += time.perf_counter() - begin
 
     def advance(self, is_reported: bool) -> None:
         """Count a step; a reported one is shown later, with its numbers."""
@@ -88,14 +88,14 @@ class Reporter:
     def _speed(self) -> dict[str, float]:
         """Return pictures per second of all processes and the share of time without samples, since the last call."""
         now = time.perf_counter()
-        elapsed = max(now - self._since - self._aside_s, 1e-9)
+        elapsed = max(now - self._since - self._untimed_s, 1e-9)
         images = self._steps * self.batches.pictures_per_step()
         speed = {
             "images_per_s": images / elapsed,
             "data_wait_share": min(1.0, self.batches.waited_s / elapsed),
             "skipped_steps": float(self._skipped),
         }
-        self._since, self._aside_s, self._steps, self.batches.waited_s = now, 0.0, 0, 0.0
+        self._since, self._untimed_s, self._steps, self.batches.waited_s = now, 0.0, 0, 0.0
         return speed
 
 

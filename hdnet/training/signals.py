@@ -23,7 +23,7 @@ class StopFlag:
 
     @property
     def is_set(self) -> bool:
-        """Whether this process has been asked to stop."""
+        """Return whether this process has been asked to stop."""
         return self.requested or (self.parent is not None and os.getppid() != self.parent)
 
 
@@ -45,7 +45,7 @@ class SharedStop:
         self._exchange: Any = None
 
     def is_set(self) -> bool:
-        """Whether to stop; to be called once per step by every process."""
+        """Return whether to stop; to be called once per step by every process."""
         if self.group is None:
             return self.flag.is_set
         answer = self._answer()

@@ -38,7 +38,7 @@ def metric_of_stage(metric: str, stage: str) -> str:
 
 
 def higher_is_better(metric: str) -> bool:
-    """Whether a metric improves by growing: shares of good pixels do, errors do not.
+    """Return whether a metric improves by growing: shares of good pixels do, errors do not.
 
     Raises:
         ValueError: If there is no such metric.

@@ -40,7 +40,7 @@ _POLL_S = 0.5
 
 @dataclass(frozen=True)
 class Worker:
-    """What the trials of one worker share.
+    """State that the trials of one worker share.
 
     Attributes:
         settings: Settings of the study.

@@ -11,9 +11,9 @@ from hdnet.synthetic.materials import Noise, draw_colour, draw_noise
 from hdnet.synthetic.surface import FloatArray
 
 Field = Callable[[FloatArray], FloatArray]
-"""From positions (N, 3) on the canonical body to (N,) values."""
+"""Function of positions (N, 3) on the canonical body to (N,) values."""
 Print = Callable[[FloatArray], FloatArray]
-"""From positions (N, 3) on the canonical body to linear RGB (N, 3)."""
+"""Function of positions (N, 3) on the canonical body to linear RGB (N, 3)."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -96,7 +96,8 @@ def test_kill_under_load() -> None:
 
 def test_the_plain_service_says_the_same(rooms: Any) -> None:
     model = rooms.inference.made_up(2)
-    image, mask, iuv = rooms.inference.decoded(rooms.inference.photograph(400, 300))
+    pictures = rooms.inference.decoded(rooms.inference.photograph(400, 300))
+    image, mask, iuv = pictures.image, pictures.mask, pictures.iuv
     expected = Predictor(model).infer(image, mask, iuv)
 
     def unlike(*pictures: np.ndarray) -> tuple[float, float]:

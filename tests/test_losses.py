@@ -180,7 +180,7 @@ def test_normal_angle_stays_finite(case, dtype, normals):
 @pytest.mark.parametrize("sign", [1, -1])
 @pytest.mark.parametrize("excess", [0.0, 1e-12, 1e-6, 0.1])
 def test_a_cosine_of_one_or_beyond_is_no_angle_and_no_gradient(sign, excess, dtype):
-    """Where the slope of acos is infinite, and where the original is NaN (docs/parity.md, 17)."""
+    """The slope of acos is infinite there, and the original is NaN (docs/parity.md, 17)."""
     direction = original_normalise(torch.tensor([0.3, -0.4, -0.8], dtype=torch.float64).view(1, 3, 1, 1))
     target = sign * direction * (1 + 1e-5 + excess)  # the loss divides by 1 + 1e-5
     pred = direction.to(dtype).requires_grad_()

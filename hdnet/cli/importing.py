@@ -11,11 +11,11 @@ from hdnet.data.importing.authors import import_authors
 from hdnet.data.importing.frames import FrameOptions
 from hdnet.data.importing.intrinsics import DEFAULT_FOV_DEG, Intrinsics
 from hdnet.data.importing.own_frames import OwnFrames, own_frames_source
-from hdnet.data.importing.parts import TIKTOK
 from hdnet.data.importing.sequence_import import SequenceSource, import_sequences
 from hdnet.data.importing.tang_raw import import_tang as import_depth
 from hdnet.data.importing.tiktok_dataset import dataset_source, is_authors_form
 from hdnet.data.importing.video import Selection
+from hdnet.data.layout.folders import TIKTOK
 from hdnet.errors import DataError
 
 

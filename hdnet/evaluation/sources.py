@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from hdnet.data.layout.folders import TANG
 from hdnet.data.store.batches import PreparedItems
 from hdnet.data.store.datasets import Item, LabelledDataset
 from hdnet.data.store.packed import PackedLabelled
@@ -56,8 +57,8 @@ def open_labelled(folder: Path) -> LabelledPeople:
     if (folder / INDEX_FILE).is_file():
         packed = PackedLabelled(folder)
         return LabelledPeople(PreparedItems(LabelledDataset(packed)), packed.names)
-    if (folder / "Tang_data").is_dir():
-        folder = folder / "Tang_data"
+    if (folder / TANG).is_dir():
+        folder = folder / TANG
     without = tuple(kind for kind in _NOTES if not (folder / kind).is_dir())
     records = LabelledRecords(folder, without=without)
     names = records.names()

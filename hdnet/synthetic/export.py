@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
-from hdnet.data.layout.folders import TangFolder, TikTokFolder
+from hdnet.data.layout.folders import TANG, TIKTOK, TangFolder, TikTokFolder
 from hdnet.data.layout.samples import LabelledSample, UnlabelledFrame
 from hdnet.data.parallel import ordered_map
 from hdnet.errors import DataError
@@ -28,7 +28,6 @@ from hdnet.synthetic.version import fingerprint
 
 logger = logging.getLogger(__name__)
 
-TANG, TIKTOK = "Tang_data", "tiktok_data"
 _WORK = ".work-"
 
 

@@ -178,7 +178,8 @@ def train(
             save({"stage": task.name, "steps": str(settings.steps), **tags}, trainer.moments)
             # An evaluation carries the same tag: it is how the two are found from each other.
             tracker.set_tags({"model_sha256": sha256_of(outputs.model)})
-        shutil.rmtree(outputs.report, ignore_errors=True)
+        if outputs.report.exists():
+            shutil.rmtree(outputs.report)
         shutil.copytree(local.folder, outputs.report)
         write_json(outputs.report / METRICS_FILE, metrics)
         folder.remove()

@@ -13,11 +13,11 @@ from typing import Any
 from hdnet.data.importing.archive import MAX_BYTES, Reader, check_space, open_source
 from hdnet.data.importing.authors_find import PairMembers, Part, find_parts, frame_name
 from hdnet.data.importing.authors_frames import import_labelled, import_pair, import_unlabelled
-from hdnet.data.importing.parts import HELDOUT, TANG, TIKTOK, split_labelled
+from hdnet.data.importing.parts import HELDOUT, split_labelled
 from hdnet.data.importing.report import ImportReport, Outcome
 from hdnet.data.importing.staging import StagedImport, source_identity, staged_import
 from hdnet.data.layout.correspondences import write_corr_mat
-from hdnet.data.layout.folders import TangFolder, TikTokFolder
+from hdnet.data.layout.folders import TANG, TIKTOK, TangFolder, TikTokFolder
 from hdnet.data.layout.meta import DEFAULT_SEQUENCE, FolderMeta
 from hdnet.data.layout.text import read_integers
 from hdnet.errors import DataError

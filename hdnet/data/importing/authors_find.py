@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from hdnet.data.importing.archive import Source
-from hdnet.data.importing.parts import HELDOUT, TANG, TIKTOK
+from hdnet.data.importing.parts import HELDOUT
+from hdnet.data.layout.folders import TANG, TIKTOK
 from hdnet.data.layout.meta import META_FILE
 from hdnet.errors import DataError
 

@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 
 from hdnet.data.importing.report import REPORT_FILE
-from hdnet.data.layout.folders import TangFolder
+from hdnet.data.layout.folders import TANG, TIKTOK, TangFolder
 from hdnet.errors import DataError
 from hdnet.files import read_json_object, write_json
 from hdnet.geometry import Camera
 
 # Held-out people, kept from training for evaluation, lie in heldout/Tang_data.
-TANG, TIKTOK, HELDOUT = PARTS = ("Tang_data", "tiktok_data", "heldout")
+HELDOUT = "heldout"
+PARTS = (TANG, TIKTOK, HELDOUT)
 
 _DEFAULT_SHARE = 0.1
 

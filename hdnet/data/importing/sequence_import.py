@@ -20,11 +20,10 @@ from typing import Any
 
 from hdnet.data.importing.frame_files import FrameFiles
 from hdnet.data.importing.frames import Cut, FrameOptions, Survey, cut_frame, survey_frame
-from hdnet.data.importing.parts import TIKTOK
 from hdnet.data.importing.report import REPORT_FILE, ImportReport, Outcome
 from hdnet.data.importing.sequences import SequenceFiles, SequencePlan, order_samples, plan_sequence
 from hdnet.data.importing.staging import StagedImport, staged_import
-from hdnet.data.layout.folders import TikTokFolder
+from hdnet.data.layout.folders import TIKTOK, TikTokFolder
 from hdnet.data.layout.meta import META_FILE
 from hdnet.data.parallel import ordered_map
 from hdnet.errors import DataError

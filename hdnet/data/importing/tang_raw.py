@@ -10,11 +10,12 @@ from typing import Any
 from hdnet.data.importing.archive import MAX_BYTES, Source, check_space, open_source
 from hdnet.data.importing.authors import import_authors
 from hdnet.data.importing.authors_find import find_parts, frame_name
-from hdnet.data.importing.parts import HELDOUT, TANG, split_labelled
+from hdnet.data.importing.parts import HELDOUT, split_labelled
 from hdnet.data.importing.registration import REGISTRATION_FILE, Registration
 from hdnet.data.importing.report import ImportReport
 from hdnet.data.importing.staging import source_identity, staged_import
 from hdnet.data.importing.tang_frames import RawFrame, import_raw_frame
+from hdnet.data.layout.folders import TANG
 from hdnet.errors import DataError
 from hdnet.files import read_json_object
 from hdnet.geometry import Camera

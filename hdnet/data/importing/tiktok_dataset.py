@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from hdnet.data.importing.frame_files import FrameFiles
-from hdnet.data.importing.parts import TIKTOK
 from hdnet.data.importing.sequence_import import SequenceSource
 from hdnet.data.importing.sequences import SequenceFiles
 from hdnet.data.importing.staging import source_identity
+from hdnet.data.layout.folders import TIKTOK
 from hdnet.errors import DataError
 
 KIND = "TikTok dataset"

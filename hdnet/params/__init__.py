@@ -22,6 +22,7 @@ from hdnet.params.training import (
     ModelParams,
     NormalStageParams,
     OptimiserParams,
+    PhotoParams,
     TuneParams,
     ValidationParams,
 )
@@ -40,6 +41,7 @@ __all__ = [
     "OptimiserParams",
     "ParallelBackend",
     "Params",
+    "PhotoParams",
     "PromoteParams",
     "RuntimeParams",
     "Section",
@@ -158,6 +160,7 @@ class Params(Section):
     train_normal: NormalStageParams = NormalStageParams()
     train_depth: DepthStageParams = DepthStageParams()
     train_hdnet: HDNetStageParams = HDNetStageParams()
+    photo: PhotoParams = PhotoParams()
     augment: AugmentParams = AugmentParams()
     validation: ValidationParams = ValidationParams()
     evaluate: EvaluateParams = EvaluateParams()

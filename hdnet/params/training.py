@@ -39,13 +39,19 @@ FedNormals = Annotated[
 
 
 class ModelParams(Section):
-    """Shape of both networks.
+    """Network: the original's two hourglasses, or one network for photographs.
 
-    See :class:`hdnet.models.hourglass.HourglassConfig`.
+    See :class:`hdnet.models.hourglass.HourglassConfig` and :class:`hdnet.models.lite.LiteConfig`.
     """
 
+    network: Literal["hourglass", "lite"] = "hourglass"
+    """`hourglass`, the original's two networks, or `lite`, one for photographs with their background."""
+    encoder: Literal["lite0", "lite2"] = "lite0"
+    """Encoder of `lite`: EfficientNet-Lite0, or the larger Lite2."""
+    encoder_weights: Literal["imagenet", "random"] = "imagenet"
+    """First weights of that encoder: `imagenet`, from a package of the extra `photo`, or `random`."""
     width: Positive = 16
-    """Channels of the first block; 64 in the original."""
+    """Channels of an hourglass's first block; 64 in the original."""
     input_scale: Literal["raw", "unit"] = "unit"
     """Range of colours and IUV: `unit`, -1..1, or `raw`, 0..255 as in the original."""
     initial_depth_m: float = 4.0
@@ -194,6 +200,85 @@ class AugmentParams(Section):
     def is_off(self) -> bool:
         """Return whether nothing is varied."""
         return not any(self.model_dump().values())
+
+
+class BackgroundShares(Section):
+    """Backgrounds of the training samples, relative frequencies."""
+
+    own: Weight = 0.5
+    """The picture's own."""
+    pasted: Weight = 0.25
+    """Parts of other pictures, whole other pictures with the person there, and made-up clutter."""
+    soft: Weight = 0.15
+    """Flat colours and blurred pictures."""
+    white: Weight = 0.1
+    """White, as that of the hourglasses."""
+
+    @model_validator(mode="after")
+    def _one_at_least(self) -> Self:
+        if not any(self.model_dump().values()):
+            raise ValueError("backgrounds are all 0: give one of own, pasted, soft and white a share")
+        return self
+
+
+class PhotoWeights(Section):
+    """Weights of the losses of `lite`; see :mod:`hdnet.losses.person`."""
+
+    normal_cosine: Weight = 2.0
+    """1 - cosine of the angle between the normals."""
+    normal_l1: Weight = 1.0
+    """Absolute difference of the normals' components."""
+    confidence: Weight = 0.1
+    """Negative log-likelihood of the angle, which the confidence learns from."""
+    relief: Weight = 1.0
+    """Absolute difference of the relief from its median."""
+    relief_gradient: Weight = 0.5
+    """Saturating difference of the relief's gradients at strides 1, 2, 4 and 8."""
+    scale: Weight = 0.1
+    """Absolute difference of the logarithm of pixels per metre, where the true size is known."""
+    parts: Weight = 0.4
+    """Cross entropy of the body parts."""
+    uv: Weight = 0.5
+    """Absolute difference of U and V."""
+    mask: Weight = 1.0
+    """Binary cross entropy of the mask."""
+    dice: Weight = 0.7
+    """Dice loss of the mask."""
+
+
+class PhotoParams(Section):
+    """Training of `lite`: schedule, framing, backgrounds, hints, losses; the hourglasses use none of it."""
+
+    sizes: Annotated[tuple[Annotated[int, Field(ge=64, le=512, multiple_of=32)], ...], Field(min_length=1)] = (256,)
+    """Pixels of the square training pictures, each size for an equal share of the steps, in this order."""
+    encoder_rate: Share = 0.4
+    """Factor of the encoder's learning rate."""
+    frozen_blocks: Annotated[int, Field(ge=0)] = 5
+    """First blocks of the encoder that do not learn, the stem with them; 0 for none, 99 for the whole encoder."""
+    fill: tuple[Annotated[float, Field(gt=0.1, le=2)], Annotated[float, Field(gt=0.1, le=2)]] = (0.35, 1.25)
+    """Range of the person's size in the picture, as shares of its side."""
+    turn_deg: Annotated[float, Field(ge=0, le=45)] = 5.0
+    """Standard deviation of the camera's roll."""
+    backgrounds: BackgroundShares = BackgroundShares()
+    people_behind: Share = 0.12
+    """Share of the pasted backgrounds with another person."""
+    hint_exact: Share = 0.15
+    """Share of the samples that come with their exact mask as a hint."""
+    hint_imperfect: Share = 0.25
+    """Share of those with a mask that has faults; the others have no hint."""
+    jpeg: Share = 0.35
+    """Probability of a JPEG compression, quality 25 to 90."""
+    low_resolution: Share = 0.17
+    """Probability of a picture that was smaller once."""
+    weights: PhotoWeights = PhotoWeights()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.fill[0] > self.fill[1]:
+            raise ValueError(f"fill is {list(self.fill)}: write the smaller size first")
+        if self.hint_exact + self.hint_imperfect > 1:
+            raise ValueError("hint_exact and hint_imperfect are more than 1 together: they are shares of all samples")
+        return self
 
 
 class ValidationParams(Section):

@@ -104,7 +104,7 @@ def test_an_overlay_changes_its_keys_and_nothing_else(params):
     assert change_table(changes) == "model.width               16 -> 64\ntrain_hdnet.weights.warp  5.0 -> 2.5"
     after = params.read_text().splitlines()
     assert [line for line, old in zip(after, before, strict=True) if line != old] == [
-        "  width: 64 # channels of the first block; 64 in the original",
+        "  width: 64 # channels of an hourglass's first block; 64 in the original",
         "    warp: 2.5 # distance of matched points in metres, after the rigid motion of their body part",
     ]
     assert load_params(params).train_hdnet.weights.warp == 2.5

@@ -254,7 +254,7 @@ class PhotoParams(Section):
     encoder_rate: Share = 0.4
     """Factor of the encoder's learning rate."""
     frozen_blocks: Annotated[int, Field(ge=0)] = 5
-    """First blocks of the encoder that do not learn, the stem with them; 0 for none, 99 for the whole encoder."""
+    """First blocks of the encoder that do not learn, with the stem; 0 for none, 99 for the whole encoder."""
     fill: tuple[Annotated[float, Field(gt=0.1, le=2)], Annotated[float, Field(gt=0.1, le=2)]] = (0.35, 1.25)
     """Range of the person's size in the picture, as shares of its side."""
     turn_deg: Annotated[float, Field(ge=0, le=45)] = 5.0

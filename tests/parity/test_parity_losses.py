@@ -105,7 +105,7 @@ NAN_IN_THE_ORIGINAL = [
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["float64", "float32"])
 @pytest.mark.parametrize(("edge", "name"), NAN_IN_THE_ORIGINAL)
 def test_ours_is_finite_where_the_original_is_nan(edge, name, dtype):
-    """docs/parity.md, 15 to 17, on our own maps, whose losses ``test_losses`` checks."""
+    """docs/parity.md, 15 to 17, on our own maps, whose losses ``tests/losses`` checks."""
     assert np.isnan(FIGURES[f"edge/{edge}/{name}"])
     pred, target, mask = normal_maps(dtype) if name == "normal_angle" else depth_maps("ordinary", dtype)
     if edge == "full_constant":

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from hdnet.svd import handedness, svd_3x3
+from hdnet.geometry.svd import handedness, svd_3x3
 
 DTYPES = pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 

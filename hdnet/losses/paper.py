@@ -1,4 +1,4 @@
-"""The five training losses: pure, masked, finite, differentiable everywhere.
+"""The five losses of the paper: pure, masked, finite, differentiable everywhere.
 
 "Mean over the mask" is per image, then over the batch, unless a docstring says otherwise. On an empty mask or an
 empty set every loss is 0 with a zero gradient, where the original gives NaN (docs/parity.md, 15 to 17, 28, 29).

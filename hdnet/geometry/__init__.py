@@ -1,0 +1,29 @@
+"""Camera, unprojection, normals from depth, rigid motion of body parts, relief.
+
+Conventions (they are API):
+
+* Axes: camera frame in OpenCV order, x right, y down, z forward. Depth is z in metres.
+* Pixels: x = column, y = row, 0-based, integer values at pixel centres.
+* Normals: unit vectors in the camera frame, the sign of ``cross(p[x+1] - p, p[y-1] - p)``: a surface that faces
+  the camera has n = (0, 0, -1).
+* Shape suffixes: b batch, c channel, h w, n points, digits a fixed size; frames as ``j_R_i`` (from i to j).
+"""
+
+from hdnet.geometry.camera import Camera, CameraLike, camera_columns, pixel_rays, project, unproject
+from hdnet.geometry.normals import ORIGINAL_CLAMP, NormalRule, depth_to_normals, original_normalise
+from hdnet.geometry.rigid import fit_rigid, rotation_from_covariance
+
+__all__ = [
+    "ORIGINAL_CLAMP",
+    "Camera",
+    "CameraLike",
+    "NormalRule",
+    "camera_columns",
+    "depth_to_normals",
+    "fit_rigid",
+    "original_normalise",
+    "pixel_rays",
+    "project",
+    "rotation_from_covariance",
+    "unproject",
+]

@@ -49,7 +49,7 @@ class ModelParams(Section):
     encoder: Literal["lite0", "lite2"] = "lite0"
     """Encoder of `lite`: EfficientNet-Lite0, or the larger Lite2."""
     encoder_weights: Literal["imagenet", "random"] = "imagenet"
-    """First weights of that encoder: `imagenet`, from a package of the extra `photo`, or `random`."""
+    """First weights of that encoder: `imagenet`, from a package of extra `photo`, or `random`."""
     width: Positive = 16
     """Channels of an hourglass's first block; 64 in the original."""
     input_scale: Literal["raw", "unit"] = "unit"

@@ -11,19 +11,35 @@ Conventions (they are API):
 
 from hdnet.geometry.camera import Camera, CameraLike, camera_columns, pixel_rays, project, unproject
 from hdnet.geometry.normals import ORIGINAL_CLAMP, NormalRule, depth_to_normals, original_normalise
+from hdnet.geometry.relief import (
+    RELIEF_UNIT_PX,
+    View,
+    depth_from_relief,
+    masked_median,
+    relief_from_depth,
+    turn_normals,
+    view_of,
+)
 from hdnet.geometry.rigid import fit_rigid, rotation_from_covariance
 
 __all__ = [
     "ORIGINAL_CLAMP",
+    "RELIEF_UNIT_PX",
     "Camera",
     "CameraLike",
     "NormalRule",
+    "View",
     "camera_columns",
+    "depth_from_relief",
     "depth_to_normals",
     "fit_rigid",
+    "masked_median",
     "original_normalise",
     "pixel_rays",
     "project",
+    "relief_from_depth",
     "rotation_from_covariance",
+    "turn_normals",
     "unproject",
+    "view_of",
 ]

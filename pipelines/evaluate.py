@@ -7,6 +7,7 @@ from hdnet.evaluation.run import report_evaluation
 from hdnet.evaluation.sequences import evaluate_sequence_folders
 from hdnet.evaluation.sources import open_labelled
 from hdnet.files import sha256_of, write_json
+from hdnet.models import HDNet
 from hdnet.models.weights import load_hdnet
 from hdnet.params import Params
 from hdnet.tracking.tracker import OpenRun, opened
@@ -28,7 +29,7 @@ def evaluate(work: Workspace, params: Params, open_run: OpenRun | None = None) -
     model_sha256 = sha256_of(work.hdnet_model)
     tags = {"data.heldout": heldout.digest, "model_sha256": model_sha256}
     with opened(open_run, "evaluate", {"evaluate": params.evaluate.model_dump()}, tags) as tracker:
-        model, most = load_hdnet(work.hdnet_model), params.evaluate.sequence_pairs
+        model, most = load_hdnet(work.hdnet_model, HDNet), params.evaluate.sequence_pairs
         dances = evaluate_sequence_folders(model, work.frames, work.correspondences, most, _DANCES_NOTE, progress=True)
         report_evaluation(model, open_labelled(work.heldout), folder, tracker, dances, progress=True)
         write_json(work.evaluated_model, {"model_sha256": model_sha256})

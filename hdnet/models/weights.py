@@ -1,7 +1,8 @@
 """Model files: safetensors with everything needed to rebuild the model in their header.
 
 No pickle anywhere: a model file cannot run code. The header's one entry ``hdnet`` is JSON:
-format version, kind ("normal", "depth" or "hdnet"), name and configuration of each network, camera, provenance.
+format version, kind ("normal", "depth", "person", or "hdnet", the complete model of either sort), name and
+configuration of each network, camera, provenance.
 A network alone may carry its optimiser's moments, tensors whose names begin with ``moments.``; only a training that
 continues with them reads those.
 """
@@ -11,7 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
@@ -22,24 +23,30 @@ from hdnet.files import atomic_write
 from hdnet.geometry import Camera
 from hdnet.models.hdnet import HDNet
 from hdnet.models.hourglass import DepthEstimator, Hourglass, NormalEstimator
+from hdnet.models.lite import LiteEstimator, PersonModel
 
 FORMAT_VERSION = 1
 HDNET_FILE = "hdnet.safetensors"
 _MOMENTS = "moments."
+Estimator = Hourglass | LiteEstimator
 # Networks that a model file can hold, by name and role; a new network is added here.
-NETWORKS: dict[tuple[str, str], type[Hourglass]] = {
-    (network.network, network.role): network for network in (NormalEstimator, DepthEstimator)
+_CLASSES: tuple[type[Estimator], ...] = (NormalEstimator, DepthEstimator, LiteEstimator)
+NETWORKS: dict[tuple[str, str], type[Estimator]] = {(network.network, network.role): network for network in _CLASSES}
+_MODELS: dict[type[nn.Module], str] = {
+    HDNet: "the two hourglasses (model.network: hourglass)",
+    PersonModel: "the network for photographs (model.network: lite)",
 }
 # The network of files that name none, written before there was a choice.
 _UNNAMED_NETWORK = "hourglass"
 
-EstimatorT = TypeVar("EstimatorT", bound=Hourglass)
+EstimatorT = TypeVar("EstimatorT", bound=Estimator)
+CompleteT = TypeVar("CompleteT", HDNet, PersonModel)
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
 
 def save_estimator(
     path: Path,
-    model: Hourglass,
+    model: Estimator,
     provenance: dict[str, str],
     moments: Mapping[str, Tensor] | None = None,
 ) -> None:
@@ -64,7 +71,7 @@ def load_estimator(path: Path, kind: type[EstimatorT]) -> EstimatorT:
     header = read_header(path)
     if kind.role not in header["networks"]:
         raise ModelError(f"{path}: holds a {header['kind']!r} model, expected {kind.role!r}")
-    prefix = f"{kind.role}_estimator." if header["kind"] == "hdnet" else ""
+    prefix = _prefix(header, kind.role)
     state = {name.removeprefix(prefix): tensor for name, tensor in load_file(path).items() if name.startswith(prefix)}
     return _fill(_build(header["networks"][kind.role], kind, path), state, path)
 
@@ -82,15 +89,28 @@ def load_moments(path: Path) -> dict[str, Tensor]:
     return moments
 
 
-def save_hdnet(path: Path, model: HDNet, provenance: dict[str, str]) -> None:
+def save_hdnet(path: Path, model: HDNet | PersonModel, provenance: dict[str, str]) -> None:
     """Write the complete model, atomically."""
-    networks = {network.role: _described(network) for network in (model.normal_estimator, model.depth_estimator)}
+    members: tuple[Estimator, ...]
+    if isinstance(model, PersonModel):
+        members = (model.estimator,)
+    else:
+        members = (model.normal_estimator, model.depth_estimator)
+    networks = {network.role: _described(network) for network in members}
     header = {"kind": "hdnet", "networks": networks, "camera": model.camera.to_dict()}
     _save(path, model.state_dict(), header, provenance)
 
 
-def load_hdnet(path: Path) -> HDNet:
+@overload
+def load_hdnet(path: Path) -> HDNet | PersonModel: ...
+@overload
+def load_hdnet(path: Path, kind: type[CompleteT]) -> CompleteT: ...
+def load_hdnet(path: Path, kind: type[nn.Module] = nn.Module) -> nn.Module:
     """Read the complete model, in evaluation mode, on the CPU.
+
+    Args:
+        path: Model file.
+        kind: :class:`HDNet` or :class:`PersonModel` where only one of them will do.
 
     Raises:
         ModelError: If the file is missing, damaged, of another kind, or its weights do not fit its configuration.
@@ -99,11 +119,16 @@ def load_hdnet(path: Path) -> HDNet:
     if header["kind"] != "hdnet":
         raise ModelError(f"{path}: holds a {header['kind']!r} network alone, expected a complete 'hdnet' model")
     networks = header["networks"]
-    model = HDNet(
-        _build(networks["normal"], NormalEstimator, path),
-        _build(networks["depth"], DepthEstimator, path),
-        Camera.from_dict(header["camera"]),
-    )
+    found = PersonModel if LiteEstimator.role in networks else HDNet
+    if not issubclass(found, kind):
+        raise ModelError(f"{path}: holds {_MODELS[found]}, expected {_MODELS[kind]}")
+    camera = Camera.from_dict(header["camera"])
+    model: nn.Module
+    if found is PersonModel:
+        model = PersonModel(_build(networks[LiteEstimator.role], LiteEstimator, path), camera)
+    else:
+        normal = _build(networks["normal"], NormalEstimator, path)
+        model = HDNet(normal, _build(networks["depth"], DepthEstimator, path), camera)
     return _fill(model, load_file(path), path)
 
 
@@ -142,7 +167,14 @@ def _save(path: Path, state: dict[str, Tensor], header: dict[str, Any], provenan
         raise ModelError(f"{path}: cannot be written ({error}); is the disk full?") from error
 
 
-def _described(network: Hourglass) -> dict[str, Any]:
+def _prefix(header: dict[str, Any], role: str) -> str:
+    """What the names of a network's weights begin with in a file."""
+    if header["kind"] != "hdnet":
+        return ""
+    return "estimator." if role == LiteEstimator.role else f"{role}_estimator."
+
+
+def _described(network: Estimator) -> dict[str, Any]:
     return {"network": network.network, **network.config.to_dict()}
 
 
@@ -154,7 +186,7 @@ def _build(values: dict[str, Any], kind: type[EstimatorT], path: Path) -> Estima
         raise ModelError(f"{path}: its {kind.role} network is {name!r}, expected {kind.network!r}")
     try:
         return network.from_dict(config)
-    except TypeError as error:
+    except (TypeError, ModelError) as error:
         raise ModelError(f"{path}: network configuration {config} is not understood ({error})") from error
 
 

@@ -242,9 +242,9 @@ def load_source(source: str | Path) -> tuple[HDNet, ModelIdentity | None]:
         except ImportError as error:
             raise ModelError(f"{source}: needs the model registry, `pip install hdnet[tracking]` ({error})") from error
         folder, identity = download(str(source))
-        return load_hdnet(folder / HDNET_FILE), identity
+        return load_hdnet(folder / HDNET_FILE, HDNet), identity
     path = Path(source)
-    return load_hdnet(path / HDNET_FILE if path.is_dir() else path), None
+    return load_hdnet(path / HDNET_FILE if path.is_dir() else path, HDNet), None
 
 
 def _maps(outputs_4hw: np.ndarray, inside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

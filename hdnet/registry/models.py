@@ -16,7 +16,7 @@ import torch
 from hdnet.errors import ModelError
 from hdnet.files import read_json_object, sha256_of
 from hdnet.metrics.table import METRICS
-from hdnet.models import ModelIdentity
+from hdnet.models import HDNet, ModelIdentity
 from hdnet.models.weights import load_hdnet, read_header
 from hdnet.params import Params
 from hdnet.predict.runtimes import check_export
@@ -73,7 +73,7 @@ def register(
     """
     files, summary = (card.files, card.summary) if card else ([], "")
     with mlflow.start_run(run_id=open_run_id()):
-        model = load_hdnet(model_file)
+        model = load_hdnet(model_file, HDNet)
         signature = ModelSignature(
             Schema([TensorSpec(np.dtype("float32"), (-1, 7, _SIZE, _SIZE), "rgb_iuv_mask")]),
             Schema([TensorSpec(np.dtype("float32"), (-1, 4, _SIZE, _SIZE), "depth_m_normal_xyz")]),

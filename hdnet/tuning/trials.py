@@ -15,6 +15,7 @@ from optuna.trial import TrialState
 
 from hdnet.errors import TrainingError
 from hdnet.files import locked
+from hdnet.models import HDNet
 from hdnet.models.weights import load_hdnet
 from hdnet.params import Params, with_runtime
 from hdnet.tracking.tracker import StoppedEarlyError
@@ -121,7 +122,7 @@ def full_trial(worker: Worker, study: optuna.Study, trial: optuna.Trial) -> tupl
     about = {**values, "of_trial": number, "seed": seed}
     with _trial_folder(worker, study, trial) as folder:
         _train(worker, study, trial, params, measured, steps, folder, about)
-        estimator = load_hdnet(folder / MODEL_FILE).depth_estimator.eval()
+        estimator = load_hdnet(folder / MODEL_FILE, HDNet).depth_estimator.eval()
         rows = worker.validators.report.each(estimator)
         people = {name: [row[name] for row in rows] for name in OBJECTIVES}
         trial.set_user_attr(PEOPLE, {"names": list(worker.validators.names), **people})

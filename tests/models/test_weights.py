@@ -7,8 +7,9 @@ from safetensors.torch import save_file
 
 from hdnet.errors import ModelError
 from hdnet.geometry import Camera
-from hdnet.models import DepthEstimator, HDNet, NormalEstimator, weights
+from hdnet.models import DepthEstimator, HDNet, LiteEstimator, NormalEstimator, PersonModel, weights
 from hdnet.models.hdnet import depth_inputs, unit_normals
+from hdnet.models.lite import LiteConfig
 from hdnet.models.weights import load_estimator, load_hdnet, read_header, save_estimator, save_hdnet
 
 
@@ -16,6 +17,11 @@ from hdnet.models.weights import load_estimator, load_hdnet, read_header, save_e
 def model():
     torch.manual_seed(0)
     return HDNet(NormalEstimator(2, "unit"), DepthEstimator(3, "unit", 4.0), Camera.centred(333.0))
+
+
+@pytest.fixture
+def person():
+    return PersonModel(LiteEstimator(LiteConfig(decoder=(8, 8, 8, 8, 8))), Camera.centred(333.0))
 
 
 def test_a_complete_model_survives_its_file(model, tmp_path):
@@ -40,6 +46,63 @@ def test_one_network_survives_its_file_and_is_told_from_the_other(model, tmp_pat
         load_estimator(path, DepthEstimator)
     with pytest.raises(ModelError, match="expected a complete 'hdnet' model"):
         load_hdnet(path)
+
+
+def test_the_network_for_photographs_survives_its_files(person, tmp_path):
+    whole, alone = tmp_path / "hdnet.safetensors", tmp_path / "person.safetensors"
+    inputs = torch.rand(2, 4, 64, 64) * 200
+    person.train()(inputs)  # statistics of its own
+    save_hdnet(whole, person, {"stage": "train_hdnet"})
+    save_estimator(alone, person.estimator, {}, {"head": torch.ones(3)})
+    assert read_header(whole)["networks"] == {
+        "person": {"network": "lite", "encoder": "lite0", "decoder": [8, 8, 8, 8, 8]}
+    }
+    assert (read_header(whole)["kind"], read_header(alone)["kind"]) == ("hdnet", "person")
+    loaded = load_hdnet(whole)
+    assert isinstance(loaded, PersonModel)
+    assert loaded.camera == person.camera
+    expected = person.eval()(inputs)
+    for network in (loaded, load_estimator(whole, LiteEstimator), load_estimator(alone, LiteEstimator)):
+        assert not network.training
+        for found, wanted in zip(network(inputs), expected, strict=True):
+            torch.testing.assert_close(found, wanted, rtol=0, atol=0)
+    assert load_estimator(whole, LiteEstimator).config == person.estimator.config
+
+
+def test_the_network_for_photographs_is_told_from_the_hourglasses(model, person, tmp_path):
+    lite, hourglasses = tmp_path / "lite.safetensors", tmp_path / "hourglasses.safetensors"
+    save_hdnet(lite, person, {})
+    save_hdnet(hourglasses, model, {})
+    assert isinstance(load_hdnet(hourglasses, HDNet), HDNet)
+    assert isinstance(load_hdnet(lite, PersonModel), PersonModel)
+    with pytest.raises(ModelError, match=r"holds the network for photographs .*, expected the two hourglasses"):
+        load_hdnet(lite, HDNet)
+    with pytest.raises(ModelError, match=r"holds the two hourglasses .*, expected the network for photographs"):
+        load_hdnet(hourglasses, PersonModel)
+    with pytest.raises(ModelError, match="holds a 'hdnet' model, expected 'person'"):
+        load_estimator(hourglasses, LiteEstimator)
+    with pytest.raises(ModelError, match="holds a 'hdnet' model, expected 'normal'"):
+        load_estimator(lite, NormalEstimator)
+    save_estimator(lite, person.estimator, {})
+    with pytest.raises(ModelError, match="holds a 'person' network alone, expected a complete 'hdnet' model"):
+        load_hdnet(lite)
+    with pytest.raises(ModelError, match="holds a 'person' model, expected 'depth'"):
+        load_estimator(lite, DepthEstimator)
+
+
+def test_weights_of_another_encoder_are_refused(person, tmp_path):
+    path = tmp_path / "person.safetensors"
+    header = {"format": 1, "kind": "person", "provenance": {}}
+    errors = {
+        "lite2": "weights do not fit the network",
+        "lite7": r"person\.safetensors: network .*must be one of lite0",
+    }
+    for encoder, error in errors.items():
+        network = {"network": "lite", **person.estimator.config.to_dict(), "encoder": encoder}
+        text = json.dumps(header | {"networks": {"person": network}})
+        save_file(person.estimator.state_dict(), path, metadata={"hdnet": text})
+        with pytest.raises(ModelError, match=error):
+            load_estimator(path, LiteEstimator)
 
 
 def test_missing_foreign_and_damaged_files_are_refused(model, tmp_path):

@@ -10,7 +10,7 @@ Conventions (they are API):
 """
 
 from hdnet.geometry.camera import Camera, CameraLike, camera_columns, pixel_rays, project, unproject
-from hdnet.geometry.normals import ORIGINAL_CLAMP, NormalRule, depth_to_normals, original_normalise
+from hdnet.geometry.normals import ORIGINAL_CLAMP, NormalRule, depth_to_normals, expected_angle_deg, original_normalise
 from hdnet.geometry.relief import (
     RELIEF_UNIT_PX,
     View,
@@ -32,6 +32,7 @@ __all__ = [
     "camera_columns",
     "depth_from_relief",
     "depth_to_normals",
+    "expected_angle_deg",
     "fit_rigid",
     "masked_median",
     "original_normalise",

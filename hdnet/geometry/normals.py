@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import torch
@@ -82,3 +83,19 @@ def original_normalise(vectors_b3hw: Tensor) -> Tensor:
     """Set components below 1e-5 in magnitude to +1e-5 (their gradient is 0), then normalise to unit length."""
     clamped = torch.where(vectors_b3hw.abs() < ORIGINAL_CLAMP, ORIGINAL_CLAMP, vectors_b3hw)
     return clamped / clamped.square().sum(1, keepdim=True).sqrt()
+
+
+def expected_angle_deg(kappa: Tensor) -> Tensor:
+    """Return the mean angle error of a confidence, in degrees.
+
+    That of the angular von Mises-Fisher distribution (Bae, Budvytis and Cipolla, ICCV 2021), whose density on the
+    sphere is (kappa^2 + 1) exp(-kappa angle) / (2 pi (1 + exp(-kappa pi))):
+
+        2 kappa / (kappa^2 + 1) + pi / (1 + exp(kappa pi)) radians,
+
+    90 degrees for kappa = 0, about 2 / kappa radians for large ones.
+
+    Args:
+        kappa: Concentration, at least 0, of any shape.
+    """
+    return torch.rad2deg(2 * kappa / (kappa.square() + 1) + math.pi * torch.sigmoid(-math.pi * kappa))

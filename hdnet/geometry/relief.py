@@ -132,6 +132,8 @@ def masked_median(values_b1hw: Tensor, mask_b1hw: Tensor) -> Tensor:
 
     The lower one of two middle values, 0 for an empty mask.
     """
+    if mask_b1hw.shape != values_b1hw.shape:
+        raise ValueError(f"mask has shape {tuple(mask_b1hw.shape)}, values {tuple(values_b1hw.shape)}")
     values_b1hw, mask_b1hw = values_b1hw.detach(), mask_b1hw.bool()
     if values_b1hw.device.type == "cpu":  # NumPy selects ten times as fast
         items = zip(values_b1hw.numpy(), mask_b1hw.numpy(), strict=True)

@@ -1,7 +1,8 @@
+import numpy as np
 import pytest
 import torch
 
-from hdnet.geometry import Camera, depth_to_normals, unproject
+from hdnet.geometry import Camera, depth_to_normals, expected_angle_deg, unproject
 
 CAMERAS = [Camera.reference(), Camera.centred(), Camera(300.0, 310.0, 20.0, 18.0, 3.0, -2.0, 0.5)]
 DTYPES = pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
@@ -94,3 +95,12 @@ def test_wrong_shapes_and_rules_are_refused():
         depth_to_normals(depth, mask, Camera.centred())
     with pytest.raises(ValueError, match="rule"):
         depth_to_normals(depth, depth, Camera.centred(), rule="best")
+
+
+@pytest.mark.parametrize("kappa", [0.0, 0.3, 1.0, 4.0, 20.0, 300.0])
+def test_expected_angle_is_the_integral_over_the_sphere(kappa):
+    angle = np.linspace(0, np.pi, 2_000_001)
+    density = np.exp(-kappa * angle) * np.sin(angle)  # of the angle: that of the sphere times its circle
+    expected = np.rad2deg((angle * density).sum() / density.sum())
+    assert expected_angle_deg(torch.tensor(kappa, dtype=torch.float64)).item() == pytest.approx(expected, rel=1e-6)
+    assert expected_angle_deg(torch.tensor([[kappa]])).item() == pytest.approx(expected, rel=1e-5)

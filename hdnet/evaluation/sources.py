@@ -13,9 +13,9 @@ from hdnet.data.layout.folders import TANG
 from hdnet.data.store.batches import PreparedItems
 from hdnet.data.store.datasets import Item, LabelledDataset
 from hdnet.data.store.packed import PackedLabelled
-from hdnet.data.store.records import LabelledRecords
+from hdnet.data.store.records import FIELDS_OF_KIND, OPTIONAL_FIELDS_OF_KIND, LabelledRecords
 from hdnet.data.store.shards import INDEX_FILE, Shard
-from hdnet.errors import ModelError
+from hdnet.errors import DataError, ModelError
 from hdnet.metrics.samples import Samples
 from hdnet.models import HDNet, ModelIdentity
 from hdnet.predict.inference import load_source
@@ -42,28 +42,31 @@ class LabelledPeople:
     notes: tuple[str, ...] = ()
 
 
-def open_labelled(folder: Path) -> LabelledPeople:
+def open_labelled(folder: Path, scenes: bool = False) -> LabelledPeople:
     """Opens a packed folder of labelled people, or one in the Tang layout, which is parsed sample by sample.
 
     Of the Tang layout ``densepose/`` and ``normal/`` may be missing as a whole.
 
     Args:
         folder: Output of ``hdnet data pack``, ``Tang_data``, or a folder that holds ``Tang_data``.
+        scenes: Read the pictures with their backgrounds.
 
     Raises:
-        DataError: It is neither, or damaged.
+        DataError: It is neither, or damaged, or there are no pictures with background.
     """
     folder = Path(folder)
     if (folder / INDEX_FILE).is_file():
         packed = PackedLabelled(folder)
-        return LabelledPeople(PreparedItems(LabelledDataset(packed)), packed.names)
+        return LabelledPeople(PreparedItems(LabelledDataset(packed, scenes=scenes)), packed.names)
     if (folder / TANG).is_dir():
         folder = folder / TANG
     without = tuple(kind for kind in _NOTES if not (folder / kind).is_dir())
     records = LabelledRecords(folder, without=without)
     names = records.names()
     notes = tuple(_NOTES[kind] for kind in without)
-    return LabelledPeople(PreparedItems(_RawDataset(records, names)), names, notes)
+    if scenes and not records.optional_fields(names):
+        raise DataError(f"{folder / 'color'}: expected a picture with background of every sample, as 0000000.png")
+    return LabelledPeople(PreparedItems(_RawDataset(records, names, scenes)), names, notes)
 
 
 def open_model(source: str | Path) -> tuple[HDNet, ModelIdentity | None]:
@@ -88,8 +91,10 @@ def open_model(source: str | Path) -> tuple[HDNet, ModelIdentity | None]:
 class _RawDataset:
     """The items of a packed data set, made from a raw folder; without normals where the folder has none."""
 
-    def __init__(self, records: LabelledRecords, names: Sequence[str]) -> None:
+    def __init__(self, records: LabelledRecords, names: Sequence[str], scenes: bool) -> None:
         self._records, self._names = records, names
+        optional = OPTIONAL_FIELDS_OF_KIND[records.kind] if scenes else {}
+        self._fields = (*FIELDS_OF_KIND[records.kind], *optional)
 
     def __len__(self) -> int:
         return len(self._names)
@@ -97,7 +102,7 @@ class _RawDataset:
     def __getitem__(self, k: int) -> Item:
         name = self._names[k]
         (record,) = self._records.records(Shard("", k, (name,)))
-        item: Item = {field: torch.from_numpy(np.ascontiguousarray(values)) for field, values in record.items()}
+        item: Item = {field: torch.from_numpy(np.ascontiguousarray(record[field])) for field in self._fields}
         item["camera"] = self._records.source.camera(name).as_tensor()
         if "normal" in self._records.without:
             del item["normals"]

@@ -25,9 +25,11 @@ def prepare(stored: Mapping[str, Any]) -> Batch:
     Returns:
         "image" (B, 3, H, W) RGB, float32 0..255, white outside the mask; "vui" (B, 3, H, W) float32 0..255 in the
         networks' order V, U, I; "mask" (B, 1, H, W) bool; "depth" (B, 1, H, W) float32, metres; "normals" and, if there
-        are others for input, "input_normals" (B, 3, H, W) float32, unit or 0; "camera" (B, 7) float32. Of pairs "i" and
-        "j", each of these, and "rows" (M, 6) int64: item in the batch, part, r1, c1, r2, c2; how far apart they are, if
-        the data set says so: "turn_deg" and "gap_frames" (B,) float32.
+        are others for input, "input_normals" (B, 3, H, W) float32, unit or 0; "camera" (B, 7) float32. With scenes,
+        also "scene" (B, 3, H, W) RGB with its background, float32 0..255, and as stored "shift_m", "other_scene" and
+        "other_mask", see :class:`hdnet.data.store.datasets.LabelledDataset`. Of pairs "i" and "j", each of these, and
+        "rows" (M, 6) int64: item in the batch, part, r1, c1, r2, c2; how far apart they are, if the data set says so:
+        "turn_deg" and "gap_frames" (B,) float32.
     """
     if "image" in stored:
         return dict(stored)
@@ -37,15 +39,15 @@ def prepare(stored: Mapping[str, Any]) -> Batch:
             batch[key] = prepare(values)
         elif key == "white_image":
             batch["image"] = values.float()
-        elif key == "vui":
-            batch["vui"] = values.float()
+        elif key in ("vui", "scene"):
+            batch[key] = values.float()
         elif key == "depth_m":
             batch["depth"] = values
         elif key in ("normals", "input_normals"):
             batch[key] = _unit(values)
         elif key == "rows":
             batch["rows"] = values.long()
-        elif key in ("mask", "camera", "turn_deg", "gap_frames"):
+        elif key in ("mask", "camera", "turn_deg", "gap_frames", "shift_m", "other_scene", "other_mask"):
             batch[key] = values
         else:
             raise KeyError(f"a stored batch has no {key!r}")

@@ -27,28 +27,40 @@ class LabelledDataset(Dataset[Item]):
 
     An item holds "white_image" and "vui" (3, H, W) uint8, "mask" (1, H, W) bool, "depth_m" (1, H, W) float32,
     "normals" (3, H, W) int16, see :mod:`hdnet.data.store.records`; "camera" (7,) float32; and "input_normals" like
-    "normals" if others were given for input. Do not write into them: they are the mapped file's own memory.
+    "normals" if others were given for input. With scenes, also "scene" (3, H, W) uint8, the picture with its
+    background, "shift_m" (1,) float32, the metres that were added to the depth, and "other_scene" and "other_mask", the
+    picture and mask of another person, always the same one: a background that does not depend on the rest of a batch,
+    which several processes share. Do not write into them: they are the mapped file's own memory.
 
     Args:
         packed: The packed samples.
         input_normals: Predicted normals of the same samples, for a depth estimator that is to learn from the input
             that it will get; without them it learns from the true ones, as the original does.
+        scenes: Read the pictures with their backgrounds.
 
     Raises:
-        DataError: Normals of other samples.
+        DataError: Normals of other samples; or there are no pictures with background.
     """
 
-    def __init__(self, packed: PackedLabelled, input_normals: PseudoNormals | None = None) -> None:
+    def __init__(
+        self, packed: PackedLabelled, input_normals: PseudoNormals | None = None, scenes: bool = False
+    ) -> None:
         if input_normals is not None:
             input_normals.check_names(packed)
+        if scenes:
+            packed.check_scenes()
         self.packed = packed
         self.input_normals = input_normals
+        self.scenes = scenes
 
     def __len__(self) -> int:
         return len(self.packed)
 
     def __getitem__(self, k: int) -> Item:
-        item = stored_item(self.packed, k)
+        item = stored_item(self.packed, k, self.scenes)
+        if self.scenes:
+            other = self.packed.record(_other(k, len(self)), ("mask", "scene"))
+            item |= {f"other_{field}": torch.from_numpy(values) for field, values in other.items()}
         if self.input_normals is not None:
             item["input_normals"] = torch.from_numpy(self.input_normals.record(k)["normals"])
         return item
@@ -65,14 +77,24 @@ class PairDataset(Dataset[Item]):
         frames: The packed frames.
         pseudo_normals: Normals of the same frames.
         correspondences_folder: Folder of pairs, see :class:`hdnet.data.store.pairs.PackedPairs`.
+        scenes: Read the pictures with their backgrounds, as "scene" of each frame.
 
     Raises:
-        DataError: Normals of other frames; or the folder of pairs is missing, damaged, or of other frames.
+        DataError: Normals of other frames; or the folder of pairs is missing, damaged, or of other frames; or there are
+            no pictures with background.
     """
 
-    def __init__(self, frames: PackedFrames, pseudo_normals: PseudoNormals, correspondences_folder: Path) -> None:
+    def __init__(
+        self,
+        frames: PackedFrames,
+        pseudo_normals: PseudoNormals,
+        correspondences_folder: Path,
+        scenes: bool = False,
+    ) -> None:
         pseudo_normals.check_names(frames)
-        self.frames, self.pseudo_normals = frames, pseudo_normals
+        if scenes:
+            frames.check_scenes()
+        self.frames, self.pseudo_normals, self.scenes = frames, pseudo_normals, scenes
         self.matches = PackedPairs(correspondences_folder)
         self.pairs = self.matches.places_in(frames.names, frames.size)
 
@@ -83,18 +105,24 @@ class PairDataset(Dataset[Item]):
         item: Item = {}
         for side, frame in zip("ij", self.pairs[k].tolist(), strict=True):
             normals = torch.from_numpy(self.pseudo_normals.record(frame)["normals"])
-            item[side] = {**stored_item(self.frames, frame), "normals": normals}
+            item[side] = {**stored_item(self.frames, frame, self.scenes), "normals": normals}
         item["rows"] = torch.from_numpy(self.matches.rows(k))
         item["gap_frames"] = torch.tensor(self.matches.gap_frames[k])
         item["turn_deg"] = torch.tensor(self.matches.turn_deg[k], dtype=torch.float32)
         return item
 
 
-def stored_item(packed: PackedLabelled | PackedFrames, k: int) -> Item:
-    """Return one record and its camera as tensors that share the mapped file's memory."""
-    item: Item = {field: torch.from_numpy(values) for field, values in packed.record(k).items()}
+def stored_item(packed: PackedLabelled | PackedFrames, k: int, scenes: bool = False) -> Item:
+    """Return one record, with the optional fields where asked for, and its camera as tensors of the mapped memory."""
+    fields = (*packed.fields, *packed.optional_fields) if scenes else None
+    item: Item = {field: torch.from_numpy(values) for field, values in packed.record(k, fields).items()}
     item["camera"] = torch.from_numpy(packed.cameras[k].astype(np.float32))
     return item
+
+
+def _other(k: int, count: int) -> int:
+    """Return the number of another record: half-way round, since neighbours may show one person."""
+    return (k + max(count // 2, 1)) % count
 
 
 def collate(items: Sequence[Item]) -> Batch:

@@ -24,7 +24,14 @@ from tqdm import tqdm
 from hdnet import __version__
 from hdnet.data.parallel import ordered_map
 from hdnet.data.store.reading import PackedRecords, read_index
-from hdnet.data.store.records import FIELDS_OF_KIND, FrameRecords, LabelledRecords, NormalRecords, Source
+from hdnet.data.store.records import (
+    FIELDS_OF_KIND,
+    OPTIONAL_FIELDS_OF_KIND,
+    FrameRecords,
+    LabelledRecords,
+    NormalRecords,
+    Source,
+)
 from hdnet.data.store.shards import (
     FORMAT_VERSION,
     INDEX_FILE,
@@ -103,7 +110,8 @@ def pack_together(sources: Mapping[str, Source], out: Path, progress: bool, jobs
 
 def _fill(folder: Path, notes: Path, source: Source, progress: bool, jobs: int, label: str) -> None:
     names, size = source.names(), source.size()
-    dtype, shards = record_type(FIELDS_OF_KIND[source.kind], size), shards_of(names)
+    optional = source.optional_fields(names)
+    dtype, shards = record_type({**FIELDS_OF_KIND[source.kind], **optional}, size), shards_of(names)
     _warn_of_a_full_disk(folder, len(names) * dtype.itemsize - _bytes_in(folder))
     work = partial(_finish, source, folder, Finished(notes), dtype)
     with _progress(folder, dtype.itemsize, len(names), f"pack {label}", progress):
@@ -112,6 +120,8 @@ def _fill(folder: Path, notes: Path, source: Source, progress: bool, jobs: int, 
     _remove_all_but({*entries, notes.name}, folder)
     cameras, about = source.about(names)
     arrays = {} if cameras is None else {"cameras": cameras}
+    if optional:  # a folder without them has the bytes that it had before there were any
+        about = {"optional_fields": list(optional), **about}
     write_index(folder, source.kind, names, entries, arrays, {"size": list(size), **about})
 
 
@@ -183,6 +193,18 @@ def _progress(folder: Path, record_bytes: int, count: int, label: str, shown: bo
 
 
 class _WithCameras(PackedRecords):
+    @property
+    def has_scenes(self) -> bool:
+        """Whether the records have the picture with its background, field "scene"."""
+        return "scene" in self.optional_fields
+
+    def check_scenes(self) -> None:
+        """Raise a DataError unless the records have the picture with its background."""
+        if not self.has_scenes:
+            raise DataError(
+                f"{self.folder}: has no pictures with background; pack the data again, from a raw folder with color/"
+            )
+
     @cached_property
     def cameras(self) -> np.ndarray:
         """(N, 7) float64, the fields of :class:`hdnet.geometry.Camera` of every record."""
@@ -198,6 +220,7 @@ class PackedLabelled(_WithCameras):
 
     kind = "labelled"
     fields = FIELDS_OF_KIND[kind]
+    optional = OPTIONAL_FIELDS_OF_KIND[kind]
 
 
 class PackedFrames(_WithCameras):
@@ -205,6 +228,7 @@ class PackedFrames(_WithCameras):
 
     kind = "frames"
     fields = FIELDS_OF_KIND[kind]
+    optional = OPTIONAL_FIELDS_OF_KIND[kind]
 
     @property
     def sequences(self) -> dict[str, list[str]]:

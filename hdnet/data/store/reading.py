@@ -5,7 +5,7 @@ from __future__ import annotations
 import mmap
 import os
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -126,31 +126,48 @@ class PackedRecords(PackedFolder):
     """A packed folder of records of one size."""
 
     fields: ClassVar[Mapping[str, Field]]
+    optional: ClassVar[Mapping[str, Field]] = {}
     _keys = ("size",)
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         self.size: tuple[int, int] = (self.index["size"][0], self.index["size"][1])
-        self._dtype = record_type(self.fields, self.size)
+        self.optional_fields: tuple[str, ...] = tuple(self.index.get("optional_fields", ()))
+        unknown = sorted(set(self.optional_fields) - set(self.optional))
+        if unknown:
+            raise DataError(
+                f"{self.folder / INDEX_FILE}: records have an unknown field {unknown[0]!r}; {self._again}, another "
+                "version of hdnet wrote it"
+            )
+        optional = {name: self.optional[name] for name in self.optional_fields}
+        self._dtype = record_type({**self.fields, **optional}, self.size)
+        self._places = {name: (place[1], place[0].itemsize) for name, place in (self._dtype.fields or {}).items()}
         self._open: OrderedDict[int, _Mapped] = OrderedDict()
         self._bytes_read = 0
 
     def __len__(self) -> int:
         return len(self.names)
 
-    def record(self, k: int) -> dict[str, np.ndarray]:
-        """Return the fields of record ``k`` as views of the mapped file, which is read when they are.
+    def record(self, k: int, fields: Collection[str] | None = None) -> dict[str, np.ndarray]:
+        """Return fields of record ``k`` as views of the mapped file, which is read when they are.
 
         Do not write into them: it would not reach the file, but later reads of this process may return it.
+
+        Args:
+            k: Number of the record.
+            fields: Names of the fields; without it, all but the optional ones.
         """
+        fields = self.fields if fields is None else fields
         shard, place = divmod(range(len(self))[k], shards.SHARD_RECORDS)
         mapped = self._open.get(shard) or self._map(shard)
         self._open.move_to_end(shard)
-        self._bytes_read += self._dtype.itemsize
+        first = min(self._places[field][0] for field in fields)
+        count = max(sum(self._places[field]) for field in fields) - first
+        self._bytes_read += count
         if self._bytes_read > _MAPPED_BYTES:
             self._give_back()
-        mapped.fetch(place * self._dtype.itemsize, self._dtype.itemsize)
-        return {field: pictures[place] for field, pictures in mapped.fields.items()}
+        mapped.fetch(place * self._dtype.itemsize + first, count)
+        return {field: mapped.fields[field][place] for field in fields}
 
     def _map(self, shard: int) -> _Mapped:
         count = min(shards.SHARD_RECORDS, len(self) - shard * shards.SHARD_RECORDS)

@@ -13,7 +13,13 @@ normals     (3, H, W)    int16    direction of the normal times 32767, 0 outside
 white_image (3, H, W)    uint8    RGB, 255 outside the mask                            labelled, frames
 vui         (3, H, W)    uint8    DensePose in the networks' order V, U, I             labelled, frames
 mask        (1, H, W)    bool                                                          labelled, frames
+scene       (3, H, W)    uint8    RGB with its background; optional                    labelled, frames
+shift_m     (1,)         float32  metres that were added to the depth; optional        labelled
 =========== ============ ======== ==================================================== ========================
+
+Optional fields are packed where the raw folder has ``color/NAME.png`` for every record, and then lie behind the others:
+who does not ask for them does not read them. ``index.json`` lists them as "optional_fields". Without the shift, sizes
+across and along the line of sight do not belong together.
 
 Channels lie in front, as in the networks' batches: whole planes are converted several times faster than every third
 value.
@@ -21,6 +27,7 @@ value.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
@@ -51,6 +58,13 @@ FIELDS_OF_KIND: dict[str, dict[str, Field]] = {
     "frames": {name: _FIELDS[name] for name in ("white_image", "vui", "mask")},
     "pseudo_normals": {"normals": _FIELDS["normals"]},
 }
+OPTIONAL_FIELDS_OF_KIND: dict[str, dict[str, Field]] = {
+    "labelled": {"scene": ((3, "h", "w"), "uint8"), "shift_m": ((1,), "float32")},
+    "frames": {"scene": ((3, "h", "w"), "uint8")},
+    "pseudo_normals": {},
+}
+
+_log = logging.getLogger(__name__)
 
 
 class Source(Protocol):
@@ -74,6 +88,10 @@ class Source(Protocol):
         """Return the (H, W) of all pictures."""
         ...
 
+    def optional_fields(self, names: Sequence[str], /) -> dict[str, Field]:
+        """Return the optional fields that every record has."""
+        ...
+
     def about(self, names: Sequence[str], /) -> tuple[np.ndarray | None, dict[str, Any]]:
         """Return cameras (N, 7), if there are any, and further content of the index."""
         ...
@@ -83,7 +101,7 @@ class Source(Protocol):
         ...
 
     def records(self, shard: Shard) -> Iterable[Record]:
-        """Yield the records of a shard."""
+        """Yield the records of a shard; fields that are not packed are passed over."""
         ...
 
 
@@ -96,6 +114,7 @@ class _FolderRecords(Generic[Layout]):
     """
 
     folder: Path
+    kind: ClassVar[str]
 
     @property
     def origin(self) -> str:
@@ -116,6 +135,19 @@ class _FolderRecords(Generic[Layout]):
         height, width = read_mask(self.source.png("mask", self.names()[0])).shape
         return height, width
 
+    def optional_fields(self, names: Sequence[str]) -> dict[str, Field]:
+        """Return the picture with its background, and what belongs to it, where the folder has all such pictures."""
+        source = self.source
+        found = sum(source.png("color", name).is_file() for name in names)
+        if 0 < found < len(names):
+            _log.warning(
+                "%s: color/ has %d of %d pictures; packed without background, which model.network: lite needs",
+                self.folder,
+                found,
+                len(names),
+            )
+        return OPTIONAL_FIELDS_OF_KIND[self.kind] if found == len(names) else {}
+
     def about(self, names: Sequence[str]) -> tuple[np.ndarray, dict[str, Any]]:
         """Return the cameras."""
         source = self.source
@@ -128,7 +160,7 @@ class _FolderRecords(Generic[Layout]):
 
     def files(self, source: Layout, name: str) -> list[Path]:
         """Return the files that a record is made from."""
-        return [source.png(kind, name) for kind in ("color_WO_bg", "densepose", "mask")]
+        return [source.png(kind, name) for kind in ("color", "color_WO_bg", "densepose", "mask")]
 
 
 @dataclass(frozen=True)
@@ -168,7 +200,13 @@ class LabelledRecords(_FolderRecords[TangFolder]):
                 depth_m = shift_to_median(sample.depth_m, sample.mask, self.median_m)
             except DataError as error:
                 raise DataError(f"{source.png('mask', name)}: with the depth range of 1..8 m {error}") from error
-            yield {**_pictures(sample), "depth_m": depth_m[None], "normals": to_fixed_point(sample.normals)}
+            shift_m = self.median_m - np.median(sample.depth_m[sample.mask])
+            yield {
+                **_pictures(sample),
+                "depth_m": depth_m[None],
+                "normals": to_fixed_point(sample.normals),
+                "shift_m": np.array([shift_m], np.float32),
+            }
 
 
 @dataclass(frozen=True)
@@ -232,6 +270,10 @@ class NormalRecords:
         """Return that of the pictures."""
         return self.picture_size
 
+    def optional_fields(self, _: Sequence[str]) -> dict[str, Field]:
+        """Return none."""
+        return {}
+
     def about(self, _: Sequence[str]) -> tuple[None, dict[str, Any]]:
         """Return nothing: the pictures have the cameras."""
         return None, {}
@@ -263,8 +305,12 @@ def to_fixed_point(normals: np.ndarray) -> np.ndarray:
 
 
 def _pictures(frame: LabelledSample | UnlabelledFrame) -> Record:
-    vui = frame.iuv[..., ::-1].transpose(2, 0, 1)
-    return {"white_image": frame.white_image.transpose(2, 0, 1), "vui": vui, "mask": frame.mask[None]}
+    return {
+        "white_image": frame.white_image.transpose(2, 0, 1),
+        "vui": frame.iuv[..., ::-1].transpose(2, 0, 1),
+        "mask": frame.mask[None],
+        "scene": frame.image.transpose(2, 0, 1),
+    }
 
 
 def _file_state(file: Path) -> list[int] | None:

@@ -39,6 +39,15 @@ def test_values_shapes_and_types(labelled, tang):
         torch.testing.assert_close(batch["camera"][b], sample.camera.as_tensor())
 
 
+def test_scenes_become_colours_and_those_of_others_travel_as_bytes(labelled, tang):
+    people = LabelledDataset(labelled.packed, scenes=True)
+    batch = prepare(collate([people[2], people[0]]))
+    assert batch["scene"].dtype == torch.float32
+    np.testing.assert_array_equal(batch["scene"][0].permute(1, 2, 0), tang.read("0000002").image)
+    assert (batch["other_scene"].dtype, batch["other_mask"].dtype) == (torch.uint8, torch.bool)
+    assert batch["shift_m"].shape == (2, 1)
+
+
 def test_normals_are_unit_to_float32_or_zero():
     vectors = np.random.default_rng(0).normal(size=(1, 64, 64, 3))
     vectors[:, ::3] = 0

@@ -1,4 +1,5 @@
 import multiprocessing
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ from torch.utils.data import DataLoader
 from hdnet.data.correspondence.frames import match_folder
 from hdnet.data.layout.folders import shift_to_median
 from hdnet.data.store.batches import prepare
-from hdnet.data.store.datasets import LabelledDataset, PairDataset, StepSampler, collate
+from hdnet.data.store.datasets import LabelledDataset, PairDataset, StepSampler, _other, collate
 from hdnet.data.store.packed import (
     PackedFrames,
     PackedLabelled,
@@ -80,6 +81,44 @@ def test_given_input_normals_come_along(labelled, tmp_path):
     both = LabelledDataset(labelled.packed, PseudoNormals(tmp_path / "normals"))
     assert not torch.equal(both[2]["input_normals"], both[2]["normals"])
     assert tuple(collate([both[0], both[2]])["input_normals"].shape) == (2, 3, 32, 24)
+
+
+def test_scenes_come_with_another_persons_on_request(labelled, pairs, tang, tiktok, tmp_path):
+    with_scenes = LabelledDataset(labelled.packed, scenes=True)
+    pictures = [tang.read(name) for name in tang.names()]
+    others = []
+    for k, sample in enumerate(pictures):
+        item = with_scenes[k]
+        assert set(item) == {*labelled[k], "scene", "shift_m", "other_scene", "other_mask"}
+        np.testing.assert_array_equal(item["scene"].permute(1, 2, 0), sample.image)
+        (other,) = (j for j in range(3) if np.array_equal(pictures[j].image, item["other_scene"].permute(1, 2, 0)))
+        np.testing.assert_array_equal(item["other_mask"][0], pictures[other].mask)
+        others.append(other)
+        assert other != k
+        assert torch.equal(with_scenes[k]["other_scene"], item["other_scene"])
+    frames = PairDataset(pairs.frames, pairs.pseudo_normals, tmp_path / "correspondences", scenes=True)
+    name = pairs.frames.names[int(pairs.pairs[0, 1])]
+    np.testing.assert_array_equal(frames[0]["j"]["scene"].permute(1, 2, 0), tiktok.read(name).image)
+    assert set(frames[0]["j"]) == {*pairs[0]["j"], "scene"}
+
+
+@pytest.mark.parametrize("count", [2, 3, 10, 1000])
+def test_the_other_person_is_never_the_same_one(count):
+    others = [_other(k, count) for k in range(count)]
+    assert all(other != k for k, other in enumerate(others))
+    assert sorted(others) == list(range(count))
+
+
+def test_scenes_that_are_not_there_are_refused(tang, tiktok, pairs, tmp_path):
+    for folder, pack in ((tang, pack_tang), (tiktok, pack_tiktok)):
+        shutil.rmtree(folder.root / "color")
+        pack(folder.root, tmp_path / "white" / folder.root.name)
+    with pytest.raises(DataError, match="Tang_data: has no pictures with background; pack the data again"):
+        LabelledDataset(PackedLabelled(tmp_path / "white/Tang_data"), scenes=True)
+    with pytest.raises(DataError, match="tiktok_data: has no pictures with background; pack the data again"):
+        PairDataset(
+            PackedFrames(tmp_path / "white/tiktok_data"), pairs.pseudo_normals, tmp_path / "correspondences", True
+        )
 
 
 def test_labelled_batch_has_the_keys_of_its_items(labelled):

@@ -2,6 +2,7 @@ import errno
 import json
 import pickle
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -66,6 +67,70 @@ def test_packed_samples_equal_the_folder(tang, tmp_path):
     }  # fmt: skip
     assert {file.name for file in packed.folder.iterdir()} == {"index.json", "cameras.npy", "00000.npy", "00001.npy"}
     packed.verify()
+
+
+# Pictures with their background.
+
+
+def test_scenes_are_packed_and_lie_behind_what_the_hourglasses_read(tang, tmp_path):
+    pack_tang(tang.root, tmp_path / "packed", median_m=3.5)
+    packed = PackedLabelled(tmp_path / "packed")
+    assert packed.has_scenes
+    assert packed.optional_fields == ("scene", "shift_m")
+    for k, name in enumerate(tang.names()):
+        sample, record = tang.read(name), packed.record(k, ("scene", "shift_m"))
+        assert set(record) == {"scene", "shift_m"}
+        np.testing.assert_array_equal(record["scene"], sample.image.transpose(2, 0, 1))
+        unshifted = packed.record(k)["depth_m"][0] - record["shift_m"]
+        np.testing.assert_allclose(unshifted[sample.mask], sample.depth_m[sample.mask], atol=1e-6)
+    dtype = np.load(tmp_path / "packed/00000.npy", mmap_mode="r").dtype
+    assert dtype.names == (*PackedLabelled.fields, "scene", "shift_m")
+
+
+def test_without_color_nothing_changes(tang, tiktok, tmp_path):
+    for folder, pack in ((tang, pack_tang), (tiktok, pack_tiktok)):
+        out = tmp_path / pack.__name__
+        pack(folder.root, out / "with")
+        shutil.rmtree(folder.root / "color")
+        pack(folder.root, out / "without")
+        packed, whole = open_packed(out / "without"), open_packed(out / "with")
+        assert not packed.has_scenes
+        assert whole.has_scenes
+        assert "optional_fields" not in packed.index
+        dtype = np.load(out / "without/00000.npy", mmap_mode="r").dtype
+        assert dtype == shards.record_type(packed.fields, packed.size)
+        for k in range(len(packed)):
+            for field, values in packed.record(k).items():
+                np.testing.assert_array_equal(values, whole.record(k)[field])
+        with pytest.raises(DataError, match=r"without: has no pictures with background; pack the data again"):
+            packed.check_scenes()
+
+
+def test_some_missing_scenes_are_told(tang, tmp_path, caplog):
+    tang.png("color", "0000001").unlink()
+    pack_tang(tang.root, tmp_path / "packed")
+    assert not PackedLabelled(tmp_path / "packed").has_scenes
+    assert re.search(r"Tang_data: color/ has 2 of 3 pictures; packed without background", caplog.text)
+
+
+def test_a_field_of_a_later_version_is_refused_by_name(tang, tmp_path):
+    pack_tang(tang.root, tmp_path / "packed")
+    index = tmp_path / "packed/index.json"
+    index.write_text(index.read_text().replace('"shift_m"', '"albedo"'))
+    with pytest.raises(DataError, match=r"index\.json: records have an unknown field 'albedo'; pack the data again"):
+        PackedLabelled(tmp_path / "packed")
+
+
+@pytest.mark.parametrize(("fields", "first", "last"), [(None, "depth_m", "mask"), (("mask", "scene"), "mask", "scene")])
+def test_only_what_is_asked_for_is_fetched(tang, tmp_path, monkeypatch, fields, first, last):
+    pack_tang(tang.root, tmp_path / "packed")
+    packed, fetched = PackedLabelled(tmp_path / "packed"), []
+    monkeypatch.setattr(reading._Mapped, "fetch", lambda _, begin, count: fetched.append((begin, count)))
+    packed.record(1, fields)
+    dtype = np.load(tmp_path / "packed/00000.npy", mmap_mode="r").dtype
+    begin = dtype.itemsize + dtype.fields[first][1]
+    end = dtype.itemsize + dtype.fields[last][1] + dtype.fields[last][0].itemsize
+    assert fetched == [(begin, end - begin)]
 
 
 def test_a_shard_is_an_array_that_numpy_reads(tang, tmp_path):

@@ -64,6 +64,11 @@ class Draw:
         """Numbers for one item of this process's batch; the same ones whichever process it lies on."""
         return np.random.default_rng([self.seed, self.step, crc32(stream.encode()), self.first[stream] + index])
 
+    def numbers(self, stream: str, batch: int, count: int) -> Tensor:
+        """So many numbers in 0..1 for each item of this process's batch, (batch, count) float32 on the processor."""
+        items = [self.of_item(stream, b).random(count, dtype=np.float32) for b in range(batch)]
+        return torch.from_numpy(np.stack(items))
+
 
 class Augmenter:
     """Varies a step's batches.
@@ -178,10 +183,7 @@ def _chances(draw: Draw, stream: str, sides: list[Batch]) -> tuple[dict[str, Ten
     device, batch = sides[0]["mask"].device, len(sides[0]["mask"])
     layout = [_SHARED, *[_FRAME] * len(sides)]
     count = sum(sum(one.values()) for one in layout)
-    numbers = np.stack([draw.of_item(stream, b).random(count, dtype=np.float32) for b in range(batch)])
-    numbers_bn = torch.from_numpy(numbers)
-    if device.type == "cuda":  # from pinned memory nobody waits for the copy
-        numbers_bn = numbers_bn.pin_memory().to(device, non_blocking=True)
+    numbers_bn = geometry.moved(draw.numbers(stream, batch, count), device)
     groups, first = [], 0
     for names in layout:
         width = sum(names.values())

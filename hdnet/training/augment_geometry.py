@@ -28,13 +28,20 @@ _MIRRORED = tuple(
 )
 
 # Relative difference of neighbours above which one occludes the other: no depth between them is on a surface.
-_MAX_RELATIVE_STEP = 0.01
+MAX_RELATIVE_STEP = 0.01
 
 
 @lru_cache(maxsize=64)
 def constant(values: tuple[Any, ...], device: torch.device, dtype: torch.dtype = torch.float32) -> Tensor:
     """Return a small table on a device, copied there once, because a copy per step could wait for it. Read-only."""
     return torch.tensor(values, dtype=dtype, device=device)
+
+
+def moved(values: Tensor, device: torch.device) -> Tensor:
+    """Return values of the processor on a device, which is not waited for."""
+    if device.type == "cuda":  # from pinned memory nobody waits for the copy
+        return values.pin_memory().to(device, non_blocking=True)
+    return values
 
 
 class Window(NamedTuple):
@@ -70,7 +77,7 @@ def mirror(frame: Batch, mirrored_b: Tensor) -> Batch:
             continue
         flipped = values.flip(-1)
         if key == "vui":
-            flipped = _mirrored_vui(flipped)
+            flipped = mirrored_vui(flipped)
         elif key in ("normals", "input_normals"):
             flipped = torch.cat([-flipped[:, :1], flipped[:, 1:]], 1)
         result[key] = torch.where(chosen, flipped, values)
@@ -82,7 +89,7 @@ def _mirrored_camera(camera_b7: Tensor, width: int) -> Tensor:
     return torch.stack([fx, fy, cx, cy, 2 * cx - origin_x - scale * (width - 1), origin_y, scale], 1).to(camera_b7)
 
 
-def _mirrored_vui(vui_b3hw: Tensor) -> Tensor:
+def mirrored_vui(vui_b3hw: Tensor) -> Tensor:
     """Mirror the DensePose values of pictures whose pixels are mirrored already."""
     part = vui_b3hw[:, 2].long().clamp_(0, 24)
     new = constant(_MIRRORED, vui_b3hw.device)
@@ -168,17 +175,18 @@ def crop(frame: Batch, window: Window) -> Batch:
     result["mask"], result["vui"] = new_mask, exact_bchw[:, 1:4]
     result["image"] = torch.where(new_mask, (smooth_bchw[:, 1:4] / total).clamp(0, 255), 255)
     for place, key in enumerate(vectors):
-        result[key] = _unit(smooth_bchw[:, 4 + 3 * place : 7 + 3 * place], new_mask)
+        result[key] = unit(smooth_bchw[:, 4 + 3 * place : 7 + 3 * place], new_mask)
     if has_depth:
         nearest, inverse = exact_bchw[:, 4:5], smooth_bchw[:, -1:]
         between = total / torch.where(new_mask, inverse, 1)
-        is_one_surface = (between - nearest).abs() < _MAX_RELATIVE_STEP * nearest
+        is_one_surface = (between - nearest).abs() < MAX_RELATIVE_STEP * nearest
         result["depth"] = torch.where(new_mask, torch.where(is_one_surface, between, nearest), 0)
     result["camera"] = _cropped_camera(frame["camera"], window)
     return result
 
 
-def _unit(mixed_b3hw: Tensor, mask_b1hw: Tensor) -> Tensor:
+def unit(mixed_b3hw: Tensor, mask_b1hw: Tensor) -> Tensor:
+    """Return interpolated normals with length 1 in the mask, and 0 outside it and where they cancel."""
     # Not F.normalize, which takes a processor ten times as long.
     x, y, z = (mixed_b3hw[:, k : k + 1] for k in range(3))
     squared = (x * x).addcmul_(y, y).addcmul_(z, z)

@@ -1,0 +1,236 @@
+"""Crops of photographs: a window of the stored picture, with the labels in the frame of the window's middle ray.
+
+Windows are (B, 2, 3) float64: pixel (u, v, 1) of the crop to pixel (x, y) of the stored picture.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from hdnet.geometry.relief import masked_median, relief_from_depth, turn_normals, view_of
+from hdnet.params import PhotoParams
+from hdnet.training.augment_geometry import MAX_RELATIVE_STEP, box_of, mirrored_vui, unit
+
+Batch = dict[str, Any]
+
+TIGHT = 0.45
+"""Share of the windows that fit the person tightly, as a found person is cropped."""
+_TIGHT_FILL = (0.68, 0.97)
+# Stored pixels per pixel of the crop, at least: more enlargement shows no more of the person.
+_LEAST_SCALE = 0.42
+# The largest window over the picture's longer side, where the rest has no background.
+_LARGEST_SPAN = 1.3
+# A window keeps at least so much of the person, and so much of the crop is person, or the whole person is taken.
+_LEAST_KEPT, _LEAST_FILLED = 0.3, 0.009
+_WHOLE_FILL = 0.85
+_COARSE = 4
+# Depth that packing moved by less was scaled to the packed median (a few millimetres: the segmenter changes masks
+# afterwards), and tells nothing of the size of the person.
+_LEAST_SHIFT_M = 0.05
+
+
+def random_windows(
+    mask_b1hw: Tensor, chance: dict[str, Tensor], photo: PhotoParams, mirrored_b: Tensor, boundless_b: Tensor, size: int
+) -> Tensor:
+    """Return a random window about each person.
+
+    Args:
+        mask_b1hw: The person in the stored picture.
+        chance: "tight" (B, 1), "fill" (B, 1), "place" (B, 2), "turn" (B, 1), numbers in 0..1.
+        photo: Range of the person's size, and of the roll.
+        mirrored_b: Items that are mirrored.
+        boundless_b: Items whose background is replaced, also beyond the picture's edge.
+        size: Pixels of the square crop.
+
+    Returns:
+        (B, 2, 3). Each window keeps 30 % of the person, or the whole person.
+    """
+    first_b2, last_b2 = (corner.double() for corner in box_of(mask_b1hw))
+    box_b2, middle_b2 = last_b2 - first_b2 + 1, (first_b2 + last_b2) / 2
+    longer_b = box_b2.amax(1)
+    tight_b = chance["tight"][:, 0] < TIGHT
+    low, high = photo.fill
+    tight_low, tight_high = (min(max(end, low), high) for end in _TIGHT_FILL)
+    fill_b = chance["fill"][:, 0].double()
+    fill_b = torch.where(tight_b, _between_logs(fill_b, tight_low, tight_high), _between_logs(fill_b, low, high))
+    span_b = longer_b / fill_b
+    span_b = torch.where(boundless_b, span_b, span_b.clamp(max=_LARGEST_SPAN * max(mask_b1hw.shape[-2:])))
+    span_b = span_b.clamp(min=_LEAST_SCALE * size)
+    span_b1 = span_b[:, None]
+    reach_b2 = torch.where(tight_b[:, None], 0.07 * span_b1, 0.4 * (span_b1 - box_b2).abs() + 0.08 * span_b1)
+    shift_b2 = (2 * chance["place"].double() - 1) * reach_b2
+    # Normal numbers, up to three standard deviations.
+    turn_b = math.sqrt(2) * torch.special.erfinv(0.9973 * (2 * chance["turn"][:, 0].double() - 1))
+    turn_b = turn_b * math.radians(photo.turn_deg)
+    drawn = _window(middle_b2 + shift_b2, span_b / size, turn_b, mirrored_b, size)
+    whole_span_b = (longer_b / _WHOLE_FILL).clamp(min=_LEAST_SCALE * size)
+    whole = _window(middle_b2, whole_span_b / size, torch.zeros_like(turn_b), mirrored_b, size)
+    keeps_b = _keeps_enough(mask_b1hw, drawn, size)
+    return torch.where(keeps_b[:, None, None], drawn, whole)
+
+
+def square_windows(mask_b1hw: Tensor, fill: float, size: int) -> Tensor:
+    """Return the upright square window in the middle of which the person takes ``fill`` of a side."""
+    first_b2, last_b2 = (corner.double() for corner in box_of(mask_b1hw))
+    span_b = (last_b2 - first_b2 + 1).amax(1) / fill
+    nothing_b = torch.zeros_like(span_b)
+    return _window((first_b2 + last_b2) / 2, span_b / size, nothing_b, nothing_b.bool(), size)
+
+
+def whole_window(height: int, width: int, size: tuple[int, int], like: Tensor) -> Tensor:
+    """Return the window (1, 2, 3) of a whole picture in the middle of a crop of ``size`` (H, W), scaled to fit."""
+    scale = max(height / size[0], width / size[1])
+    left, top = ((old - 1 - scale * (new - 1)) / 2 for old, new in ((width, size[1]), (height, size[0])))
+    if scale == 1:  # whole pixels, so that the picture is copied, not interpolated
+        left, top = float(math.floor(left)), float(math.floor(top))
+    zero, one = like.new_zeros((), dtype=torch.float64), like.new_ones((), dtype=torch.float64)
+    return torch.stack([one * scale, zero, one * left, zero, one * scale, one * top]).view(1, 2, 3)
+
+
+def _between_logs(share_b: Tensor, low: float, high: float) -> Tensor:
+    return (math.log(low) + share_b * (math.log(high) - math.log(low))).exp()
+
+
+def _window(middle_b2: Tensor, scale_b: Tensor, turn_b: Tensor, mirrored_b: Tensor, size: int) -> Tensor:
+    cosine_b, sine_b = scale_b * turn_b.cos(), scale_b * turn_b.sin()
+    side_b = 1 - 2 * mirrored_b.to(cosine_b.dtype)
+    linear_b22 = torch.stack([side_b * cosine_b, -sine_b, side_b * sine_b, cosine_b], 1).view(-1, 2, 2)
+    offset_b2 = middle_b2 - linear_b22.sum(2) * ((size - 1) / 2)
+    return torch.cat([linear_b22, offset_b2[:, :, None]], 2)
+
+
+def _keeps_enough(mask_b1hw: Tensor, window_b23: Tensor, size: int) -> Tensor:
+    """Count the person's pixels in every fourth row and column of the crop."""
+    coarse = size // _COARSE
+    linear_b22 = window_b23[:, :, :2]
+    offset_b2 = window_b23[:, :, 2] + linear_b22.sum(2) * ((_COARSE - 1) / 2)
+    places = torch.cat([linear_b22 * _COARSE, offset_b2[:, :, None]], 2)
+    kept_b = sampled(mask_b1hw.float(), places, (coarse, coarse), "nearest", "zeros").sum((1, 2, 3))
+    share_b = kept_b * (_COARSE**2) * _area(window_b23) / mask_b1hw.sum((1, 2, 3)).clamp(min=1)
+    return (share_b >= _LEAST_KEPT) & (kept_b >= _LEAST_FILLED * coarse**2)
+
+
+def _area(window_b23: Tensor) -> Tensor:
+    return (window_b23[:, 0, 0] * window_b23[:, 1, 1] - window_b23[:, 0, 1] * window_b23[:, 1, 0]).abs()
+
+
+def sampled(
+    maps_bchw: Tensor, window_b23: Tensor, size: tuple[int, int], mode: str = "bilinear", padding: str = "border"
+) -> Tensor:
+    """Sample maps at the pixels of a window, (B, C, *size).
+
+    Args:
+        maps_bchw: The maps.
+        window_b23: The window of each item.
+        size: Height and width of the result.
+        mode: As of ``grid_sample``.
+        padding: As of ``grid_sample``; or "sideways": reflected left and right, the outermost row above and below.
+    """
+    grid_bhw2 = _grid(maps_bchw, window_b23, size)
+    if padding == "sideways":
+        grid_bhw2[..., 1].clamp_(-1, 1)
+        padding = "reflection"
+    return F.grid_sample(maps_bchw, grid_bhw2, mode, padding, align_corners=True)
+
+
+def _grid(maps_bchw: Tensor, window_b23: Tensor, size: tuple[int, int]) -> Tensor:
+    """Return the positions of the window's pixels for grid_sample: -1 and 1 at the centres of the outermost ones."""
+    x_bhw, y_bhw = positions(window_b23, size, maps_bchw.dtype)
+    height, width = maps_bchw.shape[-2:]
+    grid_bhw2 = x_bhw.new_empty((*x_bhw.shape, 2))
+    for axis, (place_bhw, count) in enumerate(((x_bhw, width), (y_bhw, height))):
+        grid_bhw2[..., axis] = place_bhw.mul_(2 / max(count - 1, 1)).sub_(1)
+    return grid_bhw2
+
+
+def positions(window_b23: Tensor, size: tuple[int, int], dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Return x and y in the stored picture of a crop's pixels, (B, H, W) each."""
+    height, width = size
+    new_w = torch.arange(width, device=window_b23.device, dtype=torch.float64)
+    new_h = torch.arange(height, device=window_b23.device, dtype=torch.float64)
+    along_w = (window_b23[:, :, :1] * new_w + window_b23[:, :, 2:]).to(dtype)[:, :, None, :]
+    along_h = (window_b23[:, :, 1:2] * new_h).to(dtype)[:, :, :, None]
+    x_bhw, y_bhw = (along_w + along_h).unbind(1)
+    return x_bhw, y_bhw
+
+
+def pictures_of(maps_bchw: Tensor, window_b23: Tensor, size: tuple[int, int], padding: str = "border") -> Tensor:
+    """Sample pictures, reduced ones from means of 2 x 2 pixels and of more: without aliasing."""
+    halvings_b = _area(window_b23).clamp(min=1).log2() / 2
+    deepest = max(int(math.log2(min(maps_bchw.shape[-2:]))), 0)
+    result = maps_bchw.new_zeros((len(maps_bchw), maps_bchw.shape[1], *size))
+    for level in range(min(deepest, 3) + 1):
+        weight_b = (1 - (halvings_b.clamp(max=min(deepest, 3)) - level).abs()).clamp(min=0).to(maps_bchw.dtype)
+        for items in _with_weight(weight_b):
+            pooled = F.avg_pool2d(maps_bchw[items], 2**level) if level else maps_bchw[items]
+            window = window_b23[items] / 2**level
+            # Centre of the first mean, in pixels of the picture: (2^level - 1) / 2.
+            window = torch.cat([window[:, :, :2], window[:, :, 2:] - (0.5 - 0.5 / 2**level)], 2)
+            result[items] += weight_b[items, None, None, None] * sampled(pooled, window, size, padding=padding)
+    return result
+
+
+def _with_weight(weight_b: Tensor) -> Iterator[Any]:
+    """Yield the items of weight above 0, if any; all of them on a GPU, which would have to be waited for."""
+    if weight_b.device.type != "cpu" or weight_b.all():
+        yield slice(None)
+    elif weight_b.any():
+        yield weight_b.nonzero()[:, 0]
+
+
+def labels_of(frame: Batch, window_b23: Tensor, size: tuple[int, int], mirrored: Tensor | None = None) -> Batch:
+    """Crop the labels of a prepared batch, and turn them into the frame of the crop's middle ray.
+
+    Normals are interpolated between the person's pixels only, and depth by its inverse, which is linear over a plane.
+    The nearest pixel counts where that would mix two surfaces, and for mask and DensePose.
+
+    Args:
+        frame: See :func:`hdnet.data.store.batches.prepare`; without "depth", there is no relief.
+        window_b23: The windows.
+        size: Height and width of the crop.
+        mirrored: Numbers of the items whose window mirrors.
+
+    Returns:
+        "within", "mask" (B, 1, H, W) bool, "normals", "vui" (B, 3, H, W), and with depth "relief" (B, 1, H, W),
+        "log_scale" (B,).
+    """
+    mask, dtype = frame["mask"], frame["normals"].dtype
+    height, width = mask.shape[-2:]
+    x_bhw, y_bhw = positions(window_b23, size, dtype)
+    within = ((x_bhw > -0.5) & (x_bhw < width - 0.5) & (y_bhw > -0.5) & (y_bhw < height - 0.5))[:, None]
+    weight = mask.to(dtype)
+    smooth, exact = [weight, frame["normals"]], [weight, frame["vui"]]
+    if "depth" in frame:
+        depth = frame["depth"]
+        if "shift_m" in frame:
+            depth = depth - frame["shift_m"][:, :, None, None]
+        smooth.append(weight / torch.where(mask, depth, 1))
+        exact.append(depth)
+    grid = _grid(weight, window_b23, size)
+    smooth_bchw = F.grid_sample(torch.cat(smooth, 1), grid, "bilinear", "border", align_corners=True)
+    exact_bchw = F.grid_sample(torch.cat(exact, 1), grid, "nearest", "border", align_corners=True)
+    new_mask = (exact_bchw[:, :1] > 0.5) & within
+    view = view_of(frame["camera"].to(dtype), size, window_b23)
+    normals = unit(turn_normals(smooth_bchw[:, 1:4], view.crop_R_camera_b33.to(dtype)), new_mask)
+    vui = torch.where(within, exact_bchw[:, 1:4], 0)
+    if mirrored is not None and len(mirrored):
+        vui[mirrored] = mirrored_vui(vui[mirrored])
+    labels = {"within": within, "mask": new_mask, "normals": normals, "vui": vui}
+    if "depth" not in frame:
+        return labels
+    nearest, inverse = exact_bchw[:, 4:5], smooth_bchw[:, 4:5]
+    between = smooth_bchw[:, :1] / torch.where(new_mask, inverse, 1)
+    is_one_surface = (between - nearest).abs() < MAX_RELATIVE_STEP * nearest
+    depth = torch.where(is_one_surface, between, nearest)
+    view = view._replace(along_b1hw=view.along_b1hw.to(dtype), focal_b=view.focal_b.to(dtype))
+    labels["relief"] = relief_from_depth(depth, new_mask, view)
+    scale_b = view.focal_b / masked_median(depth * view.along_b1hw, new_mask)
+    is_known_b = frame["shift_m"][:, 0].abs() > _LEAST_SHIFT_M if "shift_m" in frame else torch.zeros_like(scale_b) > 0
+    labels["log_scale"] = torch.where(is_known_b, scale_b.log(), torch.nan)
+    return labels

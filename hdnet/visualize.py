@@ -139,6 +139,41 @@ def plot_convergence(csv_paths: Sequence[str | Path], out_png: str | Path) -> No
     figure.savefig(out_png)
 
 
+def plot_reliability(expected_deg: np.ndarray, angle_deg: np.ndarray, share: np.ndarray, out_png: str | Path) -> None:
+    """Draw how far the angles that a network expects are those that it makes, and how often it expects each.
+
+    Args:
+        expected_deg: (bins,) mean expected angle, nan in an empty bin.
+        angle_deg: (bins,) mean measured angle.
+        share: (bins,) share of the pixels in each bin.
+        out_png: Picture to write. Points above the diagonal are overconfident.
+
+    Raises:
+        DataError: If no bin has a pixel.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # slow to import
+    from matplotlib.figure import Figure
+
+    known = share > 0
+    if not known.any():
+        raise DataError("no pixel to draw a reliability plot of; expected one bin with a share above 0 at least")
+    expected, angle, percent = expected_deg[known], angle_deg[known], 100 * share[known]
+    figure = Figure(figsize=(6, 7), dpi=110, layout="constrained")
+    FigureCanvasAgg(figure)
+    upper, lower = figure.subplots(2, height_ratios=(3, 1), sharex=True)
+    end = 1.05 * max(expected.max(), angle.max())
+    upper.plot([0, end], [0, end], color="0.6", linestyle="--", label="calibrated")
+    upper.plot(expected, angle, marker="o", label="network")
+    upper.set(ylabel="measured angle (°)", xlim=(0, end), ylim=(0, end))
+    upper.legend()
+    lower.bar(expected, percent, width=end / 40)
+    lower.set(xlabel="expected angle (°)", ylabel="pixels (%)")
+    for axes in (upper, lower):
+        axes.grid(alpha=0.2)
+    Path(out_png).parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(out_png)
+
+
 def running_mean(values: np.ndarray) -> np.ndarray:
     """Return the centred mean over a fiftieth of the values (at least 3), over fewer at the ends."""
     half = max(1, len(values) // 100)

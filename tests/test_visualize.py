@@ -119,3 +119,15 @@ def test_running_mean_agrees_with_a_loop() -> None:
     expected = [values[max(0, i - 4) : i + 5].mean() for i in range(450)]
 
     assert np.abs(visualize.running_mean(values) - expected).max() < 1e-12
+
+
+def test_reliability_plot_is_drawn(tmp_path: Path) -> None:
+    expected, angle = np.array([4.0, np.nan, 22.0]), np.array([5.0, np.nan, 35.0])
+
+    visualize.plot_reliability(expected, angle, np.array([0.7, 0.0, 0.3]), tmp_path / "plots" / "out.png")
+
+    picture = np.asarray(Image.open(tmp_path / "plots" / "out.png").convert("RGB"))
+    assert picture.shape[0] > 600
+    assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 50
+    with pytest.raises(DataError, match="no pixel to draw"):
+        visualize.plot_reliability(expected, angle, np.zeros(3), tmp_path / "none.png")

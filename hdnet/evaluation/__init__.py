@@ -17,6 +17,7 @@ from hdnet.metrics.table import (
     HIGHER_IS_BETTER,
     METRICS,
     NORMAL_METRICS,
+    PERSON_METRICS,
 )
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "HIGHER_IS_BETTER",
     "METRICS",
     "NORMAL_METRICS",
+    "PERSON_METRICS",
     "EvaluationResult",
     "Samples",
     "depth_metrics",

@@ -25,7 +25,8 @@ class EvaluationResult:
     Attributes:
         names: Sample names.
         rows: For every sample ``{"model": {...}, "flat_plane": {...}, ...}``: metrics by method. A method has the
-            metrics that make sense for it and that the data has a truth for.
+            metrics that make sense for it and that the data has a truth for; of :data:`PERSON_METRICS
+            <hdnet.metrics.table.PERSON_METRICS>`, one sample may have those that another lacks.
         data_sha256: Digest of the data, empty if unknown: names, pictures, IUV, masks, cameras, truth.
         groups: For every sample the model's errors by body part and angle of view, see
             :mod:`hdnet.evaluation.breakdown`; a sample has the groups that are seen in it.
@@ -54,19 +55,30 @@ class EvaluationResult:
         except KeyError as error:
             raise DataError(f"{method} has no metric {metric}: what it was measured on has no truth for it") from error
 
+    def known_values(self, metric: str, method: str = MODEL) -> np.ndarray:
+        """(M,) float64 of the samples that have the metric, in the order of the names."""
+        return np.array([row[method][metric] for row in self.rows if metric in row[method]], dtype=np.float64)
+
+    def metrics_of(self, method: str = MODEL) -> tuple[str, ...]:
+        """Names of the metrics that a method has on any sample."""
+        return tuple(dict.fromkeys(metric for row in self.rows for metric in row[method]))
+
     @property
     def summary(self) -> Row:
-        """Mean over the samples, by method and metric."""
+        """Mean over the samples that have it, by method and metric."""
         return {
-            method: {metric: float(self.values(metric, method).mean()) for metric in first}
-            for method, first in self.rows[0].items()
+            method: {metric: float(self.known_values(metric, method).mean()) for metric in self.metrics_of(method)}
+            for method in self.methods
         }
 
     def summary_with_confidence(self, level: float = 0.95, resamples: int = 2000) -> dict[str, dict[str, Interval]]:
         """Means with bootstrap intervals over the samples, by method and metric."""
         return {
-            method: {metric: bootstrap_mean(self.values(metric, method), level, resamples) for metric in first}
-            for method, first in self.rows[0].items()
+            method: {
+                metric: bootstrap_mean(self.known_values(metric, method), level, resamples)
+                for metric in self.metrics_of(method)
+            }
+            for method in self.methods
         }
 
     @property
@@ -164,12 +176,13 @@ class EvaluationResult:
 
     def to_markdown(self) -> str:
         """A table: one line for the model and each baseline, one for the relative improvement."""
-        shown = [metric for metric in ALL_METRICS if any(metric in row for row in self.rows[0].values())]
+        summary = self.summary
+        shown = [metric for metric in ALL_METRICS if any(metric in row for row in summary.values())]
         lines = [
             "| | " + " | ".join(BY_NAME[metric].heading for metric in shown) + " |",
             "|---|" + "---:|" * len(shown),
         ]
-        for method, row in self.summary.items():
+        for method, row in summary.items():
             cells = [metric_text(m, row[m]) if m in row else "" for m in shown]
             lines.append(f"| {TITLES[method]} | " + " | ".join(cells) + " |")
         gain = self.improvement

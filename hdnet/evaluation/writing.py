@@ -72,13 +72,14 @@ def _write(folder: Path, texts: Mapping[str, str], sheet: np.ndarray | None = No
 
 
 def errors_csv(result: EvaluationResult) -> str:
-    """One line a sample: its name and the model's metrics, for histograms."""
+    """One line a sample: its name and the model's metrics, for histograms; a metric that it lacks is empty."""
     text = io.StringIO()
-    columns = [metric for metric in ALL_METRICS if metric in result.rows[0][MODEL]]
+    columns = [metric for metric in ALL_METRICS if metric in result.metrics_of()]
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["sample", *columns])
     for name, row in zip(result.names, result.rows, strict=True):
-        writer.writerow([name, *(f"{row[MODEL][metric]:.6g}" for metric in columns)])
+        values = row[MODEL]
+        writer.writerow([name, *(f"{values[metric]:.6g}" if metric in values else "" for metric in columns)])
     return text.getvalue()
 
 
@@ -97,7 +98,7 @@ def _confidence(result: EvaluationResult) -> str:
         "|---|---:|---:|---:|---:|---:|",
     ]
     for metric, interval in result.summary_with_confidence()[MODEL].items():
-        values = result.values(metric)
+        values = result.known_values(metric)
         ends = [values.min(), values.max()]
         best, worst = ends[::-1] if BY_NAME[metric].higher_is_better else ends
         mean, low, high, median, best, worst = (

@@ -12,19 +12,24 @@ from torch import Tensor, nn
 
 from hdnet.errors import DataError, ModelError
 from hdnet.evaluation import (
-    ALL_METRICS,
     DEPTH_METRICS,
     DETAIL_METRICS,
+    METRICS,
     NORMAL_METRICS,
+    EvaluationResult,
     depth_metrics,
     detail_metrics,
     evaluate,
     normal_metrics,
     predict_sample,
 )
+from hdnet.evaluation.writing import errors_csv, report_markdown
 from hdnet.geometry import Camera
 from hdnet.models import DepthEstimator, HDNet, NormalEstimator
 from hdnet.pictures.rotation import rotation_between
+
+# Hourglasses have neither mask nor body map nor confidence of their own.
+OF_HOURGLASSES = (*METRICS, *DETAIL_METRICS)
 
 
 class Oracle(nn.Module):
@@ -92,7 +97,7 @@ def test_summary_is_the_mean_over_samples_and_baselines_are_those_of_the_truth()
             | detail_metrics(outputs[0, 0], item["depth"][0], item["normals"].permute(1, 2, 0), mask, model.camera),
             rel=1e-5,
         )
-    for metric in ALL_METRICS:
+    for metric in OF_HOURGLASSES:
         expected = sum(row["model"][metric] for row in found.rows) / 3
         assert found.summary["model"][metric] == pytest.approx(expected)
     gain = 1 - found.summary["model"]["depth_mae_mm"] / found.summary["flat_plane"]["depth_mae_mm"]
@@ -169,9 +174,27 @@ def test_json_markdown_and_tracker_say_the_same() -> None:
         "less error than the baseline",
     ]  # fmt: skip
     cells = [[cell.strip() for cell in line.split("|")[2:-1]] for line in table]
-    column = dict(zip(ALL_METRICS, range(len(ALL_METRICS)), strict=True))
+    column = dict(zip(OF_HOURGLASSES, range(len(OF_HOURGLASSES)), strict=True))
     for metric in ("depth_mae_mm", "normal_mean_deg", "detail_edge_deg"):
         assert float(cells[2][column[metric]]) == pytest.approx(flat[f"model/{metric}"], abs=0.05)
-    filled = [{metric for metric in ALL_METRICS if line[column[metric]]} for line in cells[2:6]]
-    everything = set(ALL_METRICS)
+    filled = [{metric for metric in OF_HOURGLASSES if line[column[metric]]} for line in cells[2:6]]
+    everything = set(OF_HOURGLASSES)
     assert filled == [everything, {*DEPTH_METRICS, *DETAIL_METRICS}, everything, set(NORMAL_METRICS)]
+
+
+def test_a_metric_that_one_sample_lacks_is_a_mean_over_the_others() -> None:
+    first = {"depth_mae_mm": 10.0, "mask_iou_pct": 80.0}
+    rows = tuple({"model": row} for row in (first, {"depth_mae_mm": 20.0, "uv_mae_pct": 7.5}))
+    found = EvaluationResult(("a", "b"), tuple({**row, "flat_plane": {"depth_mae_mm": 30.0}} for row in rows))
+
+    assert found.summary["model"] == {"depth_mae_mm": 15.0, "mask_iou_pct": 80.0, "uv_mae_pct": 7.5}
+    assert found.known_values("uv_mae_pct").tolist() == [7.5]
+    assert found.summary_with_confidence()["model"]["uv_mae_pct"].low == 7.5
+    with pytest.raises(DataError, match="model has no metric uv_mae_pct"):
+        found.values("uv_mae_pct")
+    assert errors_csv(found) == "sample,depth_mae_mm,mask_iou_pct,uv_mae_pct\na,10,80,\nb,20,,7.5\n"
+    header, _, model, *_ = found.to_markdown().splitlines()
+    assert header.split(" | ")[1:] == ["depth MAE (mm)", "mask IoU (%)", "UV (%) |"]
+    assert model.split(" | ")[1:] == ["15.0", "80.0", "7.5 |"]
+    assert "| UV (%) | 7.5 | 7.5 to 7.5 | 7.5 | 7.5 | 7.5 |" in report_markdown(found)
+    assert EvaluationResult.from_json(found.to_json()) == found

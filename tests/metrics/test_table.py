@@ -5,9 +5,20 @@ from typing import get_args
 import numpy as np
 
 from hdnet.geometry import Camera
-from hdnet.metrics.depth import depth_metrics
+from hdnet.metrics.confidence import confidence_metrics
+from hdnet.metrics.depth import depth_metrics, distance_metrics, relief_metrics
 from hdnet.metrics.normals import detail_metrics, normal_metrics
-from hdnet.metrics.table import ALL_METRICS, DEPTH_METRICS, DETAIL_METRICS, HEADLINES, METRICS, NORMAL_METRICS, TABLE
+from hdnet.metrics.person import body_metrics, mask_metrics
+from hdnet.metrics.table import (
+    ALL_METRICS,
+    DEPTH_METRICS,
+    DETAIL_METRICS,
+    HEADLINES,
+    METRICS,
+    NORMAL_METRICS,
+    PERSON_METRICS,
+    TABLE,
+)
 from hdnet.params.training import HeldoutMetric
 
 
@@ -17,8 +28,19 @@ def test_names_are_declared_once_and_computed_in_their_order():
 
     assert tuple(depth_metrics(depth, depth, mask)) == DEPTH_METRICS
     assert tuple(normal_metrics(normals, normals, mask)) == NORMAL_METRICS
-    assert tuple(detail_metrics(depth, depth, normals, mask, Camera.centred(60, 8))) == DETAIL_METRICS
-    assert ALL_METRICS == DEPTH_METRICS + NORMAL_METRICS + DETAIL_METRICS
+    camera, iuv = Camera.centred(60, 8), np.ones((8, 8, 3))
+    assert tuple(detail_metrics(depth, depth, normals, mask, camera)) == DETAIL_METRICS
+    assert (
+        tuple(
+            relief_metrics(depth, depth, mask, camera)
+            | distance_metrics(depth, depth, mask)
+            | mask_metrics(mask, mask)
+            | body_metrics(iuv, iuv, mask)
+            | confidence_metrics(normals, depth, normals, mask)
+        )
+        == PERSON_METRICS
+    )
+    assert ALL_METRICS == DEPTH_METRICS + NORMAL_METRICS + DETAIL_METRICS + PERSON_METRICS
     assert len(ALL_METRICS) == len(set(ALL_METRICS)) == len(TABLE)
     assert set(HEADLINES) <= set(METRICS)
 

@@ -15,7 +15,9 @@ from hdnet.training.augment_colour import NoiseBank
 from hdnet.training.augment_geometry import box_of, moved
 from hdnet.training.scene_crops import pictures_of
 
-_MOST_SHAPES = 15
+# One before the other; each is there or not.
+_SHAPES = ("box", "box", "disc", "box", "bar", "box", "box", "disc", "bar", "box", "box", "disc", "box", "bar")
+_MOST_SHAPES = len(_SHAPES)
 _SHAPE_NUMBERS = 11
 # Random numbers an item takes, whatever stands behind it.
 NUMBERS = {
@@ -128,53 +130,48 @@ class Backgrounds:
         return self.clutter(chance, size)
 
     def clutter(self, chance: Chance, size: tuple[int, int]) -> Tensor:
-        """Paint a wall and a floor, and boxes, discs and posts before them, flat or with a texture."""
+        """Paint a wall and a floor, and boxes, discs and bars before them, plain or with a texture."""
         height, width = size
         shapes_bkn = chance["shapes"].view(-1, _MOST_SHAPES + 2, _SHAPE_NUMBERS)
-        y_h1 = _places(height, shapes_bkn)[:, None]
-        x_1w = _places(width, shapes_bkn)[None, :]
+        y_h1, x_1w = _places(height, shapes_bkn)[:, None], _places(width, shapes_bkn)[None, :]
         has_floor_b11 = chance["floor"][:, :1, None] < 0.6
         below_b1 = 0.5 + 0.45 * chance["floor"][:, 1:, None]
-        shown_bhw = ((y_h1[None] > below_b1) & has_floor_b11).expand(-1, height, width).long()
-        count_b = (2 + chance["count"][:, 0] * (_MOST_SHAPES - 1)).floor()
-        for k in range(_MOST_SHAPES):
-            inside_bhw = _inside(shapes_bkn[:, k + 2], x_1w, y_h1) & (k < count_b)[:, None, None]
+        shown_bhw = ((y_h1 > below_b1) & has_floor_b11).to(torch.uint8).repeat(1, 1, width)
+        is_there_bk = shapes_bkn[:, 2:, 4] < 0.2 + 0.8 * chance["count"]
+        for k, kind in enumerate(_SHAPES):
+            inside_bhw = _inside(kind, shapes_bkn[:, k + 2], x_1w, y_h1, is_there_bk[:, k])
             shown_bhw.masked_fill_(inside_bhw, k + 2)
         grey_bk1, colour_bk3, texture_bk1 = shapes_bkn[..., 6:7], shapes_bkn[..., 7:10], shapes_bkn[..., 10:11]
         palette_bk3 = 255 * grey_bk1 + 120 * (colour_bk3 - 0.5)
         # Half of the surfaces are plain.
         amplitude_bk1 = 240 * (texture_bk1 - 0.5).clamp(min=0)
-        shown_b1n = shown_bhw.flatten(1)[:, None]
+        shown_b1n = shown_bhw.flatten(1).long()[:, None]
         looked_up = torch.cat([palette_bk3, amplitude_bk1], 2).mT.gather(2, shown_b1n.expand(-1, 4, -1))
         values = looked_up.view(-1, 4, height, width)
+        texture = values[:, 3:] * self._texture(chance["texture"], x_1w, y_h1)
         tint_b3 = 0.5 + chance["texture"][:, :3]
-        textured = (
-            values[:, :3] + values[:, 3:] * self._texture(chance["texture"], x_1w, y_h1) * tint_b3[:, :, None, None]
-        )
-        return textured.clamp_(0, 255)
+        return values[:, :3].addcmul(texture, tint_b3[:, :, None, None]).clamp_(0, 255)
 
     def _texture(self, chance_bn: Tensor, x_1w: Tensor, y_h1: Tensor) -> Tensor:
-        """Noise of several octaves, or stripes or checks, (B, 1, H, W) in about -1..1."""
+        """Return noise of several octaves, or stripes or checks, (B, 1, H, W) in -1..1."""
         size = (y_h1.shape[0], x_1w.shape[1])
-        fall_b = 0.4 + 0.5 * chance_bn[:, 3]
-        noise = torch.zeros((), device=chance_bn.device)
+        fall_b111 = 0.6 + 0.3 * chance_bn[:, 3, None, None, None]
+        noise = chance_bn.new_zeros((len(chance_bn), 1, 2, 2))
         for octave in range(1, _OCTAVES + 1):
-            cells = chance_bn.new_empty((len(chance_bn), 1, min(2 << octave, size[0]), min(2 << octave, size[1])))
-            grains = self._noise.pictures((chance_bn[:, 3:5] + octave * 0.37) % 1, cells)[:, :1]
-            weight_b = fall_b**octave
-            noise = noise + weight_b[:, None, None, None] * F.interpolate(
-                grains, size, mode="bilinear", align_corners=False
-            )
+            noise = F.interpolate(noise, scale_factor=2, mode="bilinear", align_corners=False)
+            grains = self._noise.pictures((chance_bn[:, 3:5] + octave * 0.37) % 1, noise.expand(-1, 3, -1, -1))[:, :1]
+            noise = noise + fall_b111**octave * grains
+        noise = F.interpolate(noise, size, mode="bilinear", align_corners=False)
+        noise = noise * (0.5 + chance_bn[:, 10, None, None, None])
         angle_b, rate_b2, edge_b = math.pi * chance_bn[:, 5], 3 + 37 * chance_bn[:, 6:8], 0.5 + 7 * chance_bn[:, 8]
-        along = _turned(x_1w, y_h1, angle_b, 2 * math.pi * rate_b2[:, 0])
-        across = _turned(x_1w, y_h1, angle_b + math.pi / 2, 2 * math.pi * rate_b2[:, 1])
-        stripes = (along.sin() * edge_b[:, None, None]).clamp_(-1, 1)
-        checks = stripes * (across.sin() * edge_b[:, None, None]).clamp_(-1, 1)
-        kind_b11 = chance_bn[:, 9, None, None]
-        pattern = torch.where(kind_b11 < 0.8, stripes, checks)[:, None]
-        return torch.where(
-            kind_b11[:, None] < 0.6, (noise * (0.5 + chance_bn[:, 10, None, None, None])).clamp(-1, 1), pattern
+        along, across = (
+            _turned(x_1w, y_h1, angle_b + math.pi / 2 * k, 2 * math.pi * rate_b2[:, k]).sin_() for k in range(2)
         )
+        stripes = along.mul_(edge_b[:, None, None]).clamp_(-1, 1)
+        checks = stripes * across.mul_(edge_b[:, None, None]).clamp_(-1, 1)
+        kind_b111 = chance_bn[:, 9, None, None, None]
+        pattern = torch.where(kind_b111 < 0.8, stripes[:, None], checks[:, None])
+        return torch.where(kind_b111 < 0.6, noise.clamp_(-1, 1), pattern)
 
 
 def flat(chance_bn: Tensor, size: tuple[int, int]) -> Tensor:
@@ -242,19 +239,19 @@ def _turned(x_1w: Tensor, y_h1: Tensor, angle_b: Tensor, scale_b: Tensor) -> Ten
     return along_x * x_1w + along_y * y_h1
 
 
-def _inside(numbers_bn: Tensor, x_1w: Tensor, y_h1: Tensor) -> Tensor:
-    """Return the pixels of one shape an item, (B, H, W) bool: half boxes, a third discs, the others posts and bars."""
+def _inside(kind: str, numbers_bn: Tensor, x_1w: Tensor, y_h1: Tensor, is_there_b: Tensor) -> Tensor:
+    """Return the pixels of one shape an item, (B, H, W) bool; none where it is not there."""
     low, high = (math.log(end) for end in _SHAPE_SIZES)
     x_b, y_b = (1.1 * numbers_bn[:, k] - 0.05 for k in (0, 1))
     across_b, along_b = ((low + (high - low) * numbers_bn[:, k]).exp() / 2 for k in (2, 3))
-    kind_b, turn_b = numbers_bn[:, 4], numbers_bn[:, 5]
-    is_disc_b, is_bar_b = (kind_b > 0.5) & (kind_b < 0.7), kind_b > 0.8
-    across_b = torch.where(is_bar_b, across_b * 0.1, across_b)
-    along_b = torch.where(is_bar_b, along_b * 2.5, along_b)
-    # Most boxes stand upright, bars lie as they like.
-    angle_b = torch.where(is_bar_b, math.pi * turn_b, 0.6 * (turn_b - 0.5) * (turn_b > 0.7))
-    x_1w, y_h1 = x_1w - x_b[:, None, None], y_h1 - y_b[:, None, None]
-    p_bhw = _turned(x_1w, y_h1, angle_b, 1 / across_b)
-    q_bhw = _turned(x_1w, y_h1, angle_b + math.pi / 2, 1 / along_b)
-    p_bhw, q_bhw = p_bhw.square_(), q_bhw.square_()
-    return torch.where(is_disc_b[:, None, None], p_bhw + q_bhw, torch.maximum(p_bhw, q_bhw)) < 1
+    across_b = torch.where(is_there_b, across_b, 1e-9)
+    x_b1w, y_bh1 = x_1w - x_b[:, None, None], y_h1 - y_b[:, None, None]
+    if kind == "bar":  # long, narrow, in any direction
+        angle_b = math.pi * numbers_bn[:, 5]
+        p_bhw = _turned(x_b1w, y_bh1, angle_b, 10 / across_b).abs_()
+        q_bhw = _turned(x_b1w, y_bh1, angle_b + math.pi / 2, 0.4 / along_b).abs_()
+        return torch.maximum(p_bhw, q_bhw, out=p_bhw) < 1
+    p_b1w, q_bh1 = x_b1w / across_b[:, None, None], y_bh1 / along_b[:, None, None]
+    if kind == "disc":
+        return p_b1w.square() + q_bh1.square() < 1
+    return (p_b1w.abs() < 1) & (q_bh1.abs() < 1)

@@ -6,7 +6,6 @@ Windows are (B, 2, 3) float64: pixel (u, v, 1) of the crop to pixel (x, y) of th
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -30,18 +29,27 @@ _LARGEST_SPAN = 1.3
 _LEAST_KEPT, _LEAST_FILLED = 0.3, 0.009
 _WHOLE_FILL = 0.85
 _COARSE = 4
+# The smallest pictures to sample from have one pixel for 2^3 in each direction.
+_DEEPEST = 3
 # Depth that packing moved by less was scaled to the packed median (a few millimetres: the segmenter changes masks
 # afterwards), and tells nothing of the size of the person.
 _LEAST_SHIFT_M = 0.05
 
 
 def random_windows(
-    mask_b1hw: Tensor, chance: dict[str, Tensor], photo: PhotoParams, mirrored_b: Tensor, boundless_b: Tensor, size: int
+    mask_b1hw: Tensor,
+    box: tuple[Tensor, Tensor],
+    chance: dict[str, Tensor],
+    photo: PhotoParams,
+    mirrored_b: Tensor,
+    boundless_b: Tensor,
+    size: int,
 ) -> Tensor:
     """Return a random window about each person.
 
     Args:
         mask_b1hw: The person in the stored picture.
+        box: Of the mask, see :func:`hdnet.training.augment_geometry.box_of`.
         chance: "tight" (B, 1), "fill" (B, 1), "place" (B, 2), "turn" (B, 1), numbers in 0..1.
         photo: Range of the person's size, and of the roll.
         mirrored_b: Items that are mirrored.
@@ -51,7 +59,7 @@ def random_windows(
     Returns:
         (B, 2, 3). Each window keeps 30 % of the person, or the whole person.
     """
-    first_b2, last_b2 = (corner.double() for corner in box_of(mask_b1hw))
+    first_b2, last_b2 = (corner.double() for corner in box)
     box_b2, middle_b2 = last_b2 - first_b2 + 1, (first_b2 + last_b2) / 2
     longer_b = box_b2.amax(1)
     tight_b = chance["tight"][:, 0] < TIGHT
@@ -132,20 +140,19 @@ def sampled(
         mode: As of ``grid_sample``.
         padding: As of ``grid_sample``; or "sideways": reflected left and right, the outermost row above and below.
     """
-    grid_bhw2 = _grid(maps_bchw, window_b23, size)
+    grid_bhw2 = _grid(*positions(window_b23, size, maps_bchw.dtype), maps_bchw.shape[-2:])
     if padding == "sideways":
         grid_bhw2[..., 1].clamp_(-1, 1)
         padding = "reflection"
     return F.grid_sample(maps_bchw, grid_bhw2, mode, padding, align_corners=True)
 
 
-def _grid(maps_bchw: Tensor, window_b23: Tensor, size: tuple[int, int]) -> Tensor:
-    """Return the positions of the window's pixels for grid_sample: -1 and 1 at the centres of the outermost ones."""
-    x_bhw, y_bhw = positions(window_b23, size, maps_bchw.dtype)
-    height, width = maps_bchw.shape[-2:]
+def _grid(x_bhw: Tensor, y_bhw: Tensor, size: tuple[int, ...]) -> Tensor:
+    """Return positions for grid_sample: -1 and 1 at the centres of the outermost pixels of a picture of ``size``."""
     grid_bhw2 = x_bhw.new_empty((*x_bhw.shape, 2))
-    for axis, (place_bhw, count) in enumerate(((x_bhw, width), (y_bhw, height))):
-        grid_bhw2[..., axis] = place_bhw.mul_(2 / max(count - 1, 1)).sub_(1)
+    for axis, (place_bhw, count) in enumerate(((x_bhw, size[1]), (y_bhw, size[0]))):
+        torch.add(place_bhw, -(count - 1) / 2, out=grid_bhw2[..., axis])
+        grid_bhw2[..., axis] *= 2 / max(count - 1, 1)
     return grid_bhw2
 
 
@@ -161,27 +168,41 @@ def positions(window_b23: Tensor, size: tuple[int, int], dtype: torch.dtype) -> 
 
 
 def pictures_of(maps_bchw: Tensor, window_b23: Tensor, size: tuple[int, int], padding: str = "border") -> Tensor:
-    """Sample pictures, reduced ones from means of 2 x 2 pixels and of more: without aliasing."""
-    halvings_b = _area(window_b23).clamp(min=1).log2() / 2
-    deepest = max(int(math.log2(min(maps_bchw.shape[-2:]))), 0)
-    result = maps_bchw.new_zeros((len(maps_bchw), maps_bchw.shape[1], *size))
-    for level in range(min(deepest, 3) + 1):
-        weight_b = (1 - (halvings_b.clamp(max=min(deepest, 3)) - level).abs()).clamp(min=0).to(maps_bchw.dtype)
-        for items in _with_weight(weight_b):
-            pooled = F.avg_pool2d(maps_bchw[items], 2**level) if level else maps_bchw[items]
-            window = window_b23[items] / 2**level
-            # Centre of the first mean, in pixels of the picture: (2^level - 1) / 2.
-            window = torch.cat([window[:, :, :2], window[:, :, 2:] - (0.5 - 0.5 / 2**level)], 2)
-            result[items] += weight_b[items, None, None, None] * sampled(pooled, window, size, padding=padding)
+    """Sample pictures, those that are reduced from means of 2 x 2, 4 x 4 or 8 x 8 pixels: without aliasing.
+
+    Args:
+        maps_bchw: The pictures.
+        window_b23: The window of each item.
+        size: Height and width of the result.
+        padding: As of :func:`sampled`.
+    """
+    deepest = min(int(math.log2(min(maps_bchw.shape[-2:]))), _DEEPEST)
+    # Below a scale of 1.3 pictures are sampled as they are.
+    level_b = (_area(window_b23).clamp(min=1).log2() / 2 + 0.6).floor().clamp(max=deepest)
+    on_processor = level_b.device.type == "cpu"
+    result = maps_bchw.new_empty((len(maps_bchw), maps_bchw.shape[1], *size))
+    for level in range(deepest + 1):
+        chosen_b = level_b == level
+        if on_processor:  # a GPU would have to be waited for: it samples all levels
+            items = chosen_b.nonzero()[:, 0]
+            if len(items) == len(maps_bchw):
+                return _of_level(maps_bchw, window_b23, size, level, padding)
+            if len(items):
+                result[items] = _of_level(maps_bchw[items], window_b23[items], size, level, padding)
+        else:
+            one = _of_level(maps_bchw, window_b23, size, level, padding)
+            result = torch.where(chosen_b[:, None, None, None], one, result)
     return result
 
 
-def _with_weight(weight_b: Tensor) -> Iterator[Any]:
-    """Yield the items of weight above 0, if any; all of them on a GPU, which would have to be waited for."""
-    if weight_b.device.type != "cpu" or weight_b.all():
-        yield slice(None)
-    elif weight_b.any():
-        yield weight_b.nonzero()[:, 0]
+def _of_level(maps_bchw: Tensor, window_b23: Tensor, size: tuple[int, int], level: int, padding: str) -> Tensor:
+    if level:
+        maps_bchw, shrink = F.avg_pool2d(maps_bchw, 2**level), 0.5**level
+        # Pixel x of the picture is x / 2^level - (1 - 1 / 2^level) / 2 of the means.
+        centre = window_b23.new_zeros(2, 3)
+        centre[:, 2] = (1 - shrink) / 2
+        window_b23 = window_b23 * shrink - centre
+    return sampled(maps_bchw, window_b23, size, padding=padding)
 
 
 def labels_of(frame: Batch, window_b23: Tensor, size: tuple[int, int], mirrored: Tensor | None = None) -> Batch:
@@ -212,7 +233,7 @@ def labels_of(frame: Batch, window_b23: Tensor, size: tuple[int, int], mirrored:
             depth = depth - frame["shift_m"][:, :, None, None]
         smooth.append(weight / torch.where(mask, depth, 1))
         exact.append(depth)
-    grid = _grid(weight, window_b23, size)
+    grid = _grid(x_bhw, y_bhw, (height, width))
     smooth_bchw = F.grid_sample(torch.cat(smooth, 1), grid, "bilinear", "border", align_corners=True)
     exact_bchw = F.grid_sample(torch.cat(exact, 1), grid, "nearest", "border", align_corners=True)
     new_mask = (exact_bchw[:, :1] > 0.5) & within

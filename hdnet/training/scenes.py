@@ -20,7 +20,7 @@ from hdnet.params import AugmentParams, PhotoParams
 from hdnet.training import augment_faults as faults
 from hdnet.training import backgrounds
 from hdnet.training.augment import Draw
-from hdnet.training.augment_colour import NoiseBank, blurred, recoloured
+from hdnet.training.augment_colour import NoiseBank, recoloured
 from hdnet.training.augment_geometry import box_of, moved
 from hdnet.training.jpeg import jpeg, lower_resolution
 from hdnet.training.scene_crops import labels_of, pictures_of, random_windows, whole_window
@@ -55,6 +55,7 @@ _BACKGROUND = {f"background_{name}": count for name, count in backgrounds.NUMBER
 
 # Blurs of a smaller deviation in pixels change nothing.
 _LEAST_BLUR_PX = 0.3
+_BLUR_REACH = 3
 # Of the pictures whose saturation is varied, those without colours.
 _GREY = 0.05
 _QUALITIES = (25, 90)
@@ -104,8 +105,9 @@ class SceneAugmenter:
         replaced = [b for b, kind in enumerate(kinds) if kind != "own"]
         mirrored_b = chance["flip"][:, 0] < self.augment.flip
         replaced_b = moved(torch.tensor([kind != "own" for kind in kinds]), mirrored_b.device)
-        boundless_b = replaced_b & ~_touches_edge(frame["mask"])
-        window_b23 = random_windows(frame["mask"], chance, self.photo, mirrored_b, boundless_b, size)
+        box = box_of(frame["mask"])
+        boundless_b = replaced_b & ~_touches_edge(box, frame["mask"].shape[-2:])
+        window_b23 = random_windows(frame["mask"], box, chance, self.photo, mirrored_b, boundless_b, size)
         mirrored = (chosen["flip"][:, 0] < self.augment.flip).nonzero()[:, 0]
         labels = labels_of(frame, window_b23, (size, size), moved(mirrored, mirrored_b.device))
         labels["within"] = labels["within"] | boundless_b[:, None, None, None]
@@ -170,10 +172,10 @@ class SceneAugmenter:
         if len(soft):
             soft = moved(soft, image.device)
             sigma = chance["blur"][soft, 0] * params.blur_px
-            image[soft] = blurred(image[soft], within[soft] | True, sigma)
+            image[soft] = _blurred(image[soft], sigma)
         if params.noise:
             deviation = (chance["noise"][:, 0] * params.noise)[:, None, None, None]
-            image = torch.addcmul(image, self._noise.pictures(chance["noise"][:, 1:], image), deviation).clamp_(0, 255)
+            image = image.addcmul_(self._noise.pictures(chance["noise"][:, 1:], image), deviation).clamp_(0, 255)
         return self._compressed(image, chosen)
 
     def _compressed(self, image: Tensor, chosen: Chance) -> Tensor:
@@ -254,10 +256,22 @@ def _complete(frame: Batch, labels: Batch, image: Tensor, hint: Tensor, hinted_b
     return {"inputs": inputs, **labels, "hinted": hinted_b, "window": window_b23, "camera": frame["camera"]}
 
 
-def _touches_edge(mask_b1hw: Tensor) -> Tensor:
-    first_b2, last_b2 = box_of(mask_b1hw)
-    height, width = mask_b1hw.shape[-2:]
+def _touches_edge(box: tuple[Tensor, Tensor], size: torch.Size) -> Tensor:
+    (first_b2, last_b2), (height, width) = box, size
     return (first_b2 == 0).any(1) | (last_b2[:, 0] == width - 1) | (last_b2[:, 1] == height - 1)
+
+
+def _blurred(image_b3hw: Tensor, sigma_b: Tensor) -> Tensor:
+    """Blur whole pictures with a Gaussian of a deviation above 0; the kernel ends at 3 pixels."""
+    batch, channels = image_b3hw.shape[:2]
+    offset = torch.arange(-_BLUR_REACH, _BLUR_REACH + 1, device=image_b3hw.device, dtype=image_b3hw.dtype)
+    kernel_bk = (-0.5 * (offset / sigma_b[:, None]).square()).exp()
+    kernel_bk = (kernel_bk / kernel_bk.sum(1, keepdim=True)).repeat_interleave(channels, 0)
+    flat = image_b3hw.view(1, batch * channels, *image_b3hw.shape[-2:])
+    for sides, shape in (((0, 0, 1, 1), (-1, 1, len(offset), 1)), ((1, 1, 0, 0), (-1, 1, 1, len(offset)))):
+        padded = F.pad(flat, [side * _BLUR_REACH for side in sides], mode="replicate")
+        flat = F.conv2d(padded, kernel_bk.view(shape), groups=batch * channels)
+    return flat.view_as(image_b3hw)
 
 
 def _about_1(chance: Tensor, strength: float) -> Tensor:

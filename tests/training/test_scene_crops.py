@@ -9,6 +9,7 @@ from hdnet.geometry import Camera, pixel_rays
 from hdnet.geometry.relief import view_of
 from hdnet.params import PhotoParams
 from hdnet.training import scene_crops as crops
+from hdnet.training.augment_geometry import box_of
 
 SIZE, CROP = 96, 64
 CAMERAS = pytest.mark.parametrize(
@@ -181,7 +182,7 @@ def test_every_window_keeps_enough_of_the_person(fill):
     count, photo = 400, PhotoParams(fill=fill, turn_deg=15.0)
     mask = blobs(count)
     mirrored, boundless = torch.arange(count) % 2 == 0, torch.arange(count) % 4 < 2
-    window_b23 = crops.random_windows(mask, chance(count), photo, mirrored, boundless, CROP)
+    window_b23 = crops.random_windows(mask, box_of(mask), chance(count), photo, mirrored, boundless, CROP)
     seen = crops.sampled(mask.double(), window_b23, (CROP, CROP), "nearest", "zeros").sum((1, 2, 3))
     area = crops._area(window_b23)
     share = seen * area / mask.sum((1, 2, 3))
@@ -195,7 +196,7 @@ def test_tight_windows_fill_the_picture_and_others_vary():
     mask = torch.zeros(count, 1, SIZE, SIZE, dtype=torch.bool)
     mask[..., 10:90, 40:60] = True
     numbers, no = chance(count), torch.zeros(count, dtype=torch.bool)
-    window_b23 = crops.random_windows(mask, numbers, PhotoParams(), no, no, CROP)
+    window_b23 = crops.random_windows(mask, box_of(mask), numbers, PhotoParams(), no, no, CROP)
     fill = 80 / (crops._area(window_b23).sqrt() * CROP)
     tight = numbers["tight"][:, 0] < crops.TIGHT
     assert 0.4 < tight.float().mean() < 0.5
@@ -214,7 +215,7 @@ def test_an_empty_mask_gives_a_finite_window_and_empty_labels():
     frame = {key: values * 0 if key != "camera" else values for key, values in frame.items()}
     frame["mask"] = frame["mask"].bool()
     no = torch.tensor([False])
-    window_b23 = crops.random_windows(frame["mask"], chance(1), PhotoParams(), no, no, CROP)
+    window_b23 = crops.random_windows(frame["mask"], box_of(frame["mask"]), chance(1), PhotoParams(), no, no, CROP)
     labels = crops.labels_of(frame, window_b23, (CROP, CROP))
     assert window_b23.isfinite().all()
     assert not labels["mask"].any()

@@ -123,7 +123,7 @@ class Augmenter:
             window = geometry.window_about(torch.stack([side["mask"] for side in sides]).any(0), zoom_b, shift_b2)
             before, sides = sides, [geometry.crop(side, window) for side in sides]
             if rows_n6 is not None:
-                rows_n6 = geometry.crop_rows(rows_n6, window, before, sides)
+                rows_n6 = geometry.crop_rows(rows_n6, (window, window), before, sides)
         return sides, rows_n6, mirrored_b
 
     def _coloured(self, frame: Batch, chance: dict[str, Tensor]) -> Batch:

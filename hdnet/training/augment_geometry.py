@@ -7,6 +7,7 @@ camera too. Unprojecting therefore gives the same points as before, or the mirro
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -181,7 +182,7 @@ def crop(frame: Batch, window: Window) -> Batch:
         between = total / torch.where(new_mask, inverse, 1)
         is_one_surface = (between - nearest).abs() < MAX_RELATIVE_STEP * nearest
         result["depth"] = torch.where(new_mask, torch.where(is_one_surface, between, nearest), 0)
-    result["camera"] = _cropped_camera(frame["camera"], window)
+    result["camera"] = cropped_camera(frame["camera"], window)
     return result
 
 
@@ -194,7 +195,7 @@ def unit(mixed_b3hw: Tensor, mask_b1hw: Tensor) -> Tensor:
     return mixed_b3hw * torch.where(is_normal, squared, torch.inf).rsqrt_()
 
 
-def _cropped_camera(camera_b7: Tensor, window: Window) -> Tensor:
+def cropped_camera(camera_b7: Tensor, window: Window) -> Tensor:
     """:meth:`hdnet.geometry.Camera.crop` of every item."""
     fx, fy, cx, cy, origin_x, origin_y, scale = camera_b7.double().unbind(1)
     origin_x, origin_y = origin_x + scale * window.left, origin_y + scale * window.top
@@ -214,22 +215,22 @@ def _grid(window: Window, height: int, width: int, dtype: torch.dtype) -> Tensor
     return torch.stack([x_bw[:, None, :].expand(shape), y_bh[:, :, None].expand(shape)], -1)
 
 
-def crop_rows(rows_n6: Tensor, window: Window, before: list[Batch], after: list[Batch]) -> Tensor:
-    """Map matches to the pixels of a crop, to the nearest pixel; dropped ones get item -1.
+def crop_rows(rows_n6: Tensor, windows: Sequence[Window], before: list[Batch], after: list[Batch]) -> Tensor:
+    """Map matches to the pixels of crops, to the nearest pixel; dropped ones get item -1.
 
     Dropped are matches with an end outside the crop, or on a pixel that shows another part because of rounding.
 
     Args:
         rows_n6: Item, part, r1, c1, r2, c2, rows and columns 1-based; item -1 does not count.
-        window: The crop of both frames.
+        windows: The crop of each of the two frames.
         before: Both frames as they were.
         after: Both frames as cropped.
     """
     item, part = rows_n6[:, 0].clamp(min=0), rows_n6[:, 1]
     is_kept = rows_n6[:, 0] >= 0
-    left, top, scale = (value[item] for value in window)
     columns = []
-    for side, (old, new) in enumerate(zip(before, after, strict=True)):
+    for side, (window, old, new) in enumerate(zip(windows, before, after, strict=True)):
+        left, top, scale = (value[item] for value in window)
         old_r, old_c = rows_n6[:, 2 + 2 * side] - 1, rows_n6[:, 3 + 2 * side] - 1
         r, c = ((old_r - top) / scale).round().long(), ((old_c - left) / scale).round().long()
         height, width = new["mask"].shape[-2:]

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from hdnet.geometry.relief import masked_median, relief_from_depth, turn_normals, view_of
+from hdnet.geometry.relief import View, masked_median, relief_from_depth, turn_normals, view_of
 from hdnet.params import PhotoParams
 from hdnet.training.augment_geometry import MAX_RELATIVE_STEP, box_of, mirrored_vui, unit
 
@@ -212,46 +212,45 @@ def labels_of(frame: Batch, window_b23: Tensor, size: tuple[int, int], mirrored:
     The nearest pixel counts where that would mix two surfaces, and for mask and DensePose.
 
     Args:
-        frame: See :func:`hdnet.data.store.batches.prepare`; without "depth", there is no relief.
+        frame: See :func:`hdnet.data.store.batches.prepare`; "normals" and "depth" may be missing.
         window_b23: The windows.
         size: Height and width of the crop.
         mirrored: Numbers of the items whose window mirrors.
 
     Returns:
-        "within", "mask" (B, 1, H, W) bool, "normals", "vui" (B, 3, H, W), and with depth "relief" (B, 1, H, W),
-        "log_scale" (B,).
+        "within", "mask" (B, 1, H, W) bool, "vui" (B, 3, H, W); with normals, "normals" (B, 3, H, W); with depth,
+        "relief" (B, 1, H, W) and "log_scale" (B,).
     """
-    mask, dtype = frame["mask"], frame["normals"].dtype
+    mask, dtype = frame["mask"], frame["vui"].dtype
     height, width = mask.shape[-2:]
     x_bhw, y_bhw = positions(window_b23, size, dtype)
     within = ((x_bhw > -0.5) & (x_bhw < width - 0.5) & (y_bhw > -0.5) & (y_bhw < height - 0.5))[:, None]
     weight = mask.to(dtype)
-    smooth, exact = [weight, frame["normals"]], [weight, frame["vui"]]
+    smooth, exact = [weight], [weight, frame["vui"]]
     if "depth" in frame:
-        depth = frame["depth"]
-        if "shift_m" in frame:
-            depth = depth - frame["shift_m"][:, :, None, None]
+        depth = frame["depth"] - frame["shift_m"][:, :, None, None] if "shift_m" in frame else frame["depth"]
         smooth.append(weight / torch.where(mask, depth, 1))
         exact.append(depth)
+    if "normals" in frame:
+        smooth.append(frame["normals"])
     grid = _grid(x_bhw, y_bhw, (height, width))
     smooth_bchw = F.grid_sample(torch.cat(smooth, 1), grid, "bilinear", "border", align_corners=True)
     exact_bchw = F.grid_sample(torch.cat(exact, 1), grid, "nearest", "border", align_corners=True)
     new_mask = (exact_bchw[:, :1] > 0.5) & within
-    view = view_of(frame["camera"].to(dtype), size, window_b23)
-    normals = unit(turn_normals(smooth_bchw[:, 1:4], view.crop_R_camera_b33.to(dtype)), new_mask)
     vui = torch.where(within, exact_bchw[:, 1:4], 0)
     if mirrored is not None and len(mirrored):
         vui[mirrored] = mirrored_vui(vui[mirrored])
-    labels = {"within": within, "mask": new_mask, "normals": normals, "vui": vui}
-    if "depth" not in frame:
-        return labels
-    nearest, inverse = exact_bchw[:, 4:5], smooth_bchw[:, 4:5]
-    between = smooth_bchw[:, :1] / torch.where(new_mask, inverse, 1)
-    is_one_surface = (between - nearest).abs() < MAX_RELATIVE_STEP * nearest
-    depth = torch.where(is_one_surface, between, nearest)
-    view = view._replace(along_b1hw=view.along_b1hw.to(dtype), focal_b=view.focal_b.to(dtype))
-    labels["relief"] = relief_from_depth(depth, new_mask, view)
-    scale_b = view.focal_b / masked_median(depth * view.along_b1hw, new_mask)
-    is_known_b = frame["shift_m"][:, 0].abs() > _LEAST_SHIFT_M if "shift_m" in frame else torch.zeros_like(scale_b) > 0
-    labels["log_scale"] = torch.where(is_known_b, scale_b.log(), torch.nan)
+    labels = {"within": within, "mask": new_mask, "vui": vui}
+    view = View(*(values.to(dtype) for values in view_of(frame["camera"], size, window_b23)))
+    if "normals" in frame:
+        labels["normals"] = unit(turn_normals(smooth_bchw[:, -3:], view.crop_R_camera_b33), new_mask)
+    if "depth" in frame:
+        nearest, inverse = exact_bchw[:, 4:5], smooth_bchw[:, 1:2]
+        between = smooth_bchw[:, :1] / torch.where(new_mask, inverse, 1)
+        is_one_surface = (between - nearest).abs() < MAX_RELATIVE_STEP * nearest
+        depth = torch.where(is_one_surface, between, nearest)
+        labels["relief"] = relief_from_depth(depth, new_mask, view)
+        scale_b = view.focal_b / masked_median(depth * view.along_b1hw, new_mask)
+        shift_b = frame["shift_m"][:, 0] if "shift_m" in frame else torch.zeros_like(scale_b)
+        labels["log_scale"] = torch.where(shift_b.abs() > _LEAST_SHIFT_M, scale_b.log(), torch.nan)
     return labels

@@ -6,7 +6,6 @@ and nothing of an item depends on the others: resumed trainings and any number o
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -17,13 +16,12 @@ from torch.nn import functional as F
 from hdnet.data.store.batches import prepare
 from hdnet.errors import DataError
 from hdnet.params import AugmentParams, PhotoParams
-from hdnet.training import augment_faults as faults
 from hdnet.training import backgrounds
 from hdnet.training.augment import Draw
-from hdnet.training.augment_colour import NoiseBank, recoloured
-from hdnet.training.augment_geometry import box_of, moved
-from hdnet.training.jpeg import jpeg, lower_resolution
-from hdnet.training.scene_crops import labels_of, pictures_of, random_windows, whole_window
+from hdnet.training.augment_colour import NoiseBank
+from hdnet.training.augment_geometry import Window, box_of, crop_rows, cropped_camera, mirror, mirror_rows, moved
+from hdnet.training.scene_crops import labels_of, pictures_of, random_windows, square_windows, whole_window
+from hdnet.training.scene_effects import COLOURS, HINT, SceneEffects
 
 Batch = dict[str, Any]
 Chance = dict[str, Tensor]
@@ -31,39 +29,12 @@ Chance = dict[str, Tensor]
 BEYOND = 127.0
 """Colour beyond the picture's edge."""
 
-# How many numbers each variation takes of an item's chance. All are drawn, whatever is switched on.
-_COLOURS = {
-    "brightness": 1,
-    "contrast": 1,
-    "saturation": 1,
-    "hue": 1,
-    "balance": 3,
-    "gamma": 1,
-    "blur": 1,
-    "noise": 3,
-    "low_resolution": 2,
-    "jpeg": 2,
-}
-_HINT = {
-    "hint": 1,
-    "mask_field": faults.FIELD_CELLS**2,
-    "mask_holes": faults.RECTANGLE_NUMBERS,
-    "mask_additions": faults.RECTANGLE_NUMBERS,
-}
+# Numbers of an item's chance that each variation takes. All are drawn, whatever is switched on.
 _SCENE = {"flip": 1, "tight": 1, "fill": 1, "place": 2, "turn": 1, "background": 1, "soft_edge": 1}
 _BACKGROUND = {f"background_{name}": count for name, count in backgrounds.NUMBERS.items()}
 
-# Blurs of a smaller deviation in pixels change nothing.
-_LEAST_BLUR_PX = 0.3
-_BLUR_REACH = 3
-# Of the pictures whose saturation is varied, those without colours.
-_GREY = 0.05
-_QUALITIES = (25, 90)
-# Smaller pictures over the size of the crop, and those of them that are compressed too.
-_LOW_SIZES = (0.4, 0.875)
-_LOW_AND_JPEG = 0.5
-# Half sides of holes and additions over the picture's size.
-_HOLE_SIZES, _ADDITION_SIZES = (0.01, 0.08), (0.01, 0.08)
+# Size of the person in the crops of pairs.
+_PAIR_FILL = 0.85
 
 
 class SceneAugmenter:
@@ -76,8 +47,8 @@ class SceneAugmenter:
 
     def __init__(self, photo: PhotoParams, augment: AugmentParams) -> None:
         self.photo, self.augment = photo, augment
-        self._noise = NoiseBank()
-        self._backgrounds = backgrounds.Backgrounds(photo, self._noise)
+        noise = NoiseBank()
+        self._backgrounds, self._effects = backgrounds.Backgrounds(photo, noise), SceneEffects(photo, augment, noise)
 
     def __call__(self, stored: Batch, draw: Draw, size: int, stream: str = "labelled") -> Batch:
         """Return a training batch.
@@ -100,7 +71,7 @@ class SceneAugmenter:
             DataError: The batch has no pictures with background.
         """
         frame = _with_scenes(stored)
-        chosen, chance = _drawn(draw, stream, frame, _SCENE | _COLOURS | _HINT | _BACKGROUND)
+        chosen, chance = _drawn(draw, stream, frame, _SCENE | COLOURS | HINT | _BACKGROUND)
         kinds = backgrounds.kinds_of(chosen["background"][:, 0], self.photo.backgrounds)
         replaced = [b for b, kind in enumerate(kinds) if kind != "own"]
         mirrored_b = chance["flip"][:, 0] < self.augment.flip
@@ -117,9 +88,54 @@ class SceneAugmenter:
         image, alpha = torch.split(pictures_of(source, window_b23, (size, size)), [3, 1], 1)
         if replaced:
             image = self._replaced(image, alpha, frame, labels["mask"], kinds, replaced, chosen, chance)
-        image = self._photographed(image, labels["within"], chosen, chance)
-        hint, hinted_b = self._hints(labels["mask"], chosen, chance)
+        image = self._effects.photographed(image, labels["within"], chosen, chance)
+        hint, hinted_b = self._effects.hints(labels["mask"], chosen, chance)
         return _complete(frame, labels, image, hint, hinted_b, window_b23)
+
+    def pairs(self, stored: Batch, draw: Draw, size: int, stream: str = "pairs") -> Batch:
+        """Return a training batch of pairs of unlabelled frames.
+
+        Both frames are mirrored alike, and each is cropped to the upright square about its person, with its own
+        background; colours, faults of the camera and hints are each frame's own.
+
+        Args:
+            stored: Pairs with scenes, see :class:`hdnet.data.store.datasets.PairDataset`, as stored or prepared.
+            draw: Random numbers of the step.
+            size: Pixels of the square pictures.
+            stream: Name of the batch's stream.
+
+        Returns:
+            "i" and "j", each as from a call, without labels that frames do not have, and without "window": "camera" is
+            that of the crop, mirrored where the frame is. "rows" (M, 6) of the crops' pixels, where dropped matches
+            have item -1; and what else the batch holds.
+
+        Raises:
+            DataError: The frames have no pictures with background.
+        """
+        batch = prepare(stored)
+        before = [_with_scenes(batch[side]) for side in "ij"]
+        layout = {"flip": 1} | {f"{side}_{name}": count for side in "ij" for name, count in (COLOURS | HINT).items()}
+        chosen, chance = _drawn(draw, stream, before[0], layout)
+        mirrored_b = chance["flip"][:, 0] < self.augment.flip
+        rows_n6 = mirror_rows(batch["rows"], mirrored_b, before[0]["mask"].shape[-1])
+        before = [mirror(frame, mirrored_b) for frame in before]
+        windows, after = [], []
+        for side, frame in zip("ij", before, strict=True):
+            window_b23 = square_windows(frame["mask"], _PAIR_FILL, size)
+            windows.append(Window(window_b23[:, 0, 2], window_b23[:, 1, 2], window_b23[:, 0, 0]))
+            numbers = [{name: values[f"{side}_{name}"] for name in COLOURS | HINT} for values in (chosen, chance)]
+            labels = labels_of(frame, window_b23, (size, size))
+            image = self._effects.photographed(
+                pictures_of(frame["scene"], window_b23, (size, size)), labels["within"], *numbers
+            )
+            hint, hinted_b = self._effects.hints(labels["mask"], *numbers)
+            crop = _complete(frame, labels, image, hint, hinted_b, window_b23)
+            del crop["window"]
+            after.append({**crop, "camera": cropped_camera(frame["camera"], windows[-1])})
+        result = {**batch, "i": after[0], "j": after[1], "rows": crop_rows(rows_n6, windows, before, after)}
+        if "turn_deg" in batch:  # a mirrored person turns the other way
+            result["turn_deg"] = torch.where(mirrored_b, -batch["turn_deg"], batch["turn_deg"])
+        return result
 
     def _replaced(
         self,
@@ -148,86 +164,18 @@ class SceneAugmenter:
         composed = torch.addcmul(person * (share / edge.clamp(min=1e-3)), 1 - share, behind)
         return image.index_copy(0, index, composed)
 
-    def _photographed(self, image: Tensor, within: Tensor, chosen: Chance, chance: Chance) -> Tensor:
-        """Vary colours and what a camera and a compression do to the whole picture."""
-        params = self.augment
-        if params.brightness or params.contrast or params.saturation or params.hue_deg or params.white_balance:
-            saturation = chance["saturation"][:, 0]
-            grey = (saturation < _GREY) & bool(params.saturation)
-            image = recoloured(
-                image,
-                within,
-                gain_b3=_about_1(chance["brightness"], params.brightness)
-                * _about_1(chance["balance"], params.white_balance),
-                contrast_b=_about_1(chance["contrast"][:, 0], params.contrast),
-                saturation_b=torch.where(grey, 0, _about_1(saturation, params.saturation)),
-                hue_b=(2 * chance["hue"][:, 0] - 1) * math.radians(params.hue_deg),
-            )
-        image = image.clamp(0, 255)
-        if params.gamma:
-            exponent = ((2 * chance["gamma"] - 1) * params.gamma).exp()[:, :, None, None]
-            # Three times as fast as a power.
-            image = image.div_(255).log2_().mul_(exponent).exp2_().mul_(255)
-        soft = (chosen["blur"][:, 0] * params.blur_px >= _LEAST_BLUR_PX).nonzero()[:, 0]
-        if len(soft):
-            soft = moved(soft, image.device)
-            sigma = chance["blur"][soft, 0] * params.blur_px
-            image[soft] = _blurred(image[soft], sigma)
-        if params.noise:
-            deviation = (chance["noise"][:, 0] * params.noise)[:, None, None, None]
-            image = image.addcmul_(self._noise.pictures(chance["noise"][:, 1:], image), deviation).clamp_(0, 255)
-        return self._compressed(image, chosen)
-
-    def _compressed(self, image: Tensor, chosen: Chance) -> Tensor:
-        """Compress some pictures, and reduce the resolution of some."""
-        low = chosen["low_resolution"][:, 0] < self.photo.low_resolution
-        is_jpeg = chosen["jpeg"][:, 0] < self.photo.jpeg
-        worst, best = _QUALITIES
-        quality = (worst + chosen["jpeg"][:, 1] * (best - worst)).round().int().tolist()
-        items = (is_jpeg & ~low).nonzero()[:, 0]
-        if len(items):
-            index = moved(items, image.device)
-            image[index] = jpeg(image[index], [quality[b] for b in items.tolist()])
-        smallest, largest = _LOW_SIZES
-        for b in low.nonzero()[:, 0].tolist():
-            size = round(image.shape[-2] * (smallest + float(chosen["low_resolution"][b, 1]) * (largest - smallest)))
-            image[b : b + 1] = lower_resolution(image[b : b + 1], size, quality[b] if is_jpeg[b] else None)
-        return image
-
-    def _hints(self, mask: Tensor, chosen: Chance, chance: Chance) -> tuple[Tensor, Tensor]:
-        """Return the hint of every item, (B, 1, H, W): 1, -1, or 0 where there is none; and who has one, (B,)."""
-        photo, share = self.photo, chosen["hint"][:, 0]
-        imperfect = (share >= photo.hint_exact) & (share < photo.hint_exact + photo.hint_imperfect)
-        hinted_b = moved(share < photo.hint_exact + photo.hint_imperfect, mask.device)
-        given, items = mask, imperfect.nonzero()[:, 0]
-        if len(items):
-            index = moved(items, mask.device)
-            given = mask.index_copy(0, index, self._found(mask[index], chance, index))
-        hint = torch.where(given, 1.0, -1.0)
-        return torch.where(hinted_b[:, None, None, None], hint, 0.0), hinted_b
-
-    def _found(self, mask: Tensor, chance: Chance, index: Tensor) -> Tensor:
-        """Return masks as an imperfect segmenter finds them: a wrong outline, holes, and parts of the background."""
-        params, box = self.augment, faults.person_box(mask)
-        found = faults.noisy_outline(mask, chance["mask_field"][index], params.mask_shift_px)
-        if params.mask_holes:
-            holes = faults.rectangles(chance["mask_holes"][index], params.mask_holes, box, _HOLE_SIZES, mask)
-            more = faults.rectangles(chance["mask_additions"][index], params.mask_holes, box, _ADDITION_SIZES, mask)
-            found = (found & ~holes) | (more & ~mask)
-        return found
-
 
 def whole_pictures(stored: Batch, hint: Literal["none", "exact"], size: int | None = None) -> Batch:
     """Return pictures as they are, for validation and evaluation.
 
     Args:
-        stored: Labelled people with scenes, as stored or prepared, on any device.
+        stored: Labelled people, or frames, with scenes, as stored or prepared, on any device.
         hint: None, or the mask.
         size: Pixels of the square pictures, the longer side scaled to it; without it, the stored size, with sides
             filled up to multiples of 32.
 
     Returns:
-        As :class:`SceneAugmenter`.
+        As from :class:`SceneAugmenter`; of frames without "relief", "log_scale", and "normals" if they have none.
 
     Raises:
         DataError: The batch has no pictures with background.
@@ -259,23 +207,6 @@ def _complete(frame: Batch, labels: Batch, image: Tensor, hint: Tensor, hinted_b
 def _touches_edge(box: tuple[Tensor, Tensor], size: torch.Size) -> Tensor:
     (first_b2, last_b2), (height, width) = box, size
     return (first_b2 == 0).any(1) | (last_b2[:, 0] == width - 1) | (last_b2[:, 1] == height - 1)
-
-
-def _blurred(image_b3hw: Tensor, sigma_b: Tensor) -> Tensor:
-    """Blur whole pictures with a Gaussian of a deviation above 0; the kernel ends at 3 pixels."""
-    batch, channels = image_b3hw.shape[:2]
-    offset = torch.arange(-_BLUR_REACH, _BLUR_REACH + 1, device=image_b3hw.device, dtype=image_b3hw.dtype)
-    kernel_bk = (-0.5 * (offset / sigma_b[:, None]).square()).exp()
-    kernel_bk = (kernel_bk / kernel_bk.sum(1, keepdim=True)).repeat_interleave(channels, 0)
-    flat = image_b3hw.view(1, batch * channels, *image_b3hw.shape[-2:])
-    for sides, shape in (((0, 0, 1, 1), (-1, 1, len(offset), 1)), ((1, 1, 0, 0), (-1, 1, 1, len(offset)))):
-        padded = F.pad(flat, [side * _BLUR_REACH for side in sides], mode="replicate")
-        flat = F.conv2d(padded, kernel_bk.view(shape), groups=batch * channels)
-    return flat.view_as(image_b3hw)
-
-
-def _about_1(chance: Tensor, strength: float) -> Tensor:
-    return 1 + (2 * chance - 1) * strength
 
 
 def _drawn(draw: Draw, stream: str, frame: Batch, layout: dict[str, int]) -> tuple[Chance, Chance]:

@@ -238,7 +238,7 @@ def test_cropped_matches_stay_on_their_points_and_those_that_leave_are_marked():
     rows = losses.pack_correspondences([match(iuv_of(frame_i), iuv_of(frame_j))])
     place = window(60.0, 40.0, 0.7)
     cut_i, cut_j = geometry.crop(frame_i, place), geometry.crop(frame_j, place)
-    mapped = geometry.crop_rows(rows, place, [frame_i, frame_j], [cut_i, cut_j])
+    mapped = geometry.crop_rows(rows, (place, place), [frame_i, frame_j], [cut_i, cut_j])
     kept = mapped[:, 0] >= 0
     end = 60 + 0.7 * 255.5, 40 + 0.7 * 255.5
     inside = ((rows[:, [3, 5]] - 1 > 60) & (rows[:, [3, 5]] - 1 < end[0])).all(1)

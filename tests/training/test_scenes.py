@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from hdnet.errors import DataError
-from hdnet.geometry import Camera
+from hdnet.geometry import Camera, pixel_rays
 from hdnet.params import AugmentParams, PhotoParams
 from hdnet.params.training import BackgroundShares
 from hdnet.training import scenes
@@ -258,3 +258,99 @@ def test_a_batch_without_scenes_is_refused():
         SceneAugmenter(PHOTO, STRONG)(batch, draw(), SIZE)
     with pytest.raises(DataError, match="no pictures with background"):
         whole_pictures(batch, "none")
+
+
+# Pairs of unlabelled frames.
+
+
+def pairs(batch: int) -> dict:
+    """Two frames of the same person, moved, with matches between equal places of the body."""
+    frame = {
+        key: values for key, values in people(batch).items() if key in ("scene", "vui", "mask", "normals", "camera")
+    }
+    frame["white_image"] = people(batch)["white_image"]
+    moved_by = {"scene": 8, "vui": 8, "mask": 8, "normals": 8, "white_image": 8}
+    other = {key: values.roll(moved_by[key], 3) if key in moved_by else values for key, values in frame.items()}
+    rows, item = torch.meshgrid(torch.arange(25, 75, 3), torch.arange(batch), indexing="ij")
+    columns = 33 + (rows * 7) % 25
+    part = 1 + (columns - 1) * 24 // STORED
+    matches = [values.flatten() for values in (item, part, rows, columns, rows, columns + 8)]
+    turn = torch.linspace(10, 40, batch)
+    return {"i": frame, "j": other, "rows": torch.stack(matches, 1).to(torch.int16), "turn_deg": turn}
+
+
+def pair_draw(first: int = 0) -> Draw:
+    return Draw(7, 3, {"pairs": first})
+
+
+@pytest.mark.parametrize("flip", [0.0, 1.0])
+def test_matches_of_pairs_show_the_same_points_in_the_crops(flip):
+    stored = pairs(4)
+    result = SceneAugmenter(PhotoParams(jpeg=0, low_resolution=0), AugmentParams(flip=flip)).pairs(
+        stored, pair_draw(), SIZE
+    )
+    assert {key: tuple(values.shape) for key, values in result["i"].items()} == {
+        "inputs": (4, 4, SIZE, SIZE),
+        "within": (4, 1, SIZE, SIZE),
+        "mask": (4, 1, SIZE, SIZE),
+        "vui": (4, 3, SIZE, SIZE),
+        "normals": (4, 3, SIZE, SIZE),
+        "hinted": (4,),
+        "camera": (4, 7),
+    }
+    assert torch.equal(result["turn_deg"], -stored["turn_deg"] if flip else stored["turn_deg"])
+    before, after = stored["rows"].long(), result["rows"]
+    assert len(after) == len(before)
+    kept = after[:, 0] >= 0
+    assert kept.float().mean() > 0.8
+    for side, (r, c) in (("i", (2, 3)), ("j", (4, 5))):
+        item, part = after[kept, 0], after[kept, 1]
+        assert torch.equal(result[side]["vui"][item, 2, after[kept, r] - 1, after[kept, c] - 1].long(), part)
+        # The ray of the crop's pixel in the crop's camera is that of the stored pixel, mirrored or not.
+        rays = pixel_rays(SIZE, SIZE, result[side]["camera"], result[side]["camera"])
+        found = rays[item, :, after[kept, r] - 1, after[kept, c] - 1]
+        stored_rays = pixel_rays(STORED, STORED, stored[side]["camera"], stored[side]["camera"])
+        expected = stored_rays[item, :, before[kept, r] - 1, before[kept, c] - 1]
+        expected[:, 0] *= -1 if flip else 1
+        scale = result[side]["camera"][item, 6:] / result[side]["camera"][item, :1]
+        assert ((found - expected).abs() <= 0.51 * scale).all()
+        box = result[side]["mask"][:, 0]
+        assert (box.any(2).sum(1) / SIZE - 0.85).abs().max() < 0.03
+
+
+def test_frames_of_a_pair_differ_in_colours_only_and_depend_on_nothing_else():
+    stored = pairs(5)
+    stored["j"] = stored["i"]
+    augmenter = SceneAugmenter(PHOTO, STRONG)
+    whole = augmenter.pairs(stored, pair_draw(), SIZE)
+    for key in ("mask", "vui", "normals", "camera"):
+        assert torch.equal(whole["i"][key], whole["j"][key]), key
+    assert not torch.equal(whole["i"]["inputs"], whole["j"]["inputs"])
+    places = slice(2, 5)
+    rows = stored["rows"][(stored["rows"][:, 0] >= 2)].clone()
+    rows[:, 0] -= 2
+    part_of = {
+        **{side: part(stored[side], places) for side in "ij"},
+        "rows": rows,
+        "turn_deg": stored["turn_deg"][places],
+    }
+    shared = augmenter.pairs(part_of, pair_draw(2), SIZE)
+    for side in "ij":
+        for key, values in shared[side].items():
+            torch.testing.assert_close(values, whole[side][key][places], rtol=1e-5, atol=1e-3)
+
+
+def test_frames_alone_are_whole_pictures_without_labels_of_depth():
+    frame = pairs(2)["i"]
+    batch = whole_pictures(frame, "exact")
+    assert {"inputs", "normals", "mask", "vui"} <= set(batch)
+    assert "relief" not in batch
+    del frame["normals"]
+    assert "normals" not in whole_pictures(frame, "none")
+
+
+def test_pairs_without_scenes_are_refused():
+    stored = pairs(2)
+    del stored["j"]["scene"]
+    with pytest.raises(DataError, match="no pictures with background"):
+        SceneAugmenter(PHOTO, STRONG).pairs(stored, pair_draw(), SIZE)

@@ -9,7 +9,6 @@ from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import numpy as np
 from fastapi import Request
 
 from serving import problems
@@ -18,7 +17,8 @@ from serving.micro_batching import MicroBatcher, Networks
 from serving.problems import Problem
 
 if TYPE_CHECKING:
-    from hdnet.predict.inference import Prepared
+    from hdnet.predict.inference import PreparedPicture
+    from hdnet.predict.runtime_names import Outputs
 
 ResultT = TypeVar("ResultT")
 
@@ -123,7 +123,7 @@ class RequestThreads:
         """Runs work on pictures (decoding, resizing, encoding) off the event loop."""
         return await self._wait(self._pictures.submit(call))
 
-    async def inference(self, networks: Networks, prepared: Prepared) -> np.ndarray:
+    async def inference(self, networks: Networks, prepared: PreparedPicture) -> Outputs:
         """The networks' outputs of one picture."""
         return await self._wait(self._batcher.submit(networks, prepared))
 

@@ -6,8 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-import numpy as np
-
 from hdnet.pictures.cameras import CameraSource
 from serving.admission import RequestThreads
 from serving.forms import Parts, decode_parts
@@ -16,7 +14,8 @@ from serving.responses import Answer
 from serving.service import Service
 
 if TYPE_CHECKING:
-    from hdnet.predict.inference import Prepared
+    from hdnet.predict.inference import PreparedPicture
+    from hdnet.predict.runtime_names import Outputs
 
 EncodedT = TypeVar("EncodedT")
 
@@ -49,10 +48,10 @@ class DepthRequest:
             ModelError: If the model gives nothing usable.
         """
         prepared, source = await self.threads.picture_work(lambda: self._prepare(parts))
-        outputs_4hw = await self.threads.inference(self.model.predictor, prepared)
-        return await self.threads.picture_work(lambda: self._finish(prepared, outputs_4hw, source, encode))
+        outputs = await self.threads.inference(self.model.predictor, prepared)
+        return await self.threads.picture_work(lambda: self._finish(prepared, outputs, source, encode))
 
-    def _prepare(self, parts: Parts) -> tuple[Prepared, CameraSource]:
+    def _prepare(self, parts: Parts) -> tuple[PreparedPicture, CameraSource]:
         stage = self.service.metrics.stage
         with stage("decode"):
             pictures, camera = decode_parts(parts, self.service.settings.max_pixels)
@@ -61,10 +60,10 @@ class DepthRequest:
             return self.model.predictor.prepare(pictures, camera.camera), camera.source
 
     def _finish(
-        self, prepared: Prepared, outputs_4hw: np.ndarray, source: CameraSource, encode: Callable[[Answer], EncodedT]
+        self, prepared: PreparedPicture, outputs: Outputs, source: CameraSource, encode: Callable[[Answer], EncodedT]
     ) -> EncodedT:
         stage = self.service.metrics.stage
         with stage("finish"):
-            prediction = self.model.predictor.finish(prepared, outputs_4hw)
+            prediction = self.model.predictor.finish(prepared, outputs)
         with stage("encode"):
             return encode(Answer(prediction, self.model, source, self.request_id))

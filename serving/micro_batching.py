@@ -13,18 +13,17 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-import numpy as np
-
 from serving.metrics import Metrics
 
 if TYPE_CHECKING:
-    from hdnet.predict.inference import Prepared
+    from hdnet.predict.inference import PreparedPicture
+    from hdnet.predict.runtime_names import Outputs
 
 
 class Networks(Protocol):
     """The part of :class:`hdnet.predict.inference.Predictor` that runs here."""
 
-    def run(self, prepared: Sequence[Prepared]) -> list[np.ndarray]:
+    def run(self, prepared: Sequence[PreparedPicture]) -> list[Outputs]:
         """The networks' outputs of one or more pictures."""
 
 
@@ -33,8 +32,8 @@ class _Ticket:
     """One picture that waits for its forward pass."""
 
     networks: Networks
-    prepared: Prepared
-    future: Future[np.ndarray] = field(default_factory=Future)
+    prepared: PreparedPicture
+    future: Future[Outputs] = field(default_factory=Future)
     submitted: float = field(default_factory=time.perf_counter)
 
 
@@ -58,7 +57,7 @@ class MicroBatcher:
         self._arrival = threading.Condition()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="hdnet-networks")
 
-    def submit(self, networks: Networks, prepared: Prepared) -> Future[np.ndarray]:
+    def submit(self, networks: Networks, prepared: PreparedPicture) -> Future[Outputs]:
         """Queues a picture; cancelling the future before its pass begins takes it out again.
 
         Raises:

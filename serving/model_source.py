@@ -7,16 +7,15 @@ from collections.abc import Sequence
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Protocol
 
-import numpy as np
-
 from hdnet.models.identity import REGISTRY_SCHEME, ModelIdentity
 from serving.settings import Settings
 
 if TYPE_CHECKING:
     from hdnet.geometry import Camera
-    from hdnet.pictures.checks import Pictures
-    from hdnet.predict.inference import Prepared
+    from hdnet.pictures.checks import Photo, Pictures
+    from hdnet.predict.inference import PreparedPicture
     from hdnet.predict.prediction import Prediction
+    from hdnet.predict.runtime_names import Outputs
     from hdnet.predict.runtimes import Runtime
 
 # Nothing from a registry may run code here. MLflow 3.17 reads the first name, 3.18 the second.
@@ -32,13 +31,13 @@ class PredictorLike(Protocol):
     def runtime(self) -> Runtime:
         """The runtime of the networks."""
 
-    def prepare(self, pictures: Pictures, camera: Camera | None = None) -> Prepared:
+    def prepare(self, pictures: Pictures | Photo, camera: Camera | None = None) -> PreparedPicture:
         """Cuts out the network's input."""
 
-    def run(self, prepared: Sequence[Prepared]) -> list[np.ndarray]:
+    def run(self, prepared: Sequence[PreparedPicture]) -> list[Outputs]:
         """The networks' outputs of one or more pictures."""
 
-    def finish(self, prepared: Prepared, outputs_4hw: np.ndarray) -> Prediction:
+    def finish(self, prepared: PreparedPicture, outputs: Outputs) -> Prediction:
         """Depth and normals in the picture's own pixels."""
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from hdnet.cli.commands import Arguments, Command, Parser, say
 from hdnet.models.tensorflow import import_checkpoints
-from hdnet.pictures.checks import read_pictures
+from hdnet.pictures import faults
+from hdnet.pictures.checks import read_photo, read_pictures
 from hdnet.predict.export import export_model
 from hdnet.predict.inference import Predictor, load_source
 from hdnet.predict.original_outputs import save_original
@@ -21,8 +22,14 @@ _SOURCE = "registry URI, folder or safetensors file"
 def predict(verb: Parser) -> Command:
     """``predict``."""
     verb.add_argument("image", type=Path)
-    verb.add_argument("--mask", type=Path, help="person mask, white on black (default: the picture's alpha channel)")
-    verb.add_argument("--densepose", type=Path, required=True, help="DensePose IUV as PNG, channels V, U, I")
+    verb.add_argument(
+        "--mask",
+        type=Path,
+        help="person mask, white on black (default: the picture's alpha channel, or what the model finds)",
+    )
+    verb.add_argument(
+        "--densepose", type=Path, help="DensePose IUV as PNG, channels V, U, I; models for photographs need none"
+    )
     verb.add_argument("--out", type=Path, required=True, help="folder for the results")
     verb.add_argument("--model", default=_CHAMPION, help=_SOURCE)
     verb.add_argument(
@@ -65,8 +72,14 @@ def serve(verb: Parser) -> Command:
 
 
 def _predict(arguments: Arguments) -> None:
-    image, mask, iuv = read_pictures(arguments.image, arguments.mask, arguments.densepose)
     predictor = Predictor.load(arguments.model)
+    iuv = None
+    if predictor.finds_people:
+        image, mask = read_photo(arguments.image, arguments.mask)
+    elif arguments.densepose is None:
+        raise faults.MISSING_DENSEPOSE.error()
+    else:
+        image, mask, iuv = read_pictures(arguments.image, arguments.mask, arguments.densepose)
     if arguments.format == "original":
         # The original takes NAME_img.png and calls its results NAME.
         maps, name = predictor.original_maps(image, mask, iuv), arguments.image.stem.removesuffix("_img")

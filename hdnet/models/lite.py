@@ -45,6 +45,7 @@ class LiteConfig:
         decoder: Channels of the decoder at strides 32, 16, 8, 4, 2.
     """
 
+    in_channels: ClassVar[int] = 4
     encoder: Literal["lite0", "lite2"] = "lite0"
     decoder: tuple[int, ...] = (128, 96, 64, 48, 32)
 

@@ -23,6 +23,9 @@ from hdnet.pictures.reading import (
     read_bytes,
 )
 
+# A person on fewer pixels is a blob.
+MIN_SIDE = 32
+
 
 @dataclass(frozen=True, eq=False)
 class Pictures:
@@ -39,6 +42,48 @@ class Pictures:
     iuv: np.ndarray
 
 
+@dataclass(frozen=True, eq=False)
+class Photo:
+    """A photograph and what is known about its person, that passed :func:`check_photo`.
+
+    Attributes:
+        image: (H, W, 3) uint8 RGB, with its background.
+        mask: (H, W) bool, the person; None where the person is to be found.
+    """
+
+    image: np.ndarray
+    mask: np.ndarray | None
+
+
+def check_photo(image: np.ndarray, mask: np.ndarray | None) -> Photo:
+    """Checks a photograph and, if given, the mask of the person in it.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        mask: (H, W) bool, or uint8 of which values above 100 count; None where the person is to be found.
+
+    Raises:
+        InputError: With a code of :mod:`hdnet.pictures.faults`.
+    """
+    _check_image(image, "image")
+    height, width = image.shape[:2]
+    if min(height, width) < MIN_SIDE:
+        raise faults.PICTURE_TOO_SMALL.error(name="image", width=width, height=height, least=MIN_SIDE)
+    if mask is None:
+        return Photo(image, None)
+    _check_mask(mask)
+    if mask.shape != image.shape[:2]:
+        sizes = f"image {width} x {height}, mask {mask.shape[1]} x {mask.shape[0]}"
+        raise faults.SIZE_MISMATCH.error(sizes=sizes)
+    person = mask if mask.dtype == np.bool_ else mask_from_grey(mask, "mask")
+    if not person.any():
+        raise faults.EMPTY_MASK.error()
+    count = int(person.sum())
+    if count < MIN_MASK_PIXELS:
+        raise faults.UNUSABLE_INPUT.error(count=count, least=MIN_MASK_PIXELS)
+    return Photo(image, person)
+
+
 def check_pictures(image: np.ndarray, mask: np.ndarray | None, iuv: np.ndarray) -> Pictures:
     """Checks that the pictures are of the right kind, fit together and show one person.
 
@@ -52,7 +97,9 @@ def check_pictures(image: np.ndarray, mask: np.ndarray | None, iuv: np.ndarray) 
     """
     if mask is None:
         raise faults.MISSING_MASK.error()
-    _check_arrays(image, mask, iuv)
+    for name, picture in (("image", image), ("iuv", iuv)):
+        _check_image(picture, name)
+    _check_mask(mask)
     named = {"image": image, "mask": mask, "densepose": iuv}
     sizes = {name: f"{picture.shape[1]} x {picture.shape[0]}" for name, picture in named.items()}
     differing = [name for name, size in sizes.items() if size != sizes["image"]]
@@ -67,15 +114,21 @@ def check_pictures(image: np.ndarray, mask: np.ndarray | None, iuv: np.ndarray) 
     return Pictures(image, person, iuv)
 
 
-def _check_arrays(image: np.ndarray, mask: np.ndarray, iuv: np.ndarray) -> None:
-    for name, picture in (("image", image), ("mask", mask), ("iuv", iuv)):
-        if not isinstance(picture, np.ndarray):
-            raise InputError(f"{name} is of type {type(picture).__name__}, expected a NumPy array")
-    for name, picture in (("image", image), ("iuv", iuv)):
-        if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8:
-            raise InputError(f"{name} is {picture.dtype} of shape {picture.shape}, expected uint8 of shape (H, W, 3)")
+def _check_image(picture: np.ndarray, name: str) -> None:
+    _check_type(picture, name)
+    if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8:
+        raise InputError(f"{name} is {picture.dtype} of shape {picture.shape}, expected uint8 of shape (H, W, 3)")
+
+
+def _check_mask(mask: np.ndarray) -> None:
+    _check_type(mask, "mask")
     if mask.ndim != 2 or mask.dtype not in (np.bool_, np.uint8):
         raise InputError(f"mask is {mask.dtype} of shape {mask.shape}, expected bool or uint8 of shape (H, W)")
+
+
+def _check_type(picture: np.ndarray, name: str) -> None:
+    if not isinstance(picture, np.ndarray):
+        raise InputError(f"{name} is of type {type(picture).__name__}, expected a NumPy array")
 
 
 def _check_parts(parts: np.ndarray, mask: np.ndarray) -> None:
@@ -105,6 +158,22 @@ def covers_nothing(image: np.ndarray, mask: np.ndarray) -> bool:
         mask: (H, W) bool.
     """
     return not any(((image[..., channel] != 255) & mask).any() for channel in range(3))
+
+
+def read_photo(image: Path, mask: Path | None) -> tuple[np.ndarray, np.ndarray | None]:
+    """Reads a photograph and the mask of the person in it; without a mask its transparency counts, if it has any.
+
+    Returns:
+        Image (H, W, 3) uint8 and mask (H, W) bool or None.
+
+    Raises:
+        InputError: If one cannot be used.
+    """
+    content = read_bytes(image)
+    rgb = decode_image(content, str(image), MAX_PIXELS)
+    if mask is None:
+        return rgb, decode_alpha(content, str(image), MAX_PIXELS)
+    return rgb, decode_mask(read_bytes(mask), str(mask), MAX_PIXELS)
 
 
 def decode_pictures(

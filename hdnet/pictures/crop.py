@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from PIL import Image
 from scipy import ndimage, sparse
 
 from hdnet.errors import InputError, ModelError
 
 NETWORK_SIZE = 256
 MIN_MASK_PIXELS = 64
+# Colour and hint of the network for photographs beyond the picture's edge.
+BEYOND_COLOUR, BEYOND_HINT = 127, -1
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,18 @@ class Crop:
             raise InputError(f"picture is {width} x {height} pixels, expected a square one where nothing is cropped")
         zoom = width / NETWORK_SIZE
         return cls((zoom - 1) / 2, (zoom - 1) / 2, zoom)
+
+    @classmethod
+    def letterbox(cls, height: int, width: int) -> Crop:
+        """The smallest square about a whole picture."""
+        side = max(height, width)
+        zoom = side / NETWORK_SIZE
+        return cls((width - side + zoom - 1) / 2, (height - side + zoom - 1) / 2, zoom)
+
+    def inner(self, mask: np.ndarray) -> Crop:
+        """The square around a mask that was found in this crop, as :meth:`around`, in the same picture."""
+        within = Crop.around(mask)
+        return Crop(self.left + self.zoom * within.left, self.top + self.zoom * within.top, self.zoom * within.zoom)
 
     def places(self, columns: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Crop coordinates (x, y) of picture columns and rows."""
@@ -96,6 +112,49 @@ def network_inputs(image: np.ndarray, mask: np.ndarray, iuv: np.ndarray, square:
     return np.concatenate(channels).astype(np.float32), inside
 
 
+def scene_inputs(image: np.ndarray, mask: np.ndarray | None, square: Crop) -> tuple[np.ndarray, np.ndarray]:
+    """Cut out and resize the input of the network for photographs: the picture with its background, and a hint.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        mask: (H, W) bool, the person; None where the person is to be found.
+        square: The part of the picture; it may reach beyond the picture.
+
+    Returns:
+        (4, S, S) float32 as :class:`hdnet.models.lite.LiteEstimator` takes it, and where the square shows the picture,
+        (S, S) bool.
+    """
+    height, width = image.shape[:2]
+    x, y = square.pixels()
+    within = ((y > -0.5) & (y < height - 0.5))[:, None] & ((x > -0.5) & (x < width - 0.5))
+    colours = np.where(within[..., None], _resampled(image, square, BEYOND_COLOUR), BEYOND_COLOUR)
+    hint = np.zeros(within.shape, np.float32)
+    if mask is not None:
+        hint = np.where(_resampled(mask.astype(np.uint8) * np.uint8(255), square, 0) > 127, 1, -1)
+    hint = np.where(within, hint, BEYOND_HINT)
+    return np.concatenate([colours.transpose(2, 0, 1), hint[None]]).astype(np.float32), within
+
+
+def _resampled(picture: np.ndarray, square: Crop, fill: int) -> np.ndarray:
+    """A square of a uint8 picture of one or three channels, every source pixel counted; ``fill`` beyond the picture."""
+    left, top, zoom = square.left, square.top, square.zoom
+    image = Image.fromarray(picture)
+    shrink = max(1, int(zoom // 2))  # whole pixels together first: quick, and nothing is left out
+    if shrink > 1:
+        image = image.reduce(shrink)
+        left, top, zoom = (left + 0.5) / shrink - 0.5, (top + 0.5) / shrink - 0.5, zoom / shrink
+    # Pillow counts from the pixel's edge.
+    edges = left + 0.5 - zoom / 2, top + 0.5 - zoom / 2, NETWORK_SIZE * zoom
+    first_x, first_y = math.floor(edges[0]) - 1, math.floor(edges[1]) - 1
+    size = math.ceil(edges[2]) + 3
+    colour = fill if picture.ndim == 2 else (fill,) * 3
+    canvas = Image.new(image.mode, (size, size), colour)
+    canvas.paste(image, (-first_x, -first_y))
+    x, y = edges[0] - first_x, edges[1] - first_y
+    resized = canvas.resize((NETWORK_SIZE,) * 2, Image.Resampling.BILINEAR, (x, y, x + edges[2], y + edges[2]))
+    return np.asarray(resized)
+
+
 def map_back(
     depth_m: np.ndarray, normals: np.ndarray, inside: np.ndarray, x: np.ndarray, y: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -136,6 +195,14 @@ def map_back(
     if cancelled.any():  # opposite normals have no mean, but the nearest one has a direction
         normals_hw3[cancelled] = _nearest(filled, x, y)[cancelled]
     return depth_hw, normals_hw3
+
+
+def sampled(plane: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """A (S, S) plane of a crop on a grid of picture pixels, bilinear, (H, W) float32; ``x``, ``y`` as of map_back."""
+    spacing = float(x[1] - x[0]) if len(x) > 1 else 1.0
+    by_x = _resize_matrix(x, plane.shape[1], spacing, _triangle, clamp=True)
+    by_y = _resize_matrix(y, plane.shape[0], spacing, _triangle, clamp=True)
+    return _resize(plane, by_y, by_x)
 
 
 def bounds(mask: np.ndarray) -> tuple[tuple[int, int], tuple[int, int]]:

@@ -41,6 +41,11 @@ MISSING_MASK = Fault(
     "the person",
     parts=("mask",),
 )
+MISSING_DENSEPOSE = Fault(
+    "missing_densepose",
+    "no DensePose map given: this model needs the part 'densepose' (--densepose); a model for photographs does not",
+    parts=("densepose",),
+)
 EMPTY_FILE = Fault("empty_part", f"{{name}}: is empty, expected {FORMATS}", {"name": "mask"}, ("mask",))
 NOT_A_PICTURE = Fault(
     "not_a_picture",
@@ -107,6 +112,26 @@ UNUSABLE_INPUT = Fault(
     "unusable_input",
     "the mask covers {count} pixels, expected the silhouette of a person, at least {least} pixels",
     {"count": 40, "least": 64},
+)
+PICTURE_TOO_SMALL = Fault(
+    "picture_too_small",
+    "{name}: {width} x {height} pixels, expected at least {least} on each side",
+    {"name": "image", "width": 16, "height": 16, "least": 32},
+    ("image",),
+)
+NO_PERSON = Fault(
+    "no_person",
+    "no person found: what looks like one covers {share:.1%} of the picture, expected at least {least:.1%}; where "
+    "there is one, give its mask",
+    {"share": 0.004, "least": 0.025},
+    ("image",),
+)
+MASK_CONTRADICTS_PICTURE = Fault(
+    "mask_contradicts_picture",
+    "{share:.0%} of what the mask covers looks like a person, expected at least {least:.0%}; is the mask inverted, or "
+    "of another picture?",
+    {"share": 0.05, "least": 0.3},
+    ("image", "mask"),
 )
 CAMERA_CONFLICT = Fault(
     "camera_conflict",

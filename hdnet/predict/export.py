@@ -14,30 +14,38 @@ import numpy as np
 import torch
 
 from hdnet.errors import ModelError
-from hdnet.models import HDNet, ModelIdentity
-from hdnet.predict.runtime_names import INPUT_NAME, OUTPUT_NAME
+from hdnet.models import HDNet, ModelIdentity, PersonModel
+from hdnet.predict.runtime_names import (
+    INPUT_NAME,
+    OUTPUT_NAME,
+    PERSON_INPUT_NAME,
+    PERSON_OUTPUT_NAMES,
+    Outputs,
+)
 from hdnet.predict.runtimes import Difference, check_export
-from hdnet.predict.runtimes.probes import probe_inputs
+from hdnet.predict.runtimes.agreement import probes_for
 
 SUFFIXES = {"onnx": ".onnx", "openvino": ".xml"}
 
 _OPSET = 20
 _INSTALL = "`pip install 'hdnet[export]'`"
 
-Compute = Callable[[np.ndarray], np.ndarray]
+Compute = Callable[[np.ndarray], Outputs]
 
 
 def export_model(
-    model: HDNet, identity: ModelIdentity | None, form: str, out: str | Path
+    model: HDNet | PersonModel, identity: ModelIdentity | None, form: str, out: str | Path
 ) -> tuple[list[Path], Difference]:
     """Write a model for any batch size, and compare it with PyTorch's on batches of 1 and 3 made-up people.
 
-    The file maps (batch, 7, 256, 256) float32 named ``rgb_iuv_mask``, as :meth:`hdnet.models.HDNet.forward` takes it,
-    to (batch, 4, 256, 256) float32 named ``depth_m_normal_xyz``. Its metadata holds the camera of the outputs and the
-    registered version as JSON under ``hdnet``.
+    Of two hourglasses, the file maps (batch, 7, 256, 256) float32 named ``rgb_iuv_mask``, as
+    :meth:`hdnet.models.HDNet.forward` takes it, to (batch, 4, 256, 256) float32 named ``depth_m_normal_xyz``. Of a
+    model for photographs, it maps (batch, 4, 256, 256) named ``rgb_hint``, as :meth:`hdnet.models.PersonModel.forward`
+    takes it, to the maps of :class:`hdnet.models.lite.PersonMaps`, named as there. Its
+    metadata holds the camera of the outputs and the registered version as JSON under ``hdnet``.
 
     Args:
-        model: Both networks.
+        model: The networks.
         identity: Identity of a registered model.
         form: "onnx" or "openvino".
         out: File to write: ``.onnx``, or ``.xml``, beside which OpenVINO puts a ``.bin``.
@@ -71,11 +79,12 @@ def export_model(
         raise ModelError(f"{path}: cannot be written ({error.strerror or error})") from error
 
 
-def _write_onnx(model: HDNet, path: Path, notes: str) -> None:
+def _write_onnx(model: HDNet | PersonModel, path: Path, notes: str) -> None:
     import onnx  # optional packages of the exporter: a missing one is named before the work
     import onnxscript  # noqa: F401
 
-    example = torch.from_numpy(probe_inputs(2))
+    example = torch.from_numpy(probes_for(model, 2, seed=0).inputs_bchw)
+    is_person = isinstance(model, PersonModel)
     for name in ("torch.onnx", "onnxscript", "onnx_ir"):
         logging.getLogger(name).setLevel(logging.WARNING)  # they log hundreds of lines
     with warnings.catch_warnings():
@@ -85,8 +94,8 @@ def _write_onnx(model: HDNet, path: Path, notes: str) -> None:
             (example,),
             dynamo=True,
             dynamic_shapes=({0: torch.export.Dim("batch", min=1)},),
-            input_names=[INPUT_NAME],
-            output_names=[OUTPUT_NAME],
+            input_names=[PERSON_INPUT_NAME if is_person else INPUT_NAME],
+            output_names=list(PERSON_OUTPUT_NAMES) if is_person else [OUTPUT_NAME],
             opset_version=_OPSET,
             verbose=False,
         )
@@ -102,15 +111,16 @@ def _read_onnx(path: Path) -> Compute:
     import onnxruntime  # type: ignore[import-untyped]  # an optional package
 
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    return lambda inputs: session.run([OUTPUT_NAME], {INPUT_NAME: inputs})[0]
+    name = session.get_inputs()[0].name
+    return lambda inputs: _one_or_all(session.run(None, {name: inputs}))
 
 
-def _write_openvino(model: HDNet, path: Path, notes: str) -> None:
+def _write_openvino(model: HDNet | PersonModel, path: Path, notes: str) -> None:
     import openvino  # type: ignore[import-untyped]  # an optional package, as for the next import
 
-    from hdnet.predict.runtimes.openvino_graph import build_graph
+    from hdnet.predict.runtimes.openvino_cpu import graph_of
 
-    graph = build_graph(model)
+    graph = graph_of(model, batch=-1)
     graph.set_rt_info(notes, "hdnet")
     openvino.save_model(graph, path, compress_to_fp16=False)
 
@@ -119,4 +129,8 @@ def _read_openvino(path: Path) -> Compute:
     from hdnet.predict.runtimes.openvino_cpu import core  # an optional package
 
     compiled = core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    return lambda inputs: compiled([inputs])[0]
+    return lambda inputs: _one_or_all(list(compiled([inputs]).to_tuple()))
+
+
+def _one_or_all(outputs: list[np.ndarray]) -> Outputs:
+    return outputs[0] if len(outputs) == 1 else tuple(outputs)

@@ -11,14 +11,18 @@ import numpy as np
 
 from hdnet.errors import InputError, ModelError
 from hdnet.geometry import Camera
-from hdnet.models import HDNet, ModelIdentity
+from hdnet.models import HDNet, ModelIdentity, PersonModel
 from hdnet.models.identity import REGISTRY_SCHEME
+from hdnet.models.lite import PersonMaps
 from hdnet.models.weights import HDNET_FILE, load_hdnet
-from hdnet.pictures.checks import Pictures, check_pictures
+from hdnet.pictures import faults
+from hdnet.pictures.checks import Photo, Pictures, check_photo, check_pictures
 from hdnet.pictures.crop import NETWORK_SIZE, Crop, bounds, map_back, network_inputs
 from hdnet.pictures.rotation import default_camera, rotate_maps, rotation_between
 from hdnet.predict.original_outputs import OriginalMaps
+from hdnet.predict.person import PreparedPhoto, finish_photo, person_maps, prepare_photo
 from hdnet.predict.prediction import Prediction
+from hdnet.predict.runtime_names import Outputs
 from hdnet.predict.runtimes import AUTO, choose_runtime, make_runtime
 
 
@@ -41,8 +45,15 @@ class Prepared:
     camera: Camera | None
 
 
+PreparedPicture = Prepared | PreparedPhoto
+"""A picture as the model takes it: two hourglasses, or a network for photographs."""
+
+
 class Predictor:
     """Runs a model on pictures of any size. Calls from several threads take turns.
+
+    A model for photographs (:class:`hdnet.models.PersonModel`) needs the picture alone; two hourglasses need a
+    mask and a DensePose map as well.
 
     :meth:`infer` is :meth:`prepare`, :meth:`run` and :meth:`finish` in a row. A service may call them separately: the
     first and the last need no network and may run in any thread, ``run`` takes several pictures at once.
@@ -57,6 +68,7 @@ class Predictor:
         candidates: Runtimes that "auto" measures beside "torch"; None for all that suit the device.
 
     Attributes:
+        finds_people: The model needs neither mask nor DensePose map.
         camera: The camera that the model was trained in.
         runtime: The runtime of the networks.
         choice: Measurements of "auto"; None for a runtime by name.
@@ -64,7 +76,7 @@ class Predictor:
 
     def __init__(
         self,
-        model: HDNet,
+        model: HDNet | PersonModel,
         identity: ModelIdentity | None = None,
         device: str = "cpu",
         runtime: str = "torch",
@@ -72,6 +84,7 @@ class Predictor:
         candidates: Sequence[str] | None = None,
     ) -> None:
         self.identity = identity
+        self.finds_people = isinstance(model, PersonModel)
         self.camera = model.camera
         self.choice = choose_runtime(model, threads, candidates, device) if runtime == AUTO else None
         self.runtime = self.choice.runtime if self.choice else make_runtime(runtime, model, threads, device)
@@ -105,15 +118,19 @@ class Predictor:
     def infer(
         self,
         image: np.ndarray,
-        mask: np.ndarray | None,
-        iuv: np.ndarray,
+        mask: np.ndarray | None = None,
+        iuv: np.ndarray | None = None,
         camera: Camera | None = None,
         crop: bool = True,
     ) -> Prediction:
         """Predicts depth and normals of the person in the mask.
 
-        The network sees its 256 x 256 square as if through the camera that it was trained in. Its points
-        p = z K^-1 (x, y, 1) and normals n are turned into the caller's camera by the smallest rotation R that
+        A model for photographs gives the person's relief, which the caller's camera turns into depth: with another
+        focal length the body keeps its proportions. The person's median distance is taken as 4 m. Without a mask it
+        finds the person itself.
+
+        Two hourglasses: the network sees its 256 x 256 square as if through the camera that it was trained in. Its
+        points p = z K^-1 (x, y, 1) and normals n are turned into the caller's camera by the smallest rotation R that
         takes the training camera's ray through the centre of the square onto the caller's ray through the same
         pixel: depth is the z of R p, normals are R n. A model trained in the off-axis :meth:`Camera.reference`,
         whose centre looks 16.6 degrees to the side, therefore gives upright people; with equal cameras R is the
@@ -124,11 +141,12 @@ class Predictor:
         Args:
             image: (H, W, 3) uint8 RGB, with any background.
             mask: (H, W) bool, or uint8 of which values above 100 count. None, which
-                :func:`hdnet.pictures.reading.read_alpha` gives for an opaque picture, is refused.
-            iuv: (H, W, 3) uint8 DensePose in the order I, U, V. As in training it is not cut off at the mask.
+                :func:`hdnet.pictures.reading.read_alpha` gives for an opaque picture, is refused by hourglasses.
+            iuv: (H, W, 3) uint8 DensePose in the order I, U, V. As in training it is not cut off at the mask. Models
+                for photographs do not use it.
             camera: Camera of the picture. Without one it looks at the middle of the person, with the focal
                 length of the model's camera in pixels of the square.
-            crop: Cut out the square around the mask; False takes the whole picture, which then must be
+            crop: Cut out the square around the mask; False takes the whole picture, which for hourglasses must be
                 square.
 
         Returns:
@@ -139,41 +157,77 @@ class Predictor:
             InputError: If the arrays do not fit together or show no person.
             ModelError: If the model gives values that are not finite, or no positive depth at all.
         """
-        prepared = self.prepare(check_pictures(image, mask, iuv), camera, crop)
+        prepared = self.prepare(self.check(image, mask, iuv), camera, crop)
         return self.finish(prepared, self.run([prepared])[0])
 
-    def prepare(self, pictures: Pictures, camera: Camera | None = None, crop: bool = True) -> Prepared:
+    def check(self, image: np.ndarray, mask: np.ndarray | None, iuv: np.ndarray | None) -> Pictures | Photo:
+        """Checks a caller's pictures, as far as the model needs them; arguments as of :meth:`infer`.
+
+        Raises:
+            InputError: With a code of :mod:`hdnet.pictures.faults`.
+        """
+        if self.finds_people:
+            return check_photo(image, mask)
+        if iuv is None:
+            raise faults.MISSING_DENSEPOSE.error()
+        return check_pictures(image, mask, iuv)
+
+    def prepare(self, pictures: Pictures | Photo, camera: Camera | None = None, crop: bool = True) -> PreparedPicture:
         """Cuts out what the network reads; ``camera`` and ``crop`` as of :meth:`infer`.
 
         Raises:
-            InputError: If the mask is too thin, or the picture is not square where nothing is cropped.
+            InputError: If the mask is too thin, no person is found, or the picture is not square where nothing is
+                cropped.
         """
+        if self.finds_people:
+            return prepare_photo(Photo(pictures.image, pictures.mask), camera, crop, self._look)
+        if isinstance(pictures, Photo):
+            raise faults.MISSING_DENSEPOSE.error()
+        return self._prepare(pictures, camera, crop)
+
+    def _prepare(self, pictures: Pictures, camera: Camera | None, crop: bool) -> Prepared:
         square = Crop.around(pictures.mask) if crop else Crop.whole(*pictures.mask.shape)
         inputs_7hw, inside = network_inputs(pictures.image, pictures.mask, pictures.iuv, square)
         return Prepared(inputs_7hw, inside, square, pictures, camera)
 
-    def run(self, prepared: Sequence[Prepared]) -> list[np.ndarray]:
+    def run(self, prepared: Sequence[PreparedPicture]) -> list[Outputs]:
         """The networks' outputs of one or more pictures, computed together.
 
         Returns:
-            (4, 256, 256) a picture, as :class:`hdnet.predict.runtimes.Runtime` gives them; none depends on the others.
+            What :class:`hdnet.predict.runtimes.Runtime` gives, a picture; none depends on the others.
         """
         if not prepared:
             return []
-        inputs_b7hw = np.stack([one.inputs_7hw for one in prepared])
+        inputs_bchw = np.stack(
+            [one.inputs_4hw if isinstance(one, PreparedPhoto) else one.inputs_7hw for one in prepared]
+        )
         with self._turn:
-            return list(self.runtime(inputs_b7hw))
+            outputs = self.runtime(inputs_bchw)
+        return list(zip(*outputs, strict=True)) if isinstance(outputs, tuple) else list(outputs)
 
-    def finish(self, prepared: Prepared, outputs_4hw: np.ndarray) -> Prediction:
+    def finish(self, prepared: PreparedPicture, outputs: Outputs) -> Prediction:
         """Maps the networks' outputs back to the picture and into the caller's camera.
 
         Args:
             prepared: The picture.
-            outputs_4hw: (4, 256, 256), what :meth:`run` gave for it.
+            outputs: What :meth:`run` gave for it.
 
         Raises:
+            InputError: If there is no person where the model for photographs looks.
             ModelError: If the outputs are not finite, or no depth is positive.
         """
+        if isinstance(prepared, PreparedPhoto):
+            return finish_photo(prepared, outputs, self.camera, self.identity)
+        if isinstance(outputs, tuple):
+            raise TypeError("expected the (4, 256, 256) outputs of two hourglasses")
+        return self._finish(prepared, outputs)
+
+    def _look(self, inputs_4hw: np.ndarray) -> PersonMaps:
+        with self._turn:
+            outputs = self.runtime(inputs_4hw[None])
+        return person_maps(tuple(one[0] for one in outputs))
+
+    def _finish(self, prepared: Prepared, outputs_4hw: np.ndarray) -> Prediction:
         depth_m, normals = _maps(outputs_4hw, prepared.inside)
         square = prepared.square
         (top, bottom), (left, right) = bounds(prepared.pictures.mask)
@@ -184,7 +238,7 @@ class Predictor:
         depth_m, normals = rotate_maps(depth_m, normals, x, y, self.camera, rotation)
         return self._assemble(prepared, depth_m, normals, camera)
 
-    def original_maps(self, image: np.ndarray, mask: np.ndarray | None, iuv: np.ndarray) -> OriginalMaps:
+    def original_maps(self, image: np.ndarray, mask: np.ndarray | None, iuv: np.ndarray | None) -> OriginalMaps:
         """The networks' own maps of a 256 x 256 picture, as the original's inference script computes them.
 
         Nothing is cropped, resized or carried into another camera. The picture is white outside the mask, DensePose
@@ -202,6 +256,10 @@ class Predictor:
             InputError: If the arrays are of another size, do not fit together or show no person.
             ModelError: If the model gives values that are not finite.
         """
+        if self.finds_people:
+            raise ModelError("a model for photographs has no outputs in the original's format; take our own format")
+        if iuv is None:
+            raise faults.MISSING_DENSEPOSE.error()
         pictures = check_pictures(image, mask, iuv)
         height, width = pictures.mask.shape
         if (height, width) != (NETWORK_SIZE, NETWORK_SIZE):
@@ -210,8 +268,11 @@ class Predictor:
                 f"{NETWORK_SIZE} x {NETWORK_SIZE}: cut out and resize picture, mask and DensePose first, or take our "
                 "own format"
             )
-        prepared = self.prepare(pictures, crop=False)
-        depth_m, normals = _maps(self.run([prepared])[0], prepared.inside)
+        prepared = self._prepare(pictures, None, crop=False)
+        outputs = self.run([prepared])[0]
+        if isinstance(outputs, tuple):
+            raise TypeError("expected the (4, 256, 256) outputs of two hourglasses")
+        depth_m, normals = _maps(outputs, prepared.inside)
         white_image = np.where(pictures.mask[..., None], image, np.uint8(255))
         return OriginalMaps(depth_m, normals, pictures.mask, white_image)
 
@@ -230,7 +291,7 @@ class Predictor:
         return Prediction(full_depth, full_normals, valid, prepared.pictures.image, camera, self.identity)
 
 
-def load_source(source: str | Path) -> tuple[HDNet, ModelIdentity | None]:
+def load_source(source: str | Path) -> tuple[HDNet | PersonModel, ModelIdentity | None]:
     """The model of a source and its registered version, if it has one; ``source`` as of :meth:`Predictor.load`.
 
     Raises:
@@ -242,9 +303,9 @@ def load_source(source: str | Path) -> tuple[HDNet, ModelIdentity | None]:
         except ImportError as error:
             raise ModelError(f"{source}: needs the model registry, `pip install hdnet[tracking]` ({error})") from error
         folder, identity = download(str(source))
-        return load_hdnet(folder / HDNET_FILE, HDNet), identity
+        return load_hdnet(folder / HDNET_FILE), identity
     path = Path(source)
-    return load_hdnet(path / HDNET_FILE if path.is_dir() else path, HDNet), None
+    return load_hdnet(path / HDNET_FILE if path.is_dir() else path), None
 
 
 def _maps(outputs_4hw: np.ndarray, inside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

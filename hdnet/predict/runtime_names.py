@@ -17,6 +17,20 @@ RUNTIMES: tuple[str, ...] = get_args(RuntimeName)
 
 # Names of the model's input and output in files of other programs.
 INPUT_NAME, OUTPUT_NAME = "rgb_iuv_mask", "depth_m_normal_xyz"
+PERSON_INPUT_NAME = "rgb_hint"
+PERSON_OUTPUT_NAMES = (
+    "normals_b3hw",
+    "log_kappa_b1hw",
+    "relief_b1hw",
+    "mask_b1hw",
+    "parts_b25hw",
+    "uv_b2hw",
+    "log_scale_b1",
+)
+
+
+# Two hourglasses give one array, the network for photographs several.
+Outputs = np.ndarray | tuple[np.ndarray, ...]
 
 
 class Runtime(Protocol):
@@ -26,13 +40,15 @@ class Runtime(Protocol):
     def name(self) -> str:
         """One of ``RUNTIMES``."""
 
-    def __call__(self, inputs_b7hw: np.ndarray) -> np.ndarray:
-        """Compute the inference chain.
+    def __call__(self, inputs_bchw: np.ndarray) -> Outputs:
+        """Compute a model's outputs.
 
         Args:
-            inputs_b7hw: (B, 7, 256, 256) float32 as :meth:`hdnet.models.HDNet.forward` takes it, any B from 1 on.
+            inputs_bchw: float32, any B from 1 on: (B, 7, 256, 256) as :meth:`hdnet.models.HDNet.forward` takes it, or
+                (B, 4, 256, 256) as :meth:`hdnet.models.PersonModel.forward` does.
 
         Returns:
-            (B, 4, 256, 256): depth in metres, then the unit normals in the model's camera, 0 outside the mask. float32,
+            Of two hourglasses (B, 4, 256, 256): depth in metres, then the unit normals in the model's camera, 0 outside
+            the mask. Of a model for photographs the arrays of :class:`hdnet.models.lite.PersonMaps`, in order. float32,
             or float64 of a model with float64 weights.
         """

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from hdnet.errors import InputError, ModelError
-from hdnet.pictures.crop import NETWORK_SIZE, Crop, bounds, map_back, network_inputs
+from hdnet.pictures.crop import NETWORK_SIZE, Crop, bounds, map_back, network_inputs, sampled, scene_inputs
 
 
 def disc(height: int, width: int, row: float, column: float, radius_y: float, radius_x: float) -> np.ndarray:
@@ -189,3 +189,63 @@ def test_model_without_normals_is_named() -> None:
 
     with pytest.raises(ModelError, match="no surface normal"):
         map_back(np.ones((256, 256)), np.zeros((256, 256, 3)), inside, np.arange(4.0), np.arange(4.0))
+
+
+def gradient(height, width):
+    """A picture whose red is its column and green its row, in parts of 255."""
+    y, x = np.mgrid[:height, :width]
+    return np.stack([x * 255 / (width - 1), y * 255 / (height - 1), 0 * x + 60], axis=2).round().astype(np.uint8)
+
+
+@pytest.mark.parametrize("size", [(100, 60), (256, 256), (300, 500), (3000, 2000)])
+def test_a_scene_is_resampled_where_its_pixels_are(size):
+    """Colours that grow evenly are, after any resampling, those of the places that `Crop.pixels` names."""
+    height, width = size
+    square = Crop.letterbox(height, width)
+    inputs, within = scene_inputs(gradient(height, width), None, square)
+    x, y = square.pixels()
+    inner = within & (abs(x - (width - 1) / 2) < width / 2 - 2 * square.zoom)[None]
+    inner &= (abs(y - (height - 1) / 2) < height / 2 - 2 * square.zoom)[:, None]
+    expected = (
+        np.broadcast_to(x[None] * 255 / (width - 1), within.shape),
+        np.broadcast_to(y[:, None] * 255 / (height - 1), within.shape),
+    )
+    for channel, values in enumerate(expected):
+        error = (inputs[channel] - values)[inner]
+        assert np.abs(error).max() < 1  # colours are rounded, twice
+        assert abs(error.mean()) < 0.01
+    assert (inputs[:3, ~within] == 127).all()
+    assert (inputs[3, ~within] == -1).all()
+    assert not inputs[3, within].any()
+    assert within.sum() == pytest.approx(256 * 256 * min(size) / max(size), rel=0.02)
+
+
+def test_a_scenes_hint_is_the_mask_where_the_square_shows_the_picture():
+    mask = np.zeros((200, 100), bool)
+    mask[50:150, 20:60] = True
+    square = Crop.around(mask)
+    inputs, within = scene_inputs(gradient(200, 100), mask, square)
+    x, y = square.pixels()
+    expected = ((y > 49.5) & (y < 149.5))[:, None] & ((x > 19.5) & (x < 59.5))
+    assert set(np.unique(inputs[3])) == {-1, 1}
+    assert ((inputs[3] > 0) != expected).mean() < 0.01
+    assert within[expected].all()
+
+
+def test_a_square_found_in_a_crop_lies_in_the_picture():
+    whole = Crop.letterbox(400, 1000)
+    mask = np.zeros((NETWORK_SIZE, NETWORK_SIZE), bool)
+    rows, columns = np.arange(100, 300), np.arange(600, 700)
+    x, y = (np.round(values).astype(int) for values in whole.places(columns, rows))
+    mask[y[0] : y[-1] + 1, x[0] : x[-1] + 1] = True
+    picture = np.zeros((400, 1000), bool)
+    picture[100:300, 600:700] = True
+    found, direct = whole.inner(mask), Crop.around(picture)
+    assert (found.left, found.top, found.zoom) == pytest.approx((direct.left, direct.top, direct.zoom), abs=8)
+
+
+def test_a_plane_is_sampled_at_the_pictures_pixels():
+    square = Crop(10.0, -20.0, 0.5)
+    x, y = square.places(np.arange(20, 60), np.arange(0, 30))
+    columns, rows = np.meshgrid(np.arange(NETWORK_SIZE), np.arange(NETWORK_SIZE))
+    np.testing.assert_allclose(sampled(2.0 * columns - rows, x, y), 2 * x[None] - y[:, None], atol=1e-3)

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
+import torch
 
 from hdnet.errors import ModelError
-from hdnet.models import HDNet
-from hdnet.predict.runtimes.probes import probe_inputs
+from hdnet.geometry import Camera
+from hdnet.models import HDNet, PersonModel
+from hdnet.models.estimates import in_camera
+from hdnet.models.lite import PersonMaps
+from hdnet.predict.runtime_names import Outputs
+from hdnet.predict.runtimes.probes import person_probe_inputs, probe_inputs
 from hdnet.predict.runtimes.pytorch import TorchRuntime
 
 # Largest differences from float32 of a runtime that may be chosen. Errors of trained models are tens of millimetres
@@ -38,15 +44,30 @@ class Difference:
         return self.depth_mm <= MAX_DEPTH_MM and self.normal_deg <= MAX_NORMAL_DEG
 
 
-def difference(outputs_b4hw: np.ndarray, reference_b4hw: np.ndarray, mask_bhw: np.ndarray) -> Difference:
+class Probes(NamedTuple):
+    """Made-up pictures for a model, and the pixels whose outputs are compared, (B, 256, 256) bool."""
+
+    inputs_bchw: np.ndarray
+    mask_bhw: np.ndarray
+
+
+def probes_for(model: HDNet | PersonModel, count: int, seed: int) -> Probes:
+    """Draw pictures of figures as the model takes them; see :mod:`hdnet.predict.runtimes.probes`."""
+    figures = probe_inputs(count, seed)
+    inputs = person_probe_inputs(count, seed) if isinstance(model, PersonModel) else figures
+    return Probes(inputs, figures[:, 6] > 0)
+
+
+def difference(outputs: Outputs, reference: Outputs, mask_bhw: np.ndarray) -> Difference:
     """Compare outputs of two runtimes; outputs that are not finite are infinitely far away.
 
     Args:
-        outputs_b4hw: (B, 4, H, W), the outputs to judge.
-        reference_b4hw: (B, 4, H, W).
+        outputs: The outputs to judge, as :class:`hdnet.predict.runtimes.Runtime` gives them.
+        reference: Likewise.
         mask_bhw: (B, H, W) bool, the pixels to compare.
     """
-    found, wanted = (x.transpose(0, 2, 3, 1)[mask_bhw].astype(np.float64) for x in (outputs_b4hw, reference_b4hw))
+    both = (_depth_and_normals(outputs), _depth_and_normals(reference))
+    found, wanted = (x.transpose(0, 2, 3, 1)[mask_bhw].astype(np.float64) for x in both)
     if not np.isfinite(found).all():
         return Difference(np.inf, np.inf)
     # From the chord: the arc cosine of nearly 1 loses all digits.
@@ -55,12 +76,21 @@ def difference(outputs_b4hw: np.ndarray, reference_b4hw: np.ndarray, mask_bhw: n
     return Difference(1000 * float(np.abs(found[:, 0] - wanted[:, 0]).mean()), float(angle_deg.mean()))
 
 
-def check_export(model: HDNet, compute: Callable[[np.ndarray], np.ndarray], name: str) -> Difference:
+def _depth_and_normals(outputs: Outputs) -> np.ndarray:
+    """(B, 4, H, W): depth in metres, unit normals; of a relief, the depth at 4 m in a camera of middle focal length."""
+    if not isinstance(outputs, tuple):
+        return outputs
+    maps = PersonMaps(*(torch.from_numpy(np.ascontiguousarray(one)) for one in outputs))
+    found = in_camera(maps, Camera.centred())
+    return torch.cat([found.depth_b1hw, found.normals_b3hw], dim=1).numpy()
+
+
+def check_export(model: HDNet | PersonModel, compute: Callable[[np.ndarray], Outputs], name: str) -> Difference:
     """Compare an exported model with PyTorch in float32, on batches of 1 and 3 made-up people.
 
     Args:
         model: The model that was exported.
-        compute: The export: (B, 7, 256, 256) to (B, 4, 256, 256), both float32.
+        compute: The export, from inputs to outputs as a runtime.
         name: Of the export, for the error.
 
     Returns:
@@ -72,8 +102,8 @@ def check_export(model: HDNet, compute: Callable[[np.ndarray], np.ndarray], name
     reference = TorchRuntime(model)
     found = []
     for batch in _EXPORT_BATCHES:
-        inputs = probe_inputs(batch, seed=batch)
-        found.append(difference(compute(inputs), reference(inputs), inputs[:, 6] > 0))
+        probes = probes_for(model, batch, seed=batch)
+        found.append(difference(compute(probes.inputs_bchw), reference(probes.inputs_bchw), probes.mask_bhw))
     worst = Difference(max(one.depth_mm for one in found), max(one.normal_deg for one in found))
     if not (worst.depth_mm <= MAX_EXPORT_DEPTH_MM and worst.normal_deg <= MAX_EXPORT_NORMAL_DEG):
         raise ModelError(

@@ -12,10 +12,9 @@ import numpy as np
 import torch
 
 from hdnet.errors import ModelError, first_line
-from hdnet.models import HDNet
+from hdnet.models import HDNet, PersonModel
 from hdnet.predict.runtime_names import AUTO, GPU_RUNTIMES, RUNTIMES, Runtime
-from hdnet.predict.runtimes.agreement import MAX_DEPTH_MM, MAX_NORMAL_DEG, Difference, difference
-from hdnet.predict.runtimes.probes import probe_inputs
+from hdnet.predict.runtimes.agreement import MAX_DEPTH_MM, MAX_NORMAL_DEG, Difference, difference, probes_for
 from hdnet.predict.runtimes.pytorch import TorchBf16Runtime, TorchRuntime
 
 logger = logging.getLogger("hdnet.predict.runtimes")
@@ -27,7 +26,7 @@ _ROUNDS = 3
 _TOO_SLOW = 2.0
 
 
-def make_runtime(name: str, model: HDNet, threads: int | None = None, device: str = "cpu") -> Runtime:
+def make_runtime(name: str, model: HDNet | PersonModel, threads: int | None = None, device: str = "cpu") -> Runtime:
     """Make a runtime by its name.
 
     Args:
@@ -74,7 +73,7 @@ class Choice:
 
 
 def choose_runtime(
-    model: HDNet, threads: int | None = None, candidates: Sequence[str] | None = None, device: str = "cpu"
+    model: HDNet | PersonModel, threads: int | None = None, candidates: Sequence[str] | None = None, device: str = "cpu"
 ) -> Choice:
     """Choose the fastest runtime that is close enough to float32, measured in turns on made-up figures.
 
@@ -91,8 +90,7 @@ def choose_runtime(
         candidates = RUNTIMES if _is_cpu(device) else GPU_RUNTIMES
     runtimes: dict[str, Runtime] = {_PLAIN: make_runtime(_PLAIN, model, threads, device)}
     refused: dict[str, str] = {}
-    inputs = probe_inputs(_PROBES, _PROBE_SEED)
-    mask = inputs[:, 6] > 0
+    inputs, mask = probes_for(model, _PROBES, _PROBE_SEED)
     reference = runtimes[_PLAIN](inputs)
     differences = {_PLAIN: Difference(0.0, 0.0)}
     for name in candidates:
@@ -121,13 +119,13 @@ def _is_cpu(device: str) -> bool:
     return torch.device(device).type == "cpu"
 
 
-def _median_seconds(runtimes: dict[str, Runtime], inputs_17hw: np.ndarray) -> dict[str, float]:
+def _median_seconds(runtimes: dict[str, Runtime], inputs_1chw: np.ndarray) -> dict[str, float]:
     """Time runtimes in turns, so that other load on the machine affects all alike."""
     seconds: dict[str, list[float]] = {name: [] for name in runtimes}
     for _ in range(_ROUNDS):
         for name in _worth_timing(seconds):
             started = time.perf_counter()
-            runtimes[name](inputs_17hw)
+            runtimes[name](inputs_1chw)
             seconds[name].append(time.perf_counter() - started)
     return {name: median(values) for name, values in seconds.items()}
 

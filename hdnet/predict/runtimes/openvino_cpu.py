@@ -10,9 +10,11 @@ import openvino as ov  # type: ignore[import-untyped]
 import torch
 from torch import Tensor, nn
 
-from hdnet.models import HDNet
+from hdnet.models import HDNet, PersonModel
+from hdnet.predict.runtime_names import Outputs
 from hdnet.predict.runtimes.openvino_graph import build_graph
-from hdnet.predict.runtimes.probes import probe_inputs
+from hdnet.predict.runtimes.openvino_person import person_graph, quantise
+from hdnet.predict.runtimes.probes import person_probe_inputs, probe_inputs
 
 # Margin of the 8-bit ranges over the values that were seen: clipping costs more than coarser steps.
 MARGIN = 1.2
@@ -45,11 +47,10 @@ class OpenVinoRuntime:
         threads: Of the processor; None keeps OpenVINO's own choice.
     """
 
-    def __init__(self, name: str, model: HDNet, threads: int | None = None) -> None:
+    def __init__(self, name: str, model: HDNet | PersonModel, threads: int | None = None) -> None:
         self.name = name
-        is_quantised = name == "openvino-int8"
-        ranges = ranges_of(model, probe_inputs(_RANGE_PROBES, _RANGE_SEED)) if is_quantised else None
-        graph = build_graph(model, batch=1, ranges=ranges)
+        self._is_person = isinstance(model, PersonModel)
+        graph = graph_of(model, batch=1, is_quantised=name == "openvino-int8")
         # Pinned threads would stay on a core that another program works on.
         settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "ENABLE_CPU_PINNING": False}
         settings["INFERENCE_PRECISION_HINT"] = _PRECISIONS[name]
@@ -57,9 +58,32 @@ class OpenVinoRuntime:
             settings["INFERENCE_NUM_THREADS"] = threads
         self._request = core().compile_model(graph, "CPU", settings).create_infer_request()
 
-    def __call__(self, inputs_b7hw: np.ndarray) -> np.ndarray:
+    def __call__(self, inputs_bchw: np.ndarray) -> Outputs:
         """See :class:`hdnet.predict.runtimes.Runtime`."""
-        return np.concatenate([self._request.infer([one[None]])[0] for one in inputs_b7hw])
+        if not self._is_person:
+            return np.concatenate([self._request.infer([one[None]])[0] for one in inputs_bchw])
+        pictures = [self._request.infer([one[None]]).to_tuple() for one in inputs_bchw]
+        return tuple(np.concatenate(outputs) for outputs in zip(*pictures, strict=True))
+
+
+def graph_of(model: HDNet | PersonModel, batch: int, is_quantised: bool = False) -> Any:
+    """Build a model's graph.
+
+    Args:
+        model: The networks.
+        batch: Pictures at once; -1 for any number. A quantised graph is for one.
+        is_quantised: Compute with 8-bit integers.
+
+    Returns:
+        ``openvino.Model``.
+    """
+    if isinstance(model, PersonModel):
+        graph = person_graph(model.eval().float().cpu(), batch)
+        if is_quantised:
+            quantise(graph, person_probe_inputs(_RANGE_PROBES, _RANGE_SEED), MARGIN, core())
+        return graph
+    ranges = ranges_of(model, probe_inputs(_RANGE_PROBES, _RANGE_SEED)) if is_quantised else None
+    return build_graph(model, batch, ranges)
 
 
 @torch.inference_mode()

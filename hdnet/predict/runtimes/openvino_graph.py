@@ -25,7 +25,7 @@ Ranges = Mapping[str, tuple[float, ...]]
 
 # Blocks whose output goes to an upsampling, which makes values between those of its input, or to the head.
 _NOT_ROUNDED = (8, 10, 12, 14, 16)
-_ACTIVATION_LEVELS, _WEIGHT_LEVELS = 256, 255  # unsigned; signed and symmetric around 0
+ACTIVATION_LEVELS, WEIGHT_LEVELS = 256, 255  # unsigned; signed and symmetric around 0
 
 
 def build_graph(model: HDNet, batch: int = -1, ranges: Ranges | None = None) -> Any:
@@ -101,7 +101,7 @@ class _Layers:
 
     def _rounded(self, x: Any, index: int) -> Any:
         """``x`` on the 8-bit steps of block ``index``, if there are any."""
-        return x if self._ranges is None else _rounded(x, np.zeros(()), self._ranges[index], _ACTIVATION_LEVELS)
+        return x if self._ranges is None else _rounded(x, np.zeros(()), self._ranges[index], ACTIVATION_LEVELS)
 
     def _weights(self, weights: np.ndarray, is_first: bool) -> Any:
         # The first layer reads the picture, where a step of rounding shows.
@@ -109,7 +109,7 @@ class _Layers:
             return _array(weights)
         largest = np.abs(weights).max(axis=(1, 2, 3), keepdims=True)
         largest[largest == 0] = 1  # an empty range is not allowed
-        return _rounded(_array(weights), -largest, largest, _WEIGHT_LEVELS)
+        return _rounded(_array(weights), -largest, largest, WEIGHT_LEVELS)
 
 
 def _rounded(x: Any, low: Any, high: Any, levels: int) -> Any:

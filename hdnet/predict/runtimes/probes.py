@@ -45,6 +45,32 @@ def probe_inputs(count: int, seed: int = 0) -> np.ndarray:
     return np.stack([_figure(np.random.default_rng([seed, number])) for number in range(count)])
 
 
+def person_probe_inputs(count: int, seed: int = 0) -> np.ndarray:
+    """Draw the same figures before made-up backgrounds, every other one with its mask as a hint.
+
+    Returns:
+        (count, 4, 256, 256) float32 as :meth:`hdnet.models.PersonModel.forward` takes it.
+    """
+    figures = probe_inputs(count, seed)
+    return np.stack(
+        [_scene(figure, np.random.default_rng([seed, k, 1]), k % 2 == 1) for k, figure in enumerate(figures)]
+    )
+
+
+def _scene(figure_7hw: np.ndarray, rng: np.random.Generator, has_hint: bool) -> np.ndarray:
+    y, x = np.mgrid[:NETWORK_SIZE, :NETWORK_SIZE] / NETWORK_SIZE
+    wall, floor = rng.uniform(20, 235, (2, 3, 1, 1))
+    background = np.where(y < rng.uniform(0.6, 0.9), wall + 60 * (x - 0.5), floor - 40 * (y - 0.5))
+    for _ in range(8):  # furniture
+        left, top, width, height = rng.uniform(0, 0.8, 2).tolist() + rng.uniform(0.05, 0.4, 2).tolist()
+        inside = (x > left) & (x < left + width) & (y > top) & (y < top + height)
+        background = np.where(inside, rng.uniform(0, 255, (3, 1, 1)) + rng.normal(0, 6, x.shape), background)
+    mask = figure_7hw[6] > 0
+    scene = np.where(mask, figure_7hw[:3], background).clip(0, 255).round()
+    hint = np.where(mask, 1, -1) if has_hint else np.zeros_like(x)
+    return np.concatenate([scene, hint[None]]).astype(np.float32)
+
+
 def _figure(rng: np.random.Generator) -> np.ndarray:
     y, x = np.mgrid[:NETWORK_SIZE, :NETWORK_SIZE].astype(np.float64)
     height = np.full(x.shape, -np.inf)

@@ -1,0 +1,177 @@
+"""One photograph through a network for photographs that knows the answer: red pixels are the person."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from hdnet.errors import InputError, ModelError
+from hdnet.geometry import Camera
+from hdnet.models import PersonModel
+from hdnet.models.lite import PersonMaps
+from hdnet.predict.inference import Predictor
+from hdnet.predict.person import main_piece
+
+# Blue of relief 0, and levels per unit of relief.
+ZERO, LEVELS = 128, 100
+
+
+class RedPerson(nn.Module):
+    """Sees a person in every red pixel, and its relief in the blue of it."""
+
+    def forward(self, inputs_b4hw):
+        red, green, blue = inputs_b4hw[:, :1], inputs_b4hw[:, 1:2], inputs_b4hw[:, 2:3]
+        mask = (red - green - 100) / 5
+        normals = torch.tensor([0.0, 0.0, -3.0])[None, :, None, None].expand(len(red), 3, *red.shape[2:])
+        small = red[:, :, ::4, ::4]
+        body = small.repeat(1, 25, 1, 1), small.repeat(1, 2, 1, 1)
+        return PersonMaps(normals, red * 0, (blue - ZERO) / LEVELS, mask, *body, red.mean((2, 3)) * 0)
+
+
+@pytest.fixture
+def predictor():
+    return Predictor(PersonModel(RedPerson(), Camera.centred()))
+
+
+def photo(height, width, box, blue=ZERO):
+    """A grey picture with an ellipse of a person, (top, bottom, left, right), and its mask."""
+    top, bottom, left, right = box
+    y, x = np.mgrid[:height, :width]
+    mask = ((y - (top + bottom - 1) / 2) / (bottom - top) * 2) ** 2 + (
+        (x - (left + right - 1) / 2) / (right - left) * 2
+    ) ** 2 <= 1
+    image = np.full((height, width, 3), 120, np.uint8)
+    image[mask] = np.array([250, 10, 0], np.uint8)
+    image[..., 2] = np.where(mask, blue, 120)
+    return image, mask
+
+
+def overlap(first, second):
+    return (first & second).sum() / (first | second).sum()
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "box"),
+    [
+        (64, 64, (5, 60, 20, 45)),
+        (480, 640, (100, 400, 200, 330)),
+        (300, 900, (10, 290, 700, 880)),
+        (2000, 1500, (900, 1500, 30, 300)),
+        (256, 256, (0, 256, 60, 200)),
+        (700, 500, (350, 700, 0, 200)),
+    ],
+)
+def test_a_person_of_any_size_and_place_is_found(predictor, height, width, box):
+    image, mask = photo(height, width, box)
+    found = predictor.infer(image)
+    assert found.mask.shape == mask.shape
+    assert overlap(found.mask, mask) > (0.9 if height == 64 else 0.97)
+    assert np.isfinite(found.depth_m).all()
+    assert (found.depth_m[found.mask] > 0).all()
+    assert not found.depth_m[~found.mask].any()
+    assert not found.normals[~found.mask].any()
+    np.testing.assert_allclose(np.linalg.norm(found.normals[found.mask], axis=1), 1, atol=1e-5)
+
+
+def test_a_given_mask_is_taken_as_it_is(predictor):
+    image, mask = photo(200, 300, (20, 180, 100, 180))
+    inner = mask.copy()
+    inner[:, 140:] = False
+    assert np.array_equal(predictor.infer(image, inner).mask, inner)
+    assert np.array_equal(predictor.infer(image, inner * np.uint8(255)).mask, inner)
+
+
+def test_crumbs_elsewhere_are_not_the_person(predictor):
+    image, mask = photo(400, 400, (50, 350, 150, 250))
+    image[20:30, 20:30] = (250, 10, ZERO)
+    found = predictor.infer(image).mask
+    assert not found[:40, :40].any()
+    assert overlap(found, mask) > 0.97
+
+
+def test_the_main_piece_by_hand():
+    probability = np.zeros((40, 60))
+    probability[5:30, 5:20] = 0.9
+    probability[5:30, 22:30] = 0.8  # two pixels beside it: an arm behind a strap
+    probability[2:6, 50:58] = 0.99
+    expected = probability > 0.5
+    expected[:, 45:] = False
+    assert np.array_equal(main_piece(probability), expected)
+    assert not main_piece(np.full((4, 4), 0.4)).any()
+
+
+def test_relief_becomes_depth_about_the_middle_distance(predictor):
+    """A flat relief lies on a sphere-like shell about the middle ray: z along the ray is 4 m everywhere."""
+    image, mask = photo(256, 256, (40, 216, 90, 166))
+    camera = Camera.centred(300.0)
+    found = predictor.infer(image, mask, camera=camera, crop=False)
+    np.testing.assert_allclose(found.depth_m[mask], 4.0, rtol=1e-5)
+    np.testing.assert_allclose(found.normals[mask], np.broadcast_to([0, 0, -1], (mask.sum(), 3)), atol=1e-5)
+
+
+def test_a_normal_turns_with_the_place_in_the_picture(predictor):
+    """What faces the middle of the crop faces the camera, wherever the crop lies."""
+    image, mask = photo(300, 900, (60, 240, 700, 800))
+    camera = Camera(400.0, 400.0, 449.5, 149.5)
+    found = predictor.infer(image, mask, camera=camera)
+    ray = np.array([(749.5 - 449.5) / 400, 0, 1])
+    np.testing.assert_allclose(found.normals[mask].mean(0), -ray / np.linalg.norm(ray), atol=1e-3)
+
+
+@pytest.mark.parametrize("factor", [0.5, 2.0, 3.0])
+def test_another_focal_length_keeps_the_bodys_proportions(predictor, factor):
+    """Depth of the body to its width, as the caller's camera alone changes."""
+    y, x = np.mgrid[:256, :256]
+    inside = 1 - ((y - 127.5) / 100) ** 2 - ((x - 127.5) / 50) ** 2
+    blue = np.clip(ZERO - LEVELS * np.sqrt(np.maximum(inside, 0)), 0, 255).astype(np.uint8)
+    image, mask = photo(256, 256, (28, 228, 78, 178), blue)
+
+    def proportion(focal_px):
+        found = predictor.infer(image, mask, camera=Camera.centred(focal_px))
+        z = found.depth_m[mask]
+        return np.ptp(z) / (100 / focal_px * np.median(z))
+
+    assert proportion(600.0 * factor) == pytest.approx(proportion(600.0), rel=0.06)
+
+
+def test_a_picture_of_nobody_is_refused(predictor):
+    with pytest.raises(InputError, match=r"no person found: .* 0\.0% of the picture") as caught:
+        predictor.infer(np.full((300, 200, 3), 120, np.uint8))
+    assert caught.value.code == "no_person"
+    image, _ = photo(400, 400, (10, 40, 10, 30))
+    with pytest.raises(InputError, match="no person found"):
+        predictor.infer(image)
+
+
+def test_a_mask_of_something_else_is_refused(predictor):
+    image, mask = photo(200, 200, (20, 180, 60, 140))
+    with pytest.raises(InputError, match="is the mask inverted") as caught:
+        predictor.infer(image, ~mask)
+    assert caught.value.code == "mask_contradicts_picture"
+
+
+@pytest.mark.parametrize(
+    ("image", "mask", "words"),
+    [
+        (np.zeros((16, 16, 3), np.uint8), None, "16 x 16 pixels, expected at least 32"),
+        (np.zeros((64, 64), np.uint8), None, "expected uint8 of shape"),
+        (np.zeros((64, 64, 3), np.float32), None, "expected uint8 of shape"),
+        (np.zeros((64, 64, 3), np.uint8), np.zeros((64, 64), bool), "the mask is empty"),
+        (np.zeros((64, 64, 3), np.uint8), np.ones((32, 64), bool), "image 64 x 64, mask 64 x 32"),
+        (np.zeros((64, 64, 3), np.uint8), np.ones((64, 64, 1), np.uint8), "expected bool or uint8"),
+    ],
+)
+def test_unusable_pictures_are_named(predictor, image, mask, words):
+    with pytest.raises(InputError, match=words):
+        predictor.infer(image, mask)
+
+
+def test_damaged_weights_are_named():
+    class Damaged(RedPerson):
+        def forward(self, inputs_b4hw):
+            maps = super().forward(inputs_b4hw)
+            return maps._replace(relief_b1hw=maps.relief_b1hw * float("nan"))
+
+    image, mask = photo(128, 128, (20, 108, 40, 90))
+    with pytest.raises(ModelError, match="not finite"):
+        Predictor(PersonModel(Damaged(), Camera.centred())).infer(image, mask)

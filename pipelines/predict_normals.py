@@ -13,9 +13,9 @@ from hdnet.data.store.datasets import collate, stored_item
 from hdnet.data.store.packed import PackedFrames, PackedLabelled, pack_together
 from hdnet.data.store.records import NormalRecords
 from hdnet.files import sha256_of
-from hdnet.models import NormalEstimator
-from hdnet.models.hdnet import unit_normals
-from hdnet.models.weights import load_estimator
+from hdnet.models import LiteEstimator, NormalEstimator
+from hdnet.models.estimates import estimated_normals
+from hdnet.models.weights import load_estimator, read_header
 from hdnet.params import Params
 from hdnet.tracking.tracker import OpenRun, opened
 from hdnet.workspace import Workspace
@@ -28,7 +28,9 @@ def predict_normals(work: Workspace, params: Params, open_run: OpenRun | None = 
     For unlabelled frames they are input and target of the joint stage at once, as in the original (docs/parity.md, 44);
     for labelled people they can take the place of the true ones as input. An interrupted run goes on.
     """
-    model, model_sha256 = load_estimator(work.normal_model, NormalEstimator), sha256_of(work.normal_model)
+    kind: type[NormalEstimator | LiteEstimator]
+    kind = LiteEstimator if read_header(work.normal_model)["kind"] == LiteEstimator.role else NormalEstimator
+    model, model_sha256 = load_estimator(work.normal_model, kind), sha256_of(work.normal_model)
     pictures: dict[str, PackedFrames | PackedLabelled] = {
         work.labelled_normals.name: PackedLabelled(work.labelled),
         work.frame_normals.name: PackedFrames(work.frames),
@@ -43,10 +45,12 @@ def predict_normals(work: Workspace, params: Params, open_run: OpenRun | None = 
 
 
 @torch.inference_mode()
-def _predictions(packed: PackedFrames | PackedLabelled, model: NormalEstimator, indices: range) -> Iterator[np.ndarray]:
+def _predictions(
+    packed: PackedFrames | PackedLabelled, model: NormalEstimator | LiteEstimator, indices: range
+) -> Iterator[np.ndarray]:
     for index in indices:
-        pictures = prepare(collate([stored_item(packed, index)]))
-        yield unit_normals(model(pictures["image"]), pictures["mask"])[0].permute(1, 2, 0).numpy()
+        pictures = prepare(collate([stored_item(packed, index, scenes=isinstance(model, LiteEstimator))]))
+        yield estimated_normals(model, pictures)[0].permute(1, 2, 0).numpy()
 
 
 if __name__ == "__main__":

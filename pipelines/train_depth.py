@@ -9,6 +9,7 @@ from hdnet.models import DepthEstimator
 from hdnet.models.weights import save_estimator
 from hdnet.params import Params
 from hdnet.tracking.tracker import OpenRun
+from hdnet.training.person_stages import train_person
 from hdnet.training.run import Outputs, held_out_validation, starting_network, train, typical_camera
 from hdnet.training.tasks import DepthTask, Stream
 from hdnet.workspace import Workspace
@@ -22,6 +23,8 @@ def train_depth(
 
     Arguments, result and errors as of :func:`pipelines.train_normal.train_normal`.
     """
+    if params.model.network == "lite":
+        return train_person("train_depth", work, params, open_run, outputs)
     settings, people = params.train_depth, PackedLabelled(work.labelled)
     outputs = outputs or Outputs(work.depth_model, work.report("train_depth"), work.checkpoints)
     start = work.pretrained(settings.start_from)

@@ -10,6 +10,7 @@ from hdnet.models.weights import load_estimator, load_moments, save_hdnet
 from hdnet.params import Params
 from hdnet.tracking.tracker import OpenRun
 from hdnet.training.pair_weights import mean_weight
+from hdnet.training.person_stages import train_person
 from hdnet.training.run import Outputs, held_out_validation, starting_network, train, typical_camera
 from hdnet.training.tasks import HDNetTask, Stream
 from hdnet.training.validation import Validation
@@ -27,9 +28,10 @@ def train_hdnet(
 ) -> dict[str, float]:
     """Read people, frames, their normals, pairs and both estimators; write ``models/hdnet.safetensors``.
 
-    Arguments, result and errors as of :func:`pipelines.train_normal.train_normal`; ``validation`` judges the model
-    instead of section ``validation``.
+    Everything as of :func:`pipelines.train_normal.train_normal`; ``validation`` replaces section ``validation``.
     """
+    if params.model.network == "lite":
+        return train_person("train_hdnet", work, params, open_run, outputs, validation)
     settings, people, frames = params.train_hdnet, PackedLabelled(work.labelled), PackedFrames(work.frames)
     outputs = outputs or Outputs(work.hdnet_model, work.report("train_hdnet"), work.checkpoints)
     start = work.depth_model if settings.warm_start else work.pretrained(settings.start_from)

@@ -9,6 +9,7 @@ from hdnet.models import NormalEstimator
 from hdnet.models.weights import save_estimator
 from hdnet.params import Params
 from hdnet.tracking.tracker import OpenRun
+from hdnet.training.person_stages import train_person
 from hdnet.training.run import Outputs, held_out_validation, starting_network, train, typical_camera
 from hdnet.training.tasks import NormalTask, Stream
 from hdnet.workspace import Workspace
@@ -32,6 +33,8 @@ def train_normal(
     Raises:
         HDNetError: Data or the model to start from cannot be read or used, or the training fails.
     """
+    if params.model.network == "lite":
+        return train_person("train_normal", work, params, open_run, outputs)
     settings, people = params.train_normal, PackedLabelled(work.labelled)
     outputs = outputs or Outputs(work.normal_model, work.report("train_normal"), work.checkpoints)
     start = work.pretrained(settings.start_from)

@@ -23,6 +23,7 @@ from hdnet.params.training import (
     NormalStageParams,
     OptimiserParams,
     PhotoParams,
+    PhotoWeights,
     TuneParams,
     ValidationParams,
 )
@@ -42,6 +43,7 @@ __all__ = [
     "ParallelBackend",
     "Params",
     "PhotoParams",
+    "PhotoWeights",
     "PromoteParams",
     "RuntimeParams",
     "Section",

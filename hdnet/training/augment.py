@@ -8,7 +8,7 @@ to the device, and nothing comes back: no step waits for the device here.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from zlib import crc32
@@ -68,6 +68,11 @@ class Draw:
         """So many numbers in 0..1 for each item of this process's batch, (batch, count) float32 on the processor."""
         items = [self.of_item(stream, b).random(count, dtype=np.float32) for b in range(batch)]
         return torch.from_numpy(np.stack(items))
+
+
+# Changes a step's batches by stream ("labelled", and "pairs" with "i", "j" and "rows") before the loss sees them; makes
+# new batches instead of writing into the old ones.
+Augmentation = Callable[[dict[str, Batch], Draw], dict[str, Batch]]
 
 
 class Augmenter:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from hdnet.errors import ParamsError
-from hdnet.models import DepthEstimator, NormalEstimator
+from hdnet.models import DepthEstimator, LiteEstimator, NormalEstimator
 from hdnet.models.weights import load_estimator, read_header, save_estimator
 from hdnet.training.validation import Validation, higher_is_better
 
@@ -34,7 +34,9 @@ class BestWeights:
         self.value = float(found["value"]) if fits else None
         self.step = int(found["step"]) if fits else None
 
-    def offer(self, model: NormalEstimator | DepthEstimator, metrics: Mapping[str, float], step: int) -> bool:
+    def offer(
+        self, model: NormalEstimator | DepthEstimator | LiteEstimator, metrics: Mapping[str, float], step: int
+    ) -> bool:
         """Save the weights if they are better than all before.
 
         Returns:
@@ -54,7 +56,7 @@ class BestWeights:
         self.value, self.step = value, step
         return True
 
-    def load_into(self, model: NormalEstimator | DepthEstimator) -> None:
+    def load_into(self, model: NormalEstimator | DepthEstimator | LiteEstimator) -> None:
         """Overwrite the model's weights with the best ones, if any were measured."""
         if self.value is None:
             return

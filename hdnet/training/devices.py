@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from hdnet.errors import TrainingError
-from hdnet.models import DepthEstimator, NormalEstimator
+from hdnet.models import DepthEstimator, LiteEstimator, NormalEstimator
 from hdnet.params import RuntimeParams
 from hdnet.training.distributed import check_shares
 
@@ -170,7 +170,7 @@ def choose_precision(runtime: RuntimeParams, task: Any, device: torch.device) ->
     return faster_cpu_precision(task.model, height, width)
 
 
-def faster_cpu_precision(model: NormalEstimator | DepthEstimator, height: int, width: int) -> Precision:
+def faster_cpu_precision(model: NormalEstimator | DepthEstimator | LiteEstimator, height: int, width: int) -> Precision:
     """Time one training pass of one picture in float32 and bfloat16 (channels_last), and return the faster.
 
     bfloat16 is 2 to 6 times faster on processors with AMX or AVX512-BF16 and slower on others.
@@ -184,7 +184,8 @@ def faster_cpu_precision(model: NormalEstimator | DepthEstimator, height: int, w
             begin = time.process_time()
             with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
                 output = network(picture)
-            output.float().sum().backward()
+            outputs = output if isinstance(output, tuple) else (output,)
+            sum(one.float().sum() for one in outputs).backward()
             if repeat:  # the first one is a warm-up
                 seconds[precision] = min(best, time.process_time() - begin)
     model.zero_grad(set_to_none=True)

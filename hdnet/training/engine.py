@@ -22,6 +22,7 @@ from hdnet.errors import TrainingError
 from hdnet.models.weights import save_estimator
 from hdnet.params import OptimiserParams, RuntimeParams
 from hdnet.tracking.tracker import Tracker
+from hdnet.training.augment import Augmentation
 from hdnet.training.best import BestWeights
 from hdnet.training.checkpoint import CheckpointFolder
 from hdnet.training.devices import (
@@ -37,7 +38,7 @@ from hdnet.training.devices import (
 )
 from hdnet.training.distributed import on_first
 from hdnet.training.guard import NonFiniteGuard, save_batch
-from hdnet.training.loading import Augmentation, StepBatches
+from hdnet.training.loading import StepBatches
 from hdnet.training.optim import WeightAverage, make_adam, moments_of, set_moments, set_rates
 from hdnet.training.reporting import Reporter
 from hdnet.training.signals import SharedStop, stop_requested
@@ -192,7 +193,7 @@ class Engine:
                 f"{fabric.world_size} processes; set model.norm: image, or runtime.devices: 1"
             )
         fabric.to_device(model)
-        optimiser = make_adam(model.parameters(), settings.learning_rate, settings.adam_eps)
+        optimiser = make_adam(self.task.parameter_groups(), settings.learning_rate, settings.adam_eps)
         if state:
             model.load_state_dict(state["model"])
             optimiser.load_state_dict(state["optimiser"])

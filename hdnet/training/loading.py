@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, Literal
 
 import torch
@@ -11,17 +11,12 @@ from torch.utils.data import DataLoader
 
 from hdnet.data.store.batches import prepare
 from hdnet.data.store.datasets import StepSampler
-from hdnet.training.augment import Draw
+from hdnet.training.augment import Augmentation, Draw
 from hdnet.training.signals import ignore_interrupt
 from hdnet.training.tasks import Stream, Task
 
 # One worker is faster than a GPU trains, and two batches ahead fit into the 64 MB of shared memory of a container.
 _GPU_LOADER_WORKERS = 1
-
-
-# Changes a step's batches by stream ("labelled", and "pairs" with "i", "j" and "rows") before the loss sees them; makes
-# new batches instead of writing into the old ones.
-Augmentation = Callable[[dict[str, dict[str, Any]], Draw], dict[str, dict[str, Any]]]
 
 
 class StepBatches:

@@ -46,15 +46,23 @@ class _AdamInMemoryOrder(torch.optim.Adam):
         return found
 
 
-def make_adam(parameters: Iterable[nn.Parameter], learning_rate: float, eps: float) -> torch.optim.Adam:
-    """Make Adam with the original's betas (docs/parity.md, 7), fused: all weights at once, able to skip a step."""
+def make_adam(
+    parameters: Iterable[nn.Parameter] | Iterable[dict[str, Any]], learning_rate: float, eps: float
+) -> torch.optim.Adam:
+    """Make Adam with the original's betas (docs/parity.md, 7), fused: all weights at once, able to skip a step.
+
+    Args:
+        parameters: Weights, or groups {"params": weights, "rate": factor of the learning rate}.
+        learning_rate: Learning rate of the first step.
+        eps: Epsilon of Adam.
+    """
     return _AdamInMemoryOrder(parameters, lr=learning_rate, betas=BETAS, eps=eps, fused=True)
 
 
 def moments_of(optimiser: torch.optim.Optimizer, model: nn.Module) -> dict[str, Tensor]:
-    """Return Adam's moments by parameter: ``mean.NAME``, ``square.NAME``, and the number of ``steps``."""
+    """Return Adam's moments by parameter that learns: ``mean.NAME``, ``square.NAME``, and the number of ``steps``."""
     moments: dict[str, Tensor] = {}
-    for name, parameter in model.named_parameters():
+    for name, parameter in _learning(model).items():
         state = optimiser.state[parameter]
         moments |= {f"mean.{name}": state["exp_avg"], f"square.{name}": state["exp_avg_sq"], "steps": state["step"]}
     return moments
@@ -66,7 +74,7 @@ def set_moments(optimiser: torch.optim.Optimizer, model: nn.Module, moments: Map
     Raises:
         TrainingError: If the moments belong to another network.
     """
-    parameters = dict(model.named_parameters())
+    parameters = _learning(model)
     expected = {"steps", *(f"{kind}.{name}" for name in parameters for kind in ("mean", "square"))}
     unfit = sorted(expected.symmetric_difference(moments))
     unfit += [name for name, p in parameters.items() if not unfit and moments[f"mean.{name}"].shape != p.shape]
@@ -78,6 +86,10 @@ def set_moments(optimiser: torch.optim.Optimizer, model: nn.Module, moments: Map
             "exp_avg": moments[f"mean.{name}"].to(parameter, copy=True),
             "exp_avg_sq": moments[f"square.{name}"].to(parameter, copy=True),
         }
+
+
+def _learning(model: nn.Module) -> dict[str, nn.Parameter]:
+    return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
 
 
 def tensorflow_epsilon(eps: float, step: int) -> float:
@@ -107,13 +119,15 @@ def set_rates(optimiser: Any, settings: OptimiserParams, step: int, earlier_step
     """Set learning rate and epsilon of step ``step``; Adam took ``earlier_steps`` before this run."""
     factor = learning_rate_factor(settings.schedule, step, settings.steps, settings.warmup_steps)
     for group in optimiser.param_groups:
-        group["lr"] = settings.learning_rate * factor
+        group["lr"] = settings.learning_rate * factor * group.get("rate", 1.0)
         if settings.tf_epsilon:
             group["eps"] = tensorflow_epsilon(settings.adam_eps, earlier_steps + step)
 
 
 class WeightAverage:
     """Exponential moving average of a model's weights, on its device: smoother than the last step's weights.
+
+    Running statistics of a batch norm are averaged with the weights that they belong to.
 
     Args:
         model: The network that is trained.
@@ -124,7 +138,7 @@ class WeightAverage:
 
     def __init__(self, model: nn.Module, decay: float, state: Mapping[str, Tensor] | None = None) -> None:
         self.model, self.decay = model, decay
-        self._weights = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+        self._weights = {name: weight.detach().clone() for name, weight in _weights(model).items()}
         if state is not None:
             for name, weight in self._weights.items():
                 weight.copy_(state[name])
@@ -132,7 +146,7 @@ class WeightAverage:
     def update(self, step: int) -> None:
         """Take in the weights after the optimiser's step ``step`` (0-based)."""
         decay = min(self.decay, (1 + step) / (10 + step))
-        current = [parameter.detach() for parameter in self.model.parameters()]
+        current = [weight.detach() for weight in _weights(self.model).values()]
         average = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
         average(list(self._weights.values()), current, step)
 
@@ -147,7 +161,7 @@ class WeightAverage:
     @contextmanager
     def applied(self) -> Iterator[None]:
         """Use the averaged weights in the model; afterwards it has its own again, bit by bit."""
-        own = {name: parameter.detach().clone() for name, parameter in self.model.named_parameters()}
+        own = {name: weight.detach().clone() for name, weight in _weights(self.model).items()}
         self.into(self.model)
         try:
             yield
@@ -155,7 +169,12 @@ class WeightAverage:
             _overwrite(self.model, own)
 
 
+def _weights(model: nn.Module) -> dict[str, Tensor]:
+    """Return all that a model file holds but counters."""
+    return {name: value for name, value in model.state_dict().items() if value.is_floating_point()}
+
+
 @torch.no_grad()
 def _overwrite(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
-    for name, parameter in model.named_parameters():
-        parameter.copy_(weights[name])
+    for name, weight in _weights(model).items():
+        weight.copy_(weights[name])

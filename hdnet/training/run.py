@@ -17,11 +17,10 @@ from hdnet.data.store.packed import PackedLabelled
 from hdnet.errors import DataError, ModelError
 from hdnet.files import sha256_of, write_json
 from hdnet.geometry import Camera
-from hdnet.models import DepthEstimator, NormalEstimator
+from hdnet.models import DepthEstimator, LiteEstimator, NormalEstimator
 from hdnet.models.weights import load_estimator
 from hdnet.params import OptimiserParams, Params
 from hdnet.tracking.tracker import METRICS_FILE, FileTracker, OpenRun, Tracker, Trackers, opened
-from hdnet.training.augment import Augmenter
 from hdnet.training.checkpoint import CheckpointFolder, fingerprint
 from hdnet.training.devices import ending_together, launch
 from hdnet.training.engine import Engine
@@ -73,6 +72,32 @@ def starting_network(kind: type[EstimatorT], params: Params, start: Path | None)
     return fresh
 
 
+def starting_person(params: Params, start: Path | None) -> LiteEstimator:
+    """Return the network for photographs as it is before the first step, its first encoder blocks frozen as set.
+
+    Args:
+        params: Parameters; ``model`` describes the network, ``seed`` draws random weights.
+        start: Model file whose weights it begins with; None for an encoder as ``model.encoder_weights`` says.
+
+    Raises:
+        ModelError: If the file does not hold such a network, or the encoder's weights cannot be had.
+    """
+    torch.manual_seed(params.seed)
+    if start is None:
+        model = LiteEstimator.from_params(params.model)
+    else:
+        model = LiteEstimator.from_params(params.model.model_copy(update={"encoder_weights": "random"}))
+        loaded = load_estimator(start, LiteEstimator)
+        if loaded.config != model.config:
+            raise ModelError(
+                f"{start}: holds a network with encoder {loaded.config.encoder!r}, params.yaml says "
+                f"{model.config.encoder!r}; set model.encoder to the file's"
+            )
+        model.load_state_dict(loaded.state_dict())
+    model.freeze(params.photo.frozen_blocks)
+    return model
+
+
 def held_out_validation(
     params: Params, stage: str, heldout: Path, camera: Camera, normal_model: Path | None = None
 ) -> Validation | None:
@@ -92,9 +117,17 @@ def held_out_validation(
     settings = params.validation
     if settings.every is None:
         return None
-    people = LabelledDataset(PackedLabelled(heldout))
+    is_person = params.model.network == "lite"
+    people = LabelledDataset(PackedLabelled(heldout), scenes=is_person)
     normals = None if normal_model is None else load_estimator(normal_model, NormalEstimator)
-    validator = HeldOutValidator(people, settings.people, camera=camera, normal_estimator=normals)
+    # The network for photographs gives its maps in each picture's own camera.
+    validator = HeldOutValidator(
+        people,
+        settings.people,
+        camera=None if is_person else camera,
+        normal_estimator=normals,
+        has_depth=stage != "train_normal",
+    )
     return Validation(validator, settings.every, metric_of_stage(settings.metric, stage), settings.use_best)
 
 
@@ -143,7 +176,7 @@ def train(
     folder = CheckpointFolder(
         outputs.checkpoints / task.name / fingerprint(configuration), keep=params.runtime.keep_checkpoints
     )
-    augmentation = None if params.augment.is_off else Augmenter(params.augment)
+    augmentation = task.augmentation(params)
 
     def engine(tracker: Tracker) -> Engine:
         return Engine(
@@ -164,8 +197,8 @@ def train(
         fabric.barrier()  # the first one is still saving, and the next stage reads that
         return metrics
     tags = {f"data.{name}": digest for name, digest in data.items()}
-    run_params = {"seed": params.seed, "model": configuration["model"], "augment": configuration["augment"]}
-    run_params[task.name] = configuration["settings"]
+    run_params = {"seed": params.seed, task.name: configuration["settings"]}
+    run_params |= {name: configuration[name] for name in ("model", "augment", "photo") if name in configuration}
     local = FileTracker(folder.folder / "report")
     with ending_together(fabric):
         with opened(open_run, task.name, run_params, tags, folder.folder) as remote:
@@ -191,6 +224,8 @@ def _configuration(stage: str, settings: OptimiserParams, params: Params, data: 
     """Return all that decides the numbers of a run."""
     configuration = {"stage": stage, "seed": params.seed, "model": params.model.model_dump(), "data": dict(data)}
     configuration["augment"] = params.augment.model_dump()
+    if params.model.network == "lite":
+        configuration["photo"] = params.photo.model_dump()
     if params.validation.use_best:
         configuration["validation"] = params.validation.model_dump()
     return {**configuration, "settings": settings.model_dump()}

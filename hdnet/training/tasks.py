@@ -14,12 +14,14 @@ from torch.utils.data import Dataset
 from hdnet import losses, visualize
 from hdnet.data.store.batches import prepare
 from hdnet.geometry import NormalRule, depth_to_normals
-from hdnet.models import DepthEstimator, NormalEstimator
+from hdnet.models import DepthEstimator, LiteEstimator, NormalEstimator
 from hdnet.models.hdnet import depth_inputs, unit_normals
-from hdnet.params import DepthStageParams, HDNetStageParams, LabelledWeights
+from hdnet.params import DepthStageParams, HDNetStageParams, LabelledWeights, Params
+from hdnet.training.augment import Augmentation, Augmenter
 from hdnet.training.distributed import global_mean
 from hdnet.training.pair_weights import warp_terms
 
+Network = NormalEstimator | DepthEstimator | LiteEstimator
 Batch = dict[str, Any]
 Terms = dict[str, Tensor]
 
@@ -40,8 +42,16 @@ class Task(Protocol):
     streams: dict[str, Stream]
 
     @property
-    def model(self) -> NormalEstimator | DepthEstimator:
+    def model(self) -> Network:
         """The network to train."""
+        ...
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Return the weights that learn, {"params": weights, "rate": factor of the learning rate} a group."""
+        ...
+
+    def augmentation(self, params: Params) -> Augmentation | None:
+        """Return what varies the batches before the loss sees them; None if nothing does."""
         ...
 
     def loss(self, model: nn.Module, batch: dict[str, Batch]) -> tuple[Tensor, Terms]:
@@ -57,7 +67,21 @@ class Task(Protocol):
         ...
 
 
-class NormalTask:
+class _HourglassTask:
+    """What the tasks of an hourglass have in common."""
+
+    model: NormalEstimator | DepthEstimator
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """See :class:`Task`."""
+        return [{"params": list(self.model.parameters())}]
+
+    def augmentation(self, params: Params) -> Augmentation | None:
+        """See :class:`Task`."""
+        return None if params.augment.is_off else Augmenter(params.augment)
+
+
+class NormalTask(_HourglassTask):
     """Stage `train_normal`: normals from pictures of labelled people."""
 
     name = "train_normal"
@@ -84,7 +108,7 @@ class NormalTask:
         return {"labelled_image_true_predicted": np.hstack(columns)}
 
 
-class DepthTask:
+class DepthTask(_HourglassTask):
     """Stage `train_depth`: depth from pictures, normals and IUV of labelled people.
 
     The input normals are the true ones, as in the original, unless the data set carries "input_normals".
@@ -109,7 +133,7 @@ class DepthTask:
         return {"labelled": depth_panel(model, _first(batch["labelled"]))}
 
 
-class HDNetTask:
+class HDNetTask(_HourglassTask):
     """Stage `train_hdnet`: labelled people as in stage `train_depth`, plus pairs of unlabelled frames.
 
     Args:

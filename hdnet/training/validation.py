@@ -19,7 +19,8 @@ from hdnet.metrics.depth import depth_metrics
 from hdnet.metrics.normals import normal_metrics
 from hdnet.metrics.samples import Samples, into_camera, truth_of
 from hdnet.metrics.table import HIGHER_IS_BETTER, METRICS, NORMAL_METRICS
-from hdnet.models import NormalEstimator
+from hdnet.models import LiteEstimator, NormalEstimator
+from hdnet.models.estimates import estimate
 from hdnet.models.hdnet import depth_inputs, unit_normals
 
 logger = logging.getLogger(__name__)
@@ -73,6 +74,7 @@ class HeldOutValidator:
     Of a normal estimator, its normals are measured. Of a depth estimator, its depth and the normals *of that depth*:
     there, ``normal_mean_deg`` and its like are not those that ``evaluate`` gives for the complete model, whose normals
     are the normal estimator's. A pixel that has no neighbour in the mask has no such normal and counts as 90 degrees.
+    Of the network for photographs, both of its maps are measured, with the exact mask as a hint.
 
     The choice of people depends on their number only, so that all values of a run can be compared.
 
@@ -85,6 +87,7 @@ class HeldOutValidator:
             rotated as in ``evaluate``. None compares in the sample's camera as it is, as the training's losses do.
         normal_estimator: Source of the normals that a depth estimator gets as input, as in use; None takes
             "input_normals" of the samples or, where they have none, the true ones.
+        has_depth: The network for photographs has learned its relief, which is measured as well.
 
     Raises:
         DataError: If there are no people.
@@ -97,6 +100,7 @@ class HeldOutValidator:
         batch_size: int = 4,
         camera: Camera | None = None,
         normal_estimator: NormalEstimator | None = None,
+        has_depth: bool = True,
     ) -> None:
         if not len(people):
             raise DataError(
@@ -106,7 +110,7 @@ class HeldOutValidator:
         if batch_size < 1 or (limit is not None and limit < 1):
             raise ValueError(f"limit and batch_size must be at least 1, got {limit} and {batch_size}")
         self.people, self.batch_size, self.camera = people, batch_size, camera
-        self.normal_estimator = normal_estimator
+        self.normal_estimator, self.has_depth = normal_estimator, has_depth
         count = len(people) if limit is None else min(limit, len(people))
         self.chosen = tuple(int(k) for k in np.linspace(0, len(people) - 1, count).round())
 
@@ -126,7 +130,7 @@ class HeldOutValidator:
                 rows = list(self._rows(model))
         except ModelError as error:
             logger.warning("validation: %s", error)
-            names = NORMAL_METRICS if isinstance(model, NormalEstimator) else METRICS
+            names = METRICS if self._gives_depth(model) else NORMAL_METRICS
             return dict.fromkeys(names, float("nan"))
         finally:
             model.train(was_training)
@@ -147,7 +151,11 @@ class HeldOutValidator:
         for first in range(0, len(self.chosen), self.batch_size):
             indices = self.chosen[first : first + self.batch_size]
             batch = prepare(_to(collate([dict(self.people[k]) for k in indices]), device))
-            if isinstance(model, NormalEstimator):
+            depth: Tensor | None
+            if isinstance(model, LiteEstimator):
+                depth, normals, _ = estimate(model, batch["scene"], batch["mask"], batch["camera"])
+                depth = depth if self.has_depth else None
+            elif isinstance(model, NormalEstimator):
                 depth, normals = None, unit_normals(model(batch["image"]).float(), batch["mask"])
             else:
                 depth = model(depth_inputs(batch["image"], self._input_normals(batch, device), batch["vui"])).double()
@@ -158,6 +166,9 @@ class HeldOutValidator:
                     yield self._measure(sample, None if depth is None else depth[place, 0], normals[place])
                 except (DataError, ModelError) as error:
                     raise type(error)(f"held-out sample {index}: {error}") from error
+
+    def _gives_depth(self, model: nn.Module) -> bool:
+        return self.has_depth if isinstance(model, LiteEstimator) else not isinstance(model, NormalEstimator)
 
     def _input_normals(self, batch: Mapping[str, Tensor], device: torch.device) -> Tensor:
         if self.normal_estimator is not None:

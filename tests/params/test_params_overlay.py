@@ -243,7 +243,7 @@ def test_quick_changes_how_much_and_nothing_else(params):
     assert params.read_bytes() == SHIPPED.read_bytes()
 
 
-@pytest.mark.parametrize("name", ["large", "quick", "standard"])
+@pytest.mark.parametrize("name", ["large", "photo", "quick", "standard"])
 def test_presets_hold_only_what_differs_from_the_demo(name):
     demo = leaves(read_overlay("demo"))
     assert [key for key, value in leaves(read_overlay(name)).items() if value == demo[key]] == []
@@ -342,7 +342,7 @@ def test_files_that_are_no_overlay_are_refused(tmp_path, text, said):
 
 
 def test_missing_and_unreadable_files_are_refused(tmp_path):
-    with pytest.raises(ParamsError, match="presets are demo, large, quick, reference, standard"):
+    with pytest.raises(ParamsError, match="presets are demo, large, photo, quick, reference, standard"):
         read_overlay("standrad")
     with pytest.raises(ParamsError, match="no such file"):
         apply_overlay(tmp_path / "params.yaml", {"seed": 1})
@@ -358,7 +358,7 @@ def test_command_lists_shows_and_applies(capsys, params, tmp_path):
     main(["params", "list"])
     listed = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in listed] == list(presets())
-    assert list(presets()) == ["demo", "large", "quick", "reference", "standard"]
+    assert list(presets()) == ["demo", "large", "photo", "quick", "reference", "standard"]
     assert all(len(line) > 30 for line in listed)
 
     main(["params", "show", "reference", "--params", str(params)])

@@ -1,0 +1,147 @@
+"""The three training stages of the network for photographs, on tiny spheres before a background."""
+
+import csv
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from conftest import tiny_values
+
+from hdnet.errors import DataError, ModelError
+from hdnet.evaluation.run import evaluate_source
+from hdnet.models import LiteEstimator, PersonModel
+from hdnet.models.weights import load_estimator, load_hdnet, read_header
+from hdnet.params import Params, parse_section
+from hdnet.training.run import Outputs, starting_person
+from hdnet.workspace import Workspace
+from pipelines.correspond import correspond
+from pipelines.pack import pack
+from pipelines.predict_normals import predict_normals
+from pipelines.train_depth import train_depth
+from pipelines.train_hdnet import train_hdnet
+from pipelines.train_normal import train_normal
+
+STAGES = ("train_normal", "train_depth", "train_hdnet")
+
+
+def person_params(**changes):
+    """``tiny_values`` for the network for photographs; ``changes`` by section."""
+    values = tiny_values()
+    values["model"] |= {"network": "lite", "encoder_weights": "random"}
+    values["photo"] |= {"sizes": [64], "frozen_blocks": 2}
+    values["validation"] |= {"every": 3, "people": 2}
+    for section, more in changes.items():
+        values[section] |= more
+    return parse_section(Params, values, "tiny")
+
+
+@pytest.fixture(scope="module")
+def trained(raw_workspace, tmp_path_factory):
+    """A workspace after all stages of the network for photographs."""
+    work = Workspace(tmp_path_factory.mktemp("person"))
+    work.raw.parent.mkdir(parents=True)
+    work.raw.symlink_to(raw_workspace.raw)
+    params = person_params()
+    pack(work, params)
+    train_normal(work, params)
+    predict_normals(work, params)
+    correspond(work, params)
+    train_depth(work, params)
+    train_hdnet(work, params)
+    return work
+
+
+def test_every_stage_leaves_a_model_that_says_what_it_is(trained):
+    heads = [read_header(path) for path in (trained.normal_model, trained.depth_model, trained.hdnet_model)]
+    assert [head["kind"] for head in heads] == ["person", "person", "hdnet"]
+    assert all(head["networks"]["person"]["network"] == "lite" for head in heads)
+    assert [head["provenance"]["stage"] for head in heads] == list(STAGES)
+    model = load_hdnet(trained.hdnet_model)
+    assert isinstance(model, PersonModel)
+    assert model.camera.pixel_intrinsics() == pytest.approx((40.0, 40.0, 15.5, 15.5))
+    for stage in STAGES:
+        assert (trained.report(stage) / "panels/labelled_image_normals_relief_mask.png").is_file()
+        metrics = json.loads((trained.report(stage) / "metrics.json").read_text())
+        assert ("relief" in metrics) == (stage != "train_normal")
+        assert ("warp_m" in metrics) == (stage == "train_hdnet")
+        with (trained.report(stage) / "validation.csv").open() as file:
+            assert [row["step"] for row in csv.DictReader(file)] == ["3", "6"]
+
+
+def test_each_stage_goes_on_where_the_one_before_ended(trained):
+    before, after = (load_estimator(path, LiteEstimator) for path in (trained.normal_model, trained.depth_model))
+    changed = {name for name, value in before.state_dict().items() if not torch.equal(value, after.state_dict()[name])}
+    frozen = {name for name, value in before.named_parameters() if name.startswith("encoder.blocks.0.")}
+    assert frozen, "the first block has weights"
+    assert not changed & frozen
+    assert any(name.startswith("decoder.") for name in changed)
+    fresh = dict(LiteEstimator.from_params(person_params().model).named_parameters())
+    gone, apart = (
+        sum(float((value - dict(other)[name]).abs().mean()) for name, value in before.named_parameters())
+        for other in (after.named_parameters(), fresh)
+    )
+    assert gone < apart / 2
+
+
+def test_the_model_is_measured_like_every_other(trained):
+    result = evaluate_source(trained.hdnet_model, trained.heldout)
+    assert len(result.rows) == 3
+    for row in result.rows:
+        assert np.isfinite(list(row["model"].values())).all()
+        assert {"depth_mae_mm", "normal_mean_deg"} <= set(row["model"])
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stopped_stage_ends_with_the_same_bits(trained, tmp_path, monkeypatch, stage):
+    from hdnet.tracking.tracker import FileTracker
+
+    run = {"train_normal": train_normal, "train_depth": train_depth, "train_hdnet": train_hdnet}[stage]
+    params = person_params(**{stage: {"ema_decay": 0.9}})
+
+    def outputs(name):
+        return Outputs(tmp_path / f"{name}.safetensors", tmp_path / name / "report", tmp_path / name / "checkpoints")
+
+    run(trained, params, outputs=outputs("whole"))
+    original = FileTracker.log_metrics
+
+    def crash(self, values, step):
+        original(self, values, step)
+        if step == 5:
+            raise RuntimeError("power cut")
+
+    monkeypatch.setattr(FileTracker, "log_metrics", crash)
+    with pytest.raises(RuntimeError, match="power cut"):
+        run(trained, params, outputs=outputs("stopped"))
+    monkeypatch.setattr(FileTracker, "log_metrics", original)
+    run(trained, params, outputs=outputs("stopped"))
+    assert (tmp_path / "whole.safetensors").read_bytes() == (tmp_path / "stopped.safetensors").read_bytes()
+
+
+def test_a_stage_starts_from_a_given_file_instead(trained, tmp_path):
+    (tmp_path / "pretrained").mkdir()
+    shutil.copyfile(trained.hdnet_model, tmp_path / "pretrained/whole.safetensors")
+    (tmp_path / "data").symlink_to(trained.root / "data")
+    params = person_params(train_normal={"start_from": "whole.safetensors", "steps": 1, "learning_rate": 1e-12})
+    train_normal(Workspace(tmp_path), params)
+    begin, end = (
+        load_estimator(path, LiteEstimator) for path in (trained.hdnet_model, tmp_path / "models/normal.safetensors")
+    )
+    torch.testing.assert_close(end.pixel_head.weight, begin.pixel_head.weight, atol=1e-6, rtol=0)
+
+
+def test_a_file_of_another_network_is_refused(trained, trained_data):
+    with pytest.raises(ModelError, match="expected 'person'"):
+        starting_person(person_params(), trained_data.normal_model)
+    with pytest.raises(ModelError, match=r"encoder 'lite0', params\.yaml says 'lite2'"):
+        starting_person(person_params(model={"encoder": "lite2"}), trained.normal_model)
+
+
+def test_data_without_backgrounds_is_refused(raw_workspace, tmp_path):
+    work = Workspace(tmp_path)
+    shutil.copytree(raw_workspace.raw, work.raw)
+    shutil.rmtree(work.raw_labelled / "color")
+    pack(work, person_params())
+    with pytest.raises(DataError, match="pack the data again"):
+        train_normal(work, person_params())

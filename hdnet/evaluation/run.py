@@ -33,7 +33,7 @@ from hdnet.geometry import Camera
 from hdnet.metrics.depth import depth_metrics
 from hdnet.metrics.normals import detail_metrics, normal_metrics
 from hdnet.metrics.samples import Samples, camera_of, predict_sample, truth_of
-from hdnet.models import HDNet
+from hdnet.models import HDNet, PersonModel
 from hdnet.tracking.tracker import METRICS_FILE, OpenRun, Tracker, opened
 
 # Content of the digest, in this order.
@@ -65,8 +65,8 @@ def evaluate_to_folder(
     Raises:
         HDNetError: Model or data cannot be read or used, or the folder cannot be written.
     """
-    people = open_labelled(data)
     model, identity = open_model(source)
+    people = open_labelled(data, scenes=isinstance(model, PersonModel))
     tags = {"evaluate.source": source, "evaluate.data": str(data)}
     if identity is not None:
         tags |= {"model_name": identity.name, "model_version": identity.version}
@@ -83,7 +83,7 @@ def evaluate_to_folder(
 
 
 def report_evaluation(
-    model: HDNet,
+    model: HDNet | PersonModel,
     people: LabelledPeople,
     out: Path,
     tracker: Tracker,
@@ -133,13 +133,13 @@ def evaluate_source(
         DataError: The folder holds no labelled people, or one of them is damaged.
         ModelError: There is no such model, it cannot be read, or its prediction is not finite.
     """
-    people = open_labelled(folder)
     model, _ = open_model(source)
+    people = open_labelled(folder, scenes=isinstance(model, PersonModel))
     return evaluate(model.to(device), people.samples, people.names, people.notes, progress)
 
 
 def evaluate(
-    model: HDNet,
+    model: HDNet | PersonModel,
     samples: Samples,
     sample_names: Sequence[str] | None = None,
     notes: Sequence[str] = (),
@@ -150,7 +150,8 @@ def evaluate(
     Args:
         model: On any device; used in evaluation mode, one sample at a time.
         samples: Items with ``image`` (3, H, W) 0..255, ``vui`` (3, H, W), ``mask`` (1, H, W) bool, ``depth``
-            (1, H, W) metres, ``normals`` (3, H, W), if they are known, and ``camera`` (7,).
+            (1, H, W) metres, ``normals`` (3, H, W), if they are known, and ``camera`` (7,); for a model for photographs
+            also ``scene`` (3, H, W) 0..255.
         sample_names: For error lines and rows; numbered if not given.
         notes: Remarks on the data for readers of the tables.
         progress: Show a progress bar on stderr.
@@ -180,7 +181,7 @@ def evaluate(
     return EvaluationResult(tuple(names), tuple(rows), digest.hexdigest(), tuple(groups), tuple(notes))
 
 
-def _measure(model: HDNet, sample: Mapping[str, Any]) -> tuple[Row, Row]:
+def _measure(model: HDNet | PersonModel, sample: Mapping[str, Any]) -> tuple[Row, Row]:
     """A sample's metrics by method, and the model's by group of pixels."""
     mask, true_m, true_normals = truth_of(sample)
     camera = camera_of(sample["camera"])

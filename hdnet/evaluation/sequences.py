@@ -18,14 +18,14 @@ from hdnet.evaluation.sequences_result import PairResult, SequenceResult
 from hdnet.evaluation.sequences_sources import Frames, Pairs, Sample, iuv_of, open_frames, open_pairs, pairs_of
 from hdnet.metrics.samples import camera_of, predict_sample
 from hdnet.metrics.sequences import WARP_RESIDUAL, DepthView, inside_both, pair_metrics
-from hdnet.models import HDNet
+from hdnet.models import HDNet, PersonModel
 
 # A method's depth (H, W) of a frame in metres, in the frame's camera.
 DepthOf = Callable[[Sample], np.ndarray]
 
 
 def evaluate_sequence_folders(
-    model: HDNet,
+    model: HDNet | PersonModel,
     frames: Path,
     pairs: Path | None = None,
     max_pairs: int | None = None,
@@ -37,7 +37,7 @@ def evaluate_sequence_folders(
     ``frames`` as of :func:`hdnet.evaluation.sequences_sources.open_frames`; ``pairs`` are matches between them, packed
     or as text; None takes those beside the frames, or matches them anew. For the rest see :func:`measure_sequences`.
     """
-    opened = open_frames(frames)
+    opened = open_frames(frames, scenes=isinstance(model, PersonModel))
     matched = pairs_of(frames, opened) if pairs is None else open_pairs(pairs, opened)
     methods: dict[str, DepthOf] = {
         MODEL: lambda sample: predict_sample(model, sample)[0],

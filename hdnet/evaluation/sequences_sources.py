@@ -36,7 +36,7 @@ class Frames:
         sequences: Frame names in the order of time, by sequence.
         size: (H, W) of all pictures.
         read: One frame by its place: ``image`` (3, H, W) 0..255, ``vui`` (3, H, W), ``mask`` (1, H, W) bool, ``camera``
-            (7,).
+            (7,); with scenes, ``scene`` (3, H, W) 0..255.
     """
 
     names: Sequence[str]
@@ -62,24 +62,27 @@ class Pairs:
     rows: Callable[[int], np.ndarray]
 
 
-def open_frames(folder: Path) -> Frames:
+def open_frames(folder: Path, scenes: bool = False) -> Frames:
     """Open the frames of a folder in the TikTok layout, or of a packed one.
 
     Args:
         folder: ``tiktok_data``, or what ``hdnet data pack`` made of it.
+        scenes: Read the pictures with their backgrounds.
 
     Raises:
-        DataError: It is neither, or damaged.
+        DataError: It is neither, or damaged, or there are no pictures with background.
     """
     folder = Path(folder)
-    return _packed_frames(folder) if (folder / INDEX_FILE).is_file() else _raw_frames(folder)
+    return _packed_frames(folder, scenes) if (folder / INDEX_FILE).is_file() else _raw_frames(folder)
 
 
-def _packed_frames(folder: Path) -> Frames:
+def _packed_frames(folder: Path, scenes: bool) -> Frames:
     packed = PackedFrames(folder)
+    if scenes:
+        packed.check_scenes()
 
     def read(k: int) -> Sample:
-        return {key: values[0] for key, values in prepare(collate([stored_item(packed, k)])).items()}
+        return {key: values[0] for key, values in prepare(collate([stored_item(packed, k, scenes)])).items()}
 
     return Frames(packed.names, packed.sequences, packed.size, read)
 
@@ -95,6 +98,7 @@ def _raw_frames(folder: Path) -> Frames:
             "image": torch.from_numpy(frame.white_image).permute(2, 0, 1).float(),
             "vui": torch.from_numpy(frame.iuv[..., ::-1].copy()).permute(2, 0, 1).float(),
             "mask": torch.from_numpy(frame.mask)[None],
+            "scene": torch.from_numpy(frame.image).permute(2, 0, 1).float(),
             "camera": frame.camera.as_tensor(),
         }
 

@@ -13,7 +13,7 @@ from hdnet.evaluation.result import EvaluationResult
 from hdnet.metrics.depth import shifted_map
 from hdnet.metrics.normals import angles_deg, has_normal
 from hdnet.metrics.samples import Samples, picture_of, predict_sample, truth_of
-from hdnet.models import HDNet
+from hdnet.models import HDNet, PersonModel
 from hdnet.visualize import WHITE, contact_sheet, depth_picture, hot_table, normal_picture
 
 # Errors from here on are white: fixed, so that the sheets of two models can be compared.
@@ -35,7 +35,7 @@ def error_picture(error: np.ndarray, known: np.ndarray, white_at: float) -> np.n
     return np.where(known[..., None], hot_table()[index], _UNKNOWN)
 
 
-def sample_row(model: HDNet, sample: Mapping[str, Any]) -> list[np.ndarray]:
+def sample_row(model: HDNet | PersonModel, sample: Mapping[str, Any]) -> list[np.ndarray]:
     """One person as pictures (H, W, 3) uint8; see :func:`column_titles`."""
     image = picture_of(sample["image"]).astype(np.uint8)
     mask, true_m, true_normals = truth_of(sample)
@@ -81,7 +81,7 @@ def chosen_people(result: EvaluationResult, a_band: int = PEOPLE_A_BAND) -> dict
     return bands
 
 
-def evaluation_sheet(model: HDNet, samples: Samples, result: EvaluationResult) -> np.ndarray:
+def evaluation_sheet(model: HDNet | PersonModel, samples: Samples, result: EvaluationResult) -> np.ndarray:
     """(H, W, 3) uint8: a row for each of the best, the middle and the worst people, with titles and their errors.
 
     Depth is drawn after the shift to the true median, in the colours of the true depth; those of the errors are fixed.

@@ -17,7 +17,7 @@ from hdnet.data.store.records import FIELDS_OF_KIND, OPTIONAL_FIELDS_OF_KIND, La
 from hdnet.data.store.shards import INDEX_FILE, Shard
 from hdnet.errors import DataError, ModelError
 from hdnet.metrics.samples import Samples
-from hdnet.models import HDNet, ModelIdentity
+from hdnet.models import HDNet, ModelIdentity, PersonModel
 from hdnet.predict.inference import load_source
 
 _NOTES = {
@@ -69,7 +69,7 @@ def open_labelled(folder: Path, scenes: bool = False) -> LabelledPeople:
     return LabelledPeople(PreparedItems(_RawDataset(records, names, scenes)), names, notes)
 
 
-def open_model(source: str | Path) -> tuple[HDNet, ModelIdentity | None]:
+def open_model(source: str | Path) -> tuple[HDNet | PersonModel, ModelIdentity | None]:
     """The model of a source, and its registered version, if it is one.
 
     Args:

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from hdnet.errors import DataError, ModelError
 from hdnet.geometry import Camera
-from hdnet.models import HDNet
+from hdnet.models import HDNet, PersonModel
+from hdnet.models.estimates import estimate
 from hdnet.pictures.rotation import rotate_maps, rotation_between
 
 ArrayLike = np.ndarray | Tensor
@@ -25,11 +26,12 @@ class Samples(Protocol):
     def __getitem__(self, index: int, /) -> Mapping[str, Any]: ...
 
 
-def predict_sample(model: HDNet, sample: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+def predict_sample(model: HDNet | PersonModel, sample: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
     """A model's depth (H, W) and normals (H, W, 3) of one labelled sample, in the sample's camera.
 
-    Where the sample's camera looks another way than the one that the model was trained in, the result is
-    rotated as in :meth:`hdnet.predict.inference.Predictor.infer`.
+    Where the sample's camera looks another way than the one that an :class:`HDNet` was trained in, the result is
+    rotated as in :meth:`hdnet.predict.inference.Predictor.infer`. A :class:`PersonModel` gets the sample's scene, and
+    its mask as a hint.
 
     Raises:
         DataError: If the mask is empty.
@@ -37,13 +39,19 @@ def predict_sample(model: HDNet, sample: Mapping[str, Any]) -> tuple[np.ndarray,
     mask_1hw = sample["mask"].bool()
     if not mask_1hw.any():
         raise DataError("mask is empty, there is nothing to measure")
-    image_3hw = torch.where(mask_1hw, sample["image"].float(), 255.0)
-    inputs_7hw = torch.cat([image_3hw, sample["vui"].float().flip(0), mask_1hw.float()])
     device = next(model.parameters()).device
     was_training = model.training
     model.eval()
     try:
         with torch.inference_mode():
+            if isinstance(model, PersonModel):
+                given = (sample["scene"], mask_1hw, sample["camera"])
+                scene, mask, camera = (values[None].to(device) for values in given)
+                found = estimate(model.estimator, scene, mask, camera)
+                normals_3hw = (found.normals_b3hw * mask)[0]
+                return found.depth_b1hw[0, 0].cpu().numpy(), normals_3hw.permute(1, 2, 0).cpu().numpy()
+            image_3hw = torch.where(mask_1hw, sample["image"].float(), 255.0)
+            inputs_7hw = torch.cat([image_3hw, sample["vui"].float().flip(0), mask_1hw.float()])
             outputs_4hw = model(inputs_7hw[None].to(device))[0].double().cpu().numpy()
     finally:
         model.train(was_training)

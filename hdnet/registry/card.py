@@ -91,8 +91,16 @@ def summary(facts: CardFacts) -> str:
 
 
 def _what(facts: CardFacts) -> str:
-    width = facts.header["networks"]["depth"]["width"]
+    networks = facts.header["networks"]
     focal_px = facts.header["camera"]["fx"] / facts.header["camera"]["scale"]
+    if "person" in networks:
+        return (
+            "HDNet (Jafarian and Park, CVPR 2021) re-implemented for photographs: from one picture to depth in metres, "
+            "surface normals with their confidence, mask and body map of the person, 256 x 256. One network with an "
+            f"EfficientNet-{networks['person']['encoder'].capitalize()} encoder; camera of the training pictures with "
+            f"a focal length of {focal_px:.0f} pixels."
+        )
+    width = networks["depth"]["width"]
     return (
         "HDNet (Jafarian and Park, CVPR 2021) re-implemented: from one picture, a mask and a DensePose map to depth in "
         f"metres and surface normals, 256 x 256. Networks of width {width} (the original's is 64); camera with a focal "

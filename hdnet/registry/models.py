@@ -16,11 +16,13 @@ import torch
 from hdnet.errors import ModelError
 from hdnet.files import read_json_object, sha256_of
 from hdnet.metrics.table import METRICS
-from hdnet.models import HDNet, ModelIdentity
+from hdnet.models import HDNet, ModelIdentity, PersonModel
 from hdnet.models.weights import load_hdnet, read_header
 from hdnet.params import Params
+from hdnet.predict.runtime_names import INPUT_NAME, OUTPUT_NAME, PERSON_INPUT_NAME, PERSON_OUTPUT_NAMES
 from hdnet.predict.runtimes import check_export
-from hdnet.predict.runtimes.probes import probe_inputs
+from hdnet.predict.runtimes.agreement import probes_for
+from hdnet.predict.runtimes.pytorch import arrays
 from hdnet.registry.card import BEST_TO_WORST, LEARNED_FROM, CardFacts, params_sha256
 from hdnet.tracking.provenance import git_tags, locked_pipeline
 from hdnet.tracking.runs import open_run_id
@@ -33,6 +35,13 @@ from mlflow.models import ModelSignature
 from mlflow.types import Schema, TensorSpec
 
 _SIZE = 256
+_QUARTER = _SIZE // 4
+# Of the outputs of a model for photographs, in order.
+_PERSON_SHAPES = (
+    *((channels, _SIZE, _SIZE) for channels in (3, 1, 1, 1)),
+    *((channels, _QUARTER, _QUARTER) for channels in (25, 2)),
+    (1,),
+)
 """Names the model that the metrics beside it belong to; stage `evaluate` writes it."""
 
 
@@ -73,17 +82,13 @@ def register(
     """
     files, summary = (card.files, card.summary) if card else ([], "")
     with mlflow.start_run(run_id=open_run_id()):
-        model = load_hdnet(model_file, HDNet)
-        signature = ModelSignature(
-            Schema([TensorSpec(np.dtype("float32"), (-1, 7, _SIZE, _SIZE), "rgb_iuv_mask")]),
-            Schema([TensorSpec(np.dtype("float32"), (-1, 4, _SIZE, _SIZE), "depth_m_normal_xyz")]),
-        )
+        model = load_hdnet(model_file)
         # A batch of two: one would freeze the batch dimension of the export.
-        example = torch.from_numpy(probe_inputs(2))
+        example = torch.from_numpy(probes_for(model, 2, seed=0).inputs_bchw)
         info = mlflow.pytorch.log_model(
             model,
             name="model",
-            signature=signature,
+            signature=_signature(model),
             input_example=example,
             pip_requirements=[f"torch=={torch.__version__.split('+')[0]}", "safetensors", "numpy"],
             extra_files=[str(path) for path in (model_file, *files)],
@@ -92,7 +97,7 @@ def register(
         )
         exported = mlflow.pytorch.load_model(info.model_uri)
         with torch.inference_mode():
-            check_export(model, lambda inputs: exported(torch.from_numpy(inputs)).numpy(), info.model_uri)
+            check_export(model, lambda inputs: arrays(exported(torch.from_numpy(inputs))), info.model_uri)
         mlflow.log_metrics(metrics, model_id=info.model_id)
         client = mlflow.MlflowClient()
         version = mlflow.register_model(info.model_uri, name, tags={**tags, **git_tags()})
@@ -100,6 +105,19 @@ def register(
             client.update_model_version(name, version.version, summary)
         client.set_registered_model_alias(name, alias, version.version)
         return ModelIdentity(name, str(version.version), alias, info.run_id or "")
+
+
+def _signature(model: HDNet | PersonModel) -> ModelSignature:
+    """Names and shapes of inputs and outputs, batches of any size."""
+    if isinstance(model, PersonModel):
+        inputs, outputs = {PERSON_INPUT_NAME: 4}, dict(zip(PERSON_OUTPUT_NAMES, _PERSON_SHAPES, strict=True))
+    else:
+        inputs, outputs = {INPUT_NAME: 7}, {OUTPUT_NAME: (4, _SIZE, _SIZE)}
+    float32 = np.dtype("float32")
+    return ModelSignature(
+        Schema([TensorSpec(float32, (-1, channels, _SIZE, _SIZE), name) for name, channels in inputs.items()]),
+        Schema([TensorSpec(float32, (-1, *shape), name) for name, shape in outputs.items()]),
+    )
 
 
 def evaluated_metrics(work: Workspace) -> dict[str, float]:

@@ -11,6 +11,7 @@ import numpy as np
 from hdnet.errors import DataError
 from hdnet.evaluation.baselines import CAMERA_FACING, FLAT_PLANE, MODEL, TITLES
 from hdnet.evaluation.confidence import Interval, bootstrap_mean
+from hdnet.metrics.confidence import Reliability
 from hdnet.metrics.table import ALL_METRICS, BY_NAME, ERRORS, HEADLINES, metric_text
 
 FORMAT = "hdnet-evaluation"
@@ -31,6 +32,7 @@ class EvaluationResult:
         groups: For every sample the model's errors by body part and angle of view, see
             :mod:`hdnet.evaluation.breakdown`; a sample has the groups that are seen in it.
         notes: Remarks on the data for readers of the tables.
+        reliability: Of the confidence over all samples, if the model gives one.
     """
 
     names: tuple[str, ...]
@@ -38,6 +40,7 @@ class EvaluationResult:
     data_sha256: str = ""
     groups: tuple[Row, ...] = ()
     notes: tuple[str, ...] = ()
+    reliability: Reliability | None = None
 
     @property
     def methods(self) -> tuple[str, ...]:

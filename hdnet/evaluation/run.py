@@ -30,9 +30,11 @@ from hdnet.evaluation.sources import LabelledPeople, open_labelled, open_model
 from hdnet.evaluation.writing import write_evaluation, write_sequences
 from hdnet.files import sha256_of, write_json
 from hdnet.geometry import Camera
-from hdnet.metrics.depth import depth_metrics
+from hdnet.metrics.confidence import Reliability, confidence_metrics, reliability
+from hdnet.metrics.depth import depth_metrics, relief_metrics
 from hdnet.metrics.normals import detail_metrics, normal_metrics
-from hdnet.metrics.samples import Samples, camera_of, predict_sample, truth_of
+from hdnet.metrics.person import body_metrics, mask_metrics
+from hdnet.metrics.samples import Samples, camera_of, picture_of, predict_person, predict_sample, truth_of
 from hdnet.models import HDNet, PersonModel
 from hdnet.tracking.tracker import METRICS_FILE, OpenRun, Tracker, opened
 
@@ -162,31 +164,44 @@ def evaluate(
         ModelError: If a prediction is not finite; names the sample.
     """
     names, rows, groups, digest = [], [], [], hashlib.sha256()
+    confidence: Reliability | None = None
     for index in tqdm(range(len(samples)), desc="evaluate", unit="person", disable=not progress, file=sys.stderr):
         sample = samples[index]
         name = f"sample {index}" if sample_names is None else sample_names[index]
         try:
-            row, broken_down = _measure(model, sample)
+            row, broken_down, reliable = _measure(model, sample)
         except (DataError, ModelError) as error:
             raise type(error)(f"{name}: {error}") from error
         names.append(name)
         rows.append(row)
         groups.append(broken_down)
+        if reliable is not None:
+            confidence = reliable if confidence is None else confidence + reliable
         digest.update(name.encode())
         for key in _MEASURED_ON:
             if key in sample:
                 digest.update(np.ascontiguousarray(sample[key].cpu().numpy()).tobytes())
     if not rows:
         raise DataError("nothing to evaluate on: the set of samples is empty")
-    return EvaluationResult(tuple(names), tuple(rows), digest.hexdigest(), tuple(groups), tuple(notes))
+    return EvaluationResult(tuple(names), tuple(rows), digest.hexdigest(), tuple(groups), tuple(notes), confidence)
 
 
-def _measure(model: HDNet | PersonModel, sample: Mapping[str, Any]) -> tuple[Row, Row]:
-    """A sample's metrics by method, and the model's by group of pixels."""
+def _measure(model: HDNet | PersonModel, sample: Mapping[str, Any]) -> tuple[Row, Row, Reliability | None]:
+    """A sample's metrics by method, the model's by group of pixels, and the reliability of its confidence."""
     mask, true_m, true_normals = truth_of(sample)
-    camera = camera_of(sample["camera"])
-    depth_m, normals = predict_sample(model, sample)
-    row = {MODEL: _metrics(depth_m, normals, true_m, true_normals, mask, camera)}
+    camera, reliable = camera_of(sample["camera"]), None
+    if isinstance(model, PersonModel):
+        found = predict_person(model, sample)
+        depth_m, normals = found.depth_m, found.normals
+        row = {MODEL: _metrics(depth_m, normals, true_m, true_normals, mask, camera)}
+        row[MODEL] |= relief_metrics(depth_m, true_m, mask, camera) | mask_metrics(found.mask, mask)
+        row[MODEL] |= body_metrics(found.iuv, picture_of(sample["vui"])[..., ::-1], mask)
+        if true_normals is not None:
+            row[MODEL] |= confidence_metrics(normals, found.expected_deg, true_normals, mask)
+            reliable = reliability(normals, found.expected_deg, true_normals, mask)
+    else:
+        depth_m, normals = predict_sample(model, sample)
+        row = {MODEL: _metrics(depth_m, normals, true_m, true_normals, mask, camera)}
     # After the metrics, which check the truth.
     groups = part_groups(sample["vui"][2].cpu().numpy(), mask) if sample["vui"][:, sample["mask"][0]].any() else {}
     if true_normals is not None:
@@ -197,7 +212,7 @@ def _measure(model: HDNet | PersonModel, sample: Mapping[str, Any]) -> tuple[Row
     row[INFLATED_SILHOUETTE] = _metrics(inflated_m, inflated_normals, true_m, true_normals, mask, camera)
     if true_normals is not None:
         row[CAMERA_FACING] = normal_metrics(camera_facing_normals(mask), true_normals, mask)
-    return row, group_metrics(groups, depth_m, true_m, mask, normals, true_normals)
+    return row, group_metrics(groups, depth_m, true_m, mask, normals, true_normals), reliable
 
 
 def _metrics(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -16,15 +17,19 @@ from hdnet.evaluation.result import EvaluationResult
 from hdnet.evaluation.sequences_result import SequenceResult
 from hdnet.metrics.table import ALL_METRICS, BY_NAME, metric_text
 from hdnet.tracking.tracker import SAMPLES_FILE, SHEET_FILE, TABLE_FILE
+from hdnet.visualize import plot_reliability
 
 ERRORS_FILE = "errors.csv"
+CONFIDENCE_FOLDER, RELIABILITY_FILE = "confidence", "reliability.csv"
 SEQUENCES_FILE, SEQUENCES_TABLE_FILE = "sequences.json", "sequences.md"
 
 _GROUP_TITLES = {"part_none": "no part (hair, loose cloth)"}
 
 
 def write_evaluation(folder: Path, result: EvaluationResult, sheet: np.ndarray) -> list[Path]:
-    """Writes ``table.md``, ``samples.json``, ``errors.csv`` and ``contact_sheet.png``.
+    """Writes ``table.md``, ``samples.json``, ``errors.csv``, ``contact_sheet.png`` and the folder ``confidence``.
+
+    The folder holds ``reliability.csv`` and ``reliability.png`` of a model that gives a confidence.
 
     Args:
         folder: Created if missing.
@@ -38,7 +43,17 @@ def write_evaluation(folder: Path, result: EvaluationResult, sheet: np.ndarray) 
         InputError: The folder cannot be written.
     """
     texts = {TABLE_FILE: report_markdown(result), SAMPLES_FILE: result.to_json(), ERRORS_FILE: errors_csv(result)}
-    return _write(folder, texts, sheet)
+    files = _write(folder, texts, sheet)
+    confidence, found = folder / CONFIDENCE_FOLDER, result.reliability
+    if confidence.exists():
+        shutil.rmtree(confidence)
+    if found is None:
+        confidence.mkdir()
+        return files
+    files += _write(confidence, {RELIABILITY_FILE: found.to_csv()})
+    picture = (confidence / RELIABILITY_FILE).with_suffix(".png")
+    plot_reliability(found.expected_deg, found.angle_deg, found.share, picture)
+    return [*files, picture]
 
 
 def write_sequences(folder: Path, result: SequenceResult) -> list[Path]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -10,9 +12,10 @@ import torch
 from torch import Tensor
 
 from hdnet.errors import DataError, ModelError
-from hdnet.geometry import Camera
+from hdnet.geometry import Camera, expected_angle_deg
 from hdnet.models import HDNet, PersonModel
-from hdnet.models.estimates import estimate
+from hdnet.models.estimates import body_map, estimate, person_inputs
+from hdnet.models.lite import PersonMaps
 from hdnet.pictures.rotation import rotate_maps, rotation_between
 
 ArrayLike = np.ndarray | Tensor
@@ -26,6 +29,46 @@ class Samples(Protocol):
     def __getitem__(self, index: int, /) -> Mapping[str, Any]: ...
 
 
+@dataclass(frozen=True, eq=False)
+class PersonPrediction:
+    """All that a model for photographs says of one labelled sample, in the sample's pixels and camera.
+
+    Attributes:
+        depth_m: (H, W) z at a median distance of 4 m, with the sample's mask as a hint.
+        normals: (H, W, 3) unit vectors, 0 outside the sample's mask, with that hint.
+        expected_deg: (H, W) angle to the truth that the network expects of them.
+        mask: (H, W) bool, as the network sees the person without a hint.
+        iuv: (H, W, 3) uint8 body map I, U, V, with the hint.
+    """
+
+    depth_m: np.ndarray
+    normals: np.ndarray
+    expected_deg: np.ndarray
+    mask: np.ndarray
+    iuv: np.ndarray
+
+
+def predict_person(model: PersonModel, sample: Mapping[str, Any]) -> PersonPrediction:
+    """A model's maps of one labelled sample with its scene, told the mask and, for the mask itself, not told.
+
+    Raises:
+        DataError: If the mask is empty.
+    """
+    mask_1hw = _mask_of(sample)
+    with _evaluating(model) as device:
+        scene, mask, camera = (one[None].to(device) for one in (sample["scene"], mask_1hw, sample["camera"]))
+        told = estimate(model.estimator, scene, mask, camera)
+        alone: PersonMaps = model.estimator(person_inputs(scene, None))
+    expected_deg = expected_angle_deg(told.maps.log_kappa_b1hw.double().exp())
+    return PersonPrediction(
+        told.depth_b1hw[0, 0].cpu().numpy(),
+        picture_of((told.normals_b3hw * mask)[0]),
+        expected_deg[0, 0].cpu().numpy(),
+        alone.mask_b1hw[0, 0].cpu().numpy() > 0,
+        body_map(told.maps),
+    )
+
+
 def predict_sample(model: HDNet | PersonModel, sample: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
     """A model's depth (H, W) and normals (H, W, 3) of one labelled sample, in the sample's camera.
 
@@ -36,26 +79,34 @@ def predict_sample(model: HDNet | PersonModel, sample: Mapping[str, Any]) -> tup
     Raises:
         DataError: If the mask is empty.
     """
-    mask_1hw = sample["mask"].bool()
+    if isinstance(model, PersonModel):
+        found = predict_person(model, sample)
+        return found.depth_m, found.normals
+    mask_1hw = _mask_of(sample)
+    image_3hw = torch.where(mask_1hw, sample["image"].float(), 255.0)
+    inputs_7hw = torch.cat([image_3hw, sample["vui"].float().flip(0), mask_1hw.float()])
+    with _evaluating(model) as device:
+        outputs_4hw = model(inputs_7hw[None].to(device))[0].double().cpu().numpy()
+    return into_camera(outputs_4hw[0], outputs_4hw[1:].transpose(1, 2, 0), model.camera, sample["camera"])
+
+
+def _mask_of(sample: Mapping[str, Any]) -> Tensor:
+    mask_1hw: Tensor = sample["mask"].bool()
     if not mask_1hw.any():
         raise DataError("mask is empty, there is nothing to measure")
-    device = next(model.parameters()).device
+    return mask_1hw
+
+
+@contextmanager
+def _evaluating(model: HDNet | PersonModel) -> Iterator[torch.device]:
+    """Evaluation mode without gradients, on the model's device."""
     was_training = model.training
     model.eval()
     try:
         with torch.inference_mode():
-            if isinstance(model, PersonModel):
-                given = (sample["scene"], mask_1hw, sample["camera"])
-                scene, mask, camera = (values[None].to(device) for values in given)
-                found = estimate(model.estimator, scene, mask, camera)
-                normals_3hw = (found.normals_b3hw * mask)[0]
-                return found.depth_b1hw[0, 0].cpu().numpy(), normals_3hw.permute(1, 2, 0).cpu().numpy()
-            image_3hw = torch.where(mask_1hw, sample["image"].float(), 255.0)
-            inputs_7hw = torch.cat([image_3hw, sample["vui"].float().flip(0), mask_1hw.float()])
-            outputs_4hw = model(inputs_7hw[None].to(device))[0].double().cpu().numpy()
+            yield next(model.parameters()).device
     finally:
         model.train(was_training)
-    return into_camera(outputs_4hw[0], outputs_4hw[1:].transpose(1, 2, 0), model.camera, sample["camera"])
 
 
 def truth_of(sample: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:

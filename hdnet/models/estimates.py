@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -15,6 +16,8 @@ from hdnet.models.lite import LiteEstimator, PersonMaps
 
 # Distance of a person whose size is not known, as in the training data.
 MEDIAN_M = 4.0
+# Pixels of the picture that a pixel of the body map stands for.
+BODY_STRIDE = 4
 
 
 class Estimates(NamedTuple):
@@ -71,6 +74,15 @@ def estimated_normals(model: NormalEstimator | LiteEstimator, pictures: Mapping[
     else:
         raw = model(pictures["image"])
     return unit_normals(raw, pictures["mask"])
+
+
+def body_map(maps: PersonMaps) -> np.ndarray:
+    """Return the first picture's body map (H, W, 3) uint8 in the order I, U, V, at the size of the other maps."""
+    part_hw = maps.parts_b25hw[0].argmax(0)
+    uv_2hw = (255 * maps.uv_b2hw[0].clamp(0, 1)).round() * (part_hw > 0)
+    small_hw3 = torch.cat([part_hw[None].to(uv_2hw), uv_2hw]).permute(1, 2, 0).to(torch.uint8)
+    large: np.ndarray = small_hw3.repeat_interleave(BODY_STRIDE, 0).repeat_interleave(BODY_STRIDE, 1).cpu().numpy()
+    return large
 
 
 def in_camera(maps: PersonMaps, camera: CameraLike) -> Estimates:

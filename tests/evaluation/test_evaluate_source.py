@@ -137,7 +137,7 @@ def test_the_verb_writes_all_files_and_prints_the_table(people, model_file, tmp_
     _evaluate_verb(model_file, people, out)
 
     assert sorted(file.name for file in out.iterdir()) == [
-        "contact_sheet.png", "errors.csv", "metrics.json", "samples.json", "table.md",
+        "confidence", "contact_sheet.png", "errors.csv", "metrics.json", "samples.json", "table.md",
     ]  # fmt: skip
     result = EvaluationResult.from_json((out / "samples.json").read_text())
     assert json.loads((out / "metrics.json").read_text()) == result.metrics()

@@ -11,12 +11,14 @@ from conftest import tiny_values
 
 from hdnet.errors import DataError, ModelError
 from hdnet.evaluation.run import evaluate_source
+from hdnet.evaluation.sources import open_labelled
 from hdnet.models import LiteEstimator, PersonModel
 from hdnet.models.weights import load_estimator, load_hdnet, read_header
 from hdnet.params import Params, parse_section
 from hdnet.training.run import Outputs, starting_person
 from hdnet.workspace import Workspace
 from pipelines.correspond import correspond
+from pipelines.evaluate import evaluate
 from pipelines.pack import pack
 from pipelines.predict_normals import predict_normals
 from pipelines.train_depth import train_depth
@@ -77,12 +79,13 @@ def test_each_stage_goes_on_where_the_one_before_ended(trained):
     assert frozen, "the first block has weights"
     assert not changed & frozen
     assert any(name.startswith("decoder.") for name in changed)
-    fresh = dict(LiteEstimator.from_params(person_params().model).named_parameters())
-    gone, apart = (
-        sum(float((value - dict(other)[name]).abs().mean()) for name, value in before.named_parameters())
-        for other in (after.named_parameters(), fresh)
-    )
-    assert gone < apart / 2
+    fresh = LiteEstimator.from_params(person_params().model)
+
+    def distance(other):
+        values = other.state_dict()
+        return sum(float((weight.detach() - values[name]).abs().mean()) for name, weight in before.named_parameters())
+
+    assert distance(after) < distance(fresh) / 2
 
 
 def test_the_model_is_measured_like_every_other(trained):
@@ -90,7 +93,25 @@ def test_the_model_is_measured_like_every_other(trained):
     assert len(result.rows) == 3
     for row in result.rows:
         assert np.isfinite(list(row["model"].values())).all()
-        assert {"depth_mae_mm", "normal_mean_deg"} <= set(row["model"])
+        assert {"depth_mae_mm", "normal_mean_deg", "relief_mae_permille", "mask_iou_pct", "part_accuracy_pct"} <= set(
+            row["model"]
+        )
+    assert result.reliability is not None
+    pixels = sum(int(item["mask"].sum()) for item in open_labelled(trained.heldout).samples)
+    assert result.reliability.count.sum() == pixels
+
+
+def test_the_stage_evaluate_draws_the_reliability(trained, tmp_path):
+    work = Workspace(tmp_path)
+    (work.root / "data").symlink_to(trained.root / "data")
+    (work.root / "models").symlink_to(trained.root / "models")
+    evaluate(work, person_params())
+    folder = work.report("evaluate") / "confidence"
+    with (folder / "reliability.csv").open() as file:
+        shares = [float(row["share_pct"]) for row in csv.DictReader(file)]
+    assert sum(shares) == pytest.approx(100, abs=0.01)
+    assert (folder / "reliability.png").is_file()
+    assert "mask IoU" in (work.report("evaluate") / "table.md").read_text()
 
 
 @pytest.mark.parametrize("stage", STAGES)

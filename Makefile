@@ -12,8 +12,8 @@ export PATH := $(abspath $(BIN)):$(PATH)
 export DVC_NO_ANALYTICS := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 
-# Tests of one file run in one process: they share expensive fixtures.
-PARALLEL ?= -n auto --maxprocesses 4 --dist loadfile
+# Tests of one file run in one process: they share expensive fixtures. tests/conftest.py orders the files.
+PARALLEL ?= -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 .PHONY: help env demo summary test test-fast lint format serve mlflow-ui clean
 help: ## list the targets

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from filelock import FileLock
 
 torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 
@@ -25,10 +26,47 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 pytest_plugins = ["servers"]
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Where several processes test: the files that may take longest first, so that none of them is the last one."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        return
+    limits_s: dict[Path, float] = {}
+    for item in items:
+        limit = item.get_closest_marker("timeout")
+        limit_s = limit.args[0] if limit else float(config.getini("timeout")) * bool(item.get_closest_marker("slow"))
+        limits_s[item.path] = max(limit_s, limits_s.get(item.path, 0.0))
+    items.sort(key=lambda item: -limits_s[item.path])
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object | None:
+    """With `--dist loadfile`: all files of synthetic people in one process, which has to make their bodies once."""
+    if config.getoption("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            folder = "tests/synthetic/"
+            return folder if nodeid.startswith(folder) else super()._split_scope(nodeid)
+
+    return Scheduling(config, log)
+
+
+@pytest.fixture(scope="session")
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of this run of the tests, the same one in all processes."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    (folder / "shared").mkdir(exist_ok=True)
+    return folder / "shared"
+
+
 @pytest.fixture(scope="session", autouse=True)
-def model_cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def model_cache_folder(shared_folder: Path) -> Iterator[Path]:
     """Models of the tests' registries are not kept in the home folder of whoever runs them."""
-    folder = tmp_path_factory.mktemp("cache")
+    folder = shared_folder / "cache"
+    folder.mkdir(exist_ok=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HDNET_CACHE_DIR", str(folder))
         yield folder
@@ -53,15 +91,19 @@ def logging_as_it_was() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def migrated_mlflow_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def migrated_mlflow_database(shared_folder: Path) -> Path:
     """An empty MLflow database with its schema: made once (seconds), copied by every test that needs one."""
     import mlflow
 
-    path = tmp_path_factory.mktemp("mlflow") / "empty.db"
-    previous = mlflow.get_tracking_uri()
-    mlflow.set_tracking_uri(f"sqlite:///{path}")
-    mlflow.search_experiments()
-    mlflow.set_tracking_uri(previous)
+    path = shared_folder / "empty.db"
+    with FileLock(f"{path}.lock"):
+        if not path.exists():
+            made = path.with_suffix(".made")
+            previous = mlflow.get_tracking_uri()
+            mlflow.set_tracking_uri(f"sqlite:///{made}")
+            mlflow.search_experiments()
+            mlflow.set_tracking_uri(previous)
+            made.rename(path)
     return path
 
 

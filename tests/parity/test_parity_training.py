@@ -1,19 +1,23 @@
 """The first five steps of each training against the original's, in float64; see ``parity_figures``.
 
 The same weights, the same frames, the original's rules and its Adam, through our own engine. What a step of training
-amplifies is rounding: 2e-8 before the first step, up to 4e-4 in the fifth loss.
+amplifies is rounding: 2e-8 before the first step, up to 4e-4 in the fifth loss. The engine takes four steps; the fifth
+loss is that of the weights they lead to.
 """
 
 from dataclasses import astuple, dataclass, field
 from functools import cache
 from types import SimpleNamespace
 
+import fast_convolution
 import numpy as np
 import pytest
 import torch
+from lightning_utilities.core.apply_func import apply_to_collection
 from parity_figures import load, original_camera
 from parity_recipe import as_variables, network
 from torch import Tensor
+from torch.nn import functional as F
 
 from hdnet.data.layout.correspondences import read_correspondences
 from hdnet.data.layout.folders import TangFolder, TikTokFolder, shift_to_median
@@ -23,10 +27,11 @@ from hdnet.training.checkpoint import CheckpointFolder
 from hdnet.training.engine import Engine
 from hdnet.training.tasks import DepthTask, HDNetTask, NormalTask, Stream
 
-# Minutes a stage: five steps of the full width in float64.
+# Minutes a stage: the full width in float64.
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
 
 FIGURES = load("training")
+STEPS = 4
 PAIR = ("0017634", "0017640")
 WEIGHTS = {"depth": 2, "scale_invariant": 1, "normal": 1}
 # Our names of the original's terms.
@@ -59,7 +64,7 @@ class Recorder:
 
     def log_metrics(self, values, step):
         self.metrics.append(values)
-        if step in (1, 4):
+        if step in (1, STEPS):
             self.keep_weights(step)
 
     def resume(self, step):
@@ -111,23 +116,36 @@ def make_task(stage, norm, folder):
     return HDNetTask(model, Stream(people[:1], 1, collate), pairs, settings)
 
 
+def loss_of(task):
+    """The loss of a task's whole data, as in training."""
+    task.model.train()
+    batch = {name: stream.collate(list(stream.dataset)) for name, stream in task.streams.items()}
+    batch = apply_to_collection(batch, Tensor, lambda values: values.double() if values.is_floating_point() else values)
+    with torch.inference_mode():
+        return task.loss(task.model, batch)[0].item()
+
+
 @pytest.fixture(scope="module")
 def trained(training_data, tmp_path_factory):
-    """What five steps of a stage recorded; computed once a stage."""
+    """What the steps of a stage recorded, and the loss after them; computed once a stage."""
 
     @cache
-    def train(stage, steps=5):
+    def train(stage):
         task = make_task(stage, "batch", training_data)
+        task.panels = lambda *_: {}  # another pass through the network, for pictures
         recorder = Recorder(task.model)
         eps = 0.1 if stage == "joint" else 1e-8  # docs/parity.md, 6 and 7
         settings = OptimiserParams(
-            steps=steps, learning_rate=1e-3, adam_eps=eps, tf_epsilon=True, schedule="constant", grad_clip=None
+            steps=STEPS, learning_rate=1e-3, adam_eps=eps, tf_epsilon=True, schedule="constant", grad_clip=None
         )
-        every = dict.fromkeys(("panel_every", "checkpoint_every", "weights_every"), steps)
+        every = dict.fromkeys(("panel_every", "checkpoint_every", "weights_every"), STEPS)
         runtime = RuntimeParams(device="cpu", precision="64", log_every=1, **every)
         folder = CheckpointFolder(tmp_path_factory.mktemp("checkpoints"), keep=1)
-        Engine(task, settings, runtime, folder, recorder, seed=0).run()
-        return SimpleNamespace(model=task.model, recorder=recorder)
+        with pytest.MonkeyPatch.context() as patch:
+            fast_convolution.use(patch)
+            Engine(task, settings, runtime, folder, recorder, seed=0).run()
+            losses = [values["loss"] for values in recorder.metrics] + [loss_of(task)]
+        return SimpleNamespace(model=task.model, recorder=recorder, losses=losses)
 
     return train
 
@@ -145,7 +163,8 @@ def named(trained_stage, values):
 
 @STAGES
 def test_losses_of_five_steps(trained, stage):
-    losses = [values["loss"] for values in trained(stage).recorder.metrics]
+    losses = trained(stage).losses
+    assert len(trained(stage).recorder.metrics) == STEPS
     assert losses == pytest.approx(FIGURES[f"{stage}/losses"], rel=1e-3)
     assert losses[:2] == pytest.approx(FIGURES[f"{stage}/losses"][:2], rel=1e-5)
 
@@ -175,20 +194,24 @@ def test_change_of_the_weights(trained, stage):
         index = FIGURES[f"{stage}/index"][k]
         assert relative_l2(first[index], FIGURES[f"{stage}/first_change"][k]) < 1e-4, name
         assert np.linalg.norm(first) == pytest.approx(FIGURES[f"{stage}/first_change_norm"][k], rel=1e-4), name
-        later = np.linalg.norm(weights[4][name] - weights[0][name])
+        later = np.linalg.norm(weights[STEPS][name] - weights[0][name])
         assert later == pytest.approx(FIGURES[f"{stage}/change_norm_after_4"][k], rel=2e-3), name
 
 
 def test_two_pictures_need_the_originals_statistics_of_both(training_data):
     """What ``norm="batch"`` is for: normalised each by its own statistics, two pictures give another loss."""
     expected = FIGURES["normal/losses"][0]
-    found = {}
-    for norm in ("batch", "image"):
-        task = make_task("normal", norm, training_data)
-        task.model.train()
-        with torch.inference_mode():
-            people = collate([task.streams["labelled"].dataset[k] for k in range(2)])
-            people = {key: value.double() if value.is_floating_point() else value for key, value in people.items()}
-            found[norm] = task.loss(task.model, {"labelled": people})[0].item()
+    found = {norm: loss_of(make_task("normal", norm, training_data)) for norm in ("batch", "image")}
     assert found["batch"] == pytest.approx(expected, rel=1e-8)
     assert found["image"] != pytest.approx(expected, rel=1e-3)
+
+
+@pytest.mark.parametrize(("channels", "outputs", "height", "width"), [(3, 5, 64, 68), (6, 2, 8, 4)])
+def test_fast_convolution_is_a_convolution(channels, outputs, height, width):
+    inputs = (torch.randn(2, channels, height, width), torch.randn(outputs, channels, 3, 3), torch.randn(outputs))
+    inputs = tuple(values.double().requires_grad_() for values in inputs)
+    gradient = torch.randn(2, outputs, height, width, dtype=torch.float64)
+    expected, found = F.conv2d(*inputs, padding=1), fast_convolution.convolve(*inputs)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+    for ours, plain in zip(*(torch.autograd.grad(y, inputs, gradient) for y in (found, expected)), strict=True):
+        torch.testing.assert_close(ours, plain, rtol=1e-12, atol=1e-11)

@@ -4,6 +4,8 @@ import os
 
 # Two processes of tests with two threads each wait for each other on two cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1" if "PYTEST_XDIST_WORKER" in os.environ else "2")
+# Threads that wait sleep, also in the programs that tests start: spinning ones take the time of those that compute.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 os.environ.setdefault("DVC_NO_ANALYTICS", "1")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 

@@ -18,9 +18,14 @@ from serving_fakes import good_upload, save_tiny_model, wait_until
 
 from serving.settings import settings_table
 
-pytest.importorskip("ray.serve", reason="Ray Serve is not installed: pip install hdnet[ray-serve]")
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def ray_serve() -> None:
+    """Ray, imported where a test of it runs: seconds that a process that only collects can do without."""
+    pytest.importorskip("ray.serve", reason="Ray Serve is not installed: pip install hdnet[ray-serve]")
 
 
 # In a process of its own: Ray takes over signals and logging of the one that starts it.

@@ -1,6 +1,8 @@
 """Trains any task for a few steps, as one of several processes or alone: the tests start it as a program.
 
 python processes.py WORKSPACE OUT TASK DEVICES STEPS
+
+Several tasks, separated by commas, are trained one after the other, into folders of OUT.
 """
 
 import sys
@@ -55,9 +57,14 @@ def train_stage(work: Workspace, out: Path, devices: int) -> None:
 
 
 def main() -> None:
-    work, out, kind, devices, steps = (
-        Workspace(Path(sys.argv[1])), Path(sys.argv[2]), sys.argv[3], int(sys.argv[4]), int(sys.argv[5])
+    work, out, kinds, devices, steps = (
+        Workspace(Path(sys.argv[1])), Path(sys.argv[2]), sys.argv[3].split(","), int(sys.argv[4]), int(sys.argv[5])
     )  # fmt: skip
+    for kind in kinds:
+        train(work, out / kind if len(kinds) > 1 else out, kind, devices, steps)
+
+
+def train(work: Workspace, out: Path, kind: str, devices: int, steps: int) -> None:
     if kind == "stage":
         train_stage(work, out, devices)
         return

@@ -33,6 +33,14 @@ def train(*arguments, **options):
     assert process.returncode == 0, errors
 
 
+@pytest.fixture(scope="module")
+def alone(trained_data, tmp_path_factory):
+    """Folder of what one process makes of every task, in a folder each."""
+    out = tmp_path_factory.mktemp("alone")
+    train(trained_data, out, "normal,depth,hdnet,stage", 1)
+    return out
+
+
 def curve(out):
     with (out / "curves.csv").open() as file:
         rows = csv.DictReader(file)
@@ -61,40 +69,37 @@ def test_alone_a_mean_is_what_it_is():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["normal", "hdnet"])
-def test_two_processes_equal_one(trained_data, tmp_path, kind):
+def test_two_processes_equal_one(trained_data, alone, tmp_path, kind):
     """Shares of 1 and 2 samples, with masks and numbers of matches of their own."""
-    train(trained_data, tmp_path / "one", kind, 1)
-    train(trained_data, tmp_path / "two", kind, 2)
-    one, *two = (torch.load(tmp_path / name) for name in ("one/final_0.pt", "two/final_0.pt", "two/final_1.pt"))
+    train(trained_data, tmp_path, kind, 2)
+    one, *two = (torch.load(path) for path in (alone / kind / "final_0.pt", *sorted(tmp_path.glob("final_[01].pt"))))
+    assert len(two) == 2
     for rank in two:
         for name, tensor in one.items():
             torch.testing.assert_close(rank[name], tensor, rtol=1e-5, atol=1e-8, msg=name)
-    for alone, together in zip(curve(tmp_path / "one"), curve(tmp_path / "two"), strict=True):
-        assert together == pytest.approx(alone, rel=1e-5)
+    for by_one, together in zip(curve(alone / kind), curve(tmp_path), strict=True):
+        assert together == pytest.approx(by_one, rel=1e-5)
 
 
 @pytest.mark.slow
-def test_a_whole_stage_in_two_processes(trained_data, tmp_path):
+def test_a_whole_stage_in_two_processes(trained_data, alone, tmp_path):
     """With augmentation, weighted pairs and validation; one of the two writes."""
-    train(trained_data, tmp_path / "one", "stage", 1)
-    train(trained_data, tmp_path / "two", "stage", 2)
-    one, two = (load_hdnet(tmp_path / name / "hdnet.safetensors").state_dict() for name in ("one", "two"))
+    train(trained_data, tmp_path, "stage", 2)
+    folders = (alone / "stage", tmp_path)
+    one, two = (load_hdnet(folder / "hdnet.safetensors").state_dict() for folder in folders)
     for name, tensor in one.items():
         torch.testing.assert_close(two[name], tensor, rtol=1e-5, atol=1e-8, msg=name)
-    rows = [
-        (tmp_path / name / "report/validation.csv").read_text().splitlines()[-1].split(",") for name in ("one", "two")
-    ]
+    rows = [(folder / "report/validation.csv").read_text().splitlines()[-1].split(",") for folder in folders]
     assert [float(value) for value in rows[1]] == pytest.approx([float(value) for value in rows[0]], rel=1e-3)
-    assert not [path for path in (tmp_path / "two/checkpoints/train_hdnet").iterdir() if path.is_dir()]
+    assert not [path for path in (tmp_path / "checkpoints/train_hdnet").iterdir() if path.is_dir()]
 
 
 @pytest.mark.slow
-def test_torchrun_starts_them_as_well(trained_data, tmp_path):
-    train(trained_data, tmp_path / "one", "depth", 1)
+def test_torchrun_starts_them_as_well(trained_data, alone, tmp_path):
     torchrun = ("-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0", "--standalone")
-    train(trained_data, tmp_path / "two", "depth", 1, launcher=torchrun)
-    one, two = (torch.load(tmp_path / name / "final_0.pt") for name in ("one", "two"))
-    assert (tmp_path / "two/final_1.pt").exists()
+    train(trained_data, tmp_path, "depth", 1, launcher=torchrun)
+    one, two = (torch.load(folder / "final_0.pt") for folder in (alone / "depth", tmp_path))
+    assert (tmp_path / "final_1.pt").exists()
     for name, tensor in one.items():
         torch.testing.assert_close(two[name], tensor, rtol=1e-5, atol=1e-8, msg=name)
 

@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -254,25 +253,33 @@ torch.save(task.model.state_dict(), out / "final.pt")
 """
 
 
+def start_training(trained_data, out):
+    command = [sys.executable, "-c", SCRIPT, str(trained_data.labelled), str(out), "60"]
+    return subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, stderr=subprocess.DEVNULL)
+
+
+@pytest.fixture(scope="module")
+def whole(trained_data, tmp_path_factory):
+    """Folder of a training that nobody disturbed."""
+    out = tmp_path_factory.mktemp("whole")
+    assert start_training(trained_data, out).wait() == 0
+    return out
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_a_killed_process_is_continued_bit_by_bit(trained_data, tmp_path, number):
-    def start(out):
-        command = [sys.executable, "-c", SCRIPT, str(trained_data.labelled), str(out), "60"]
-        return subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, stderr=subprocess.DEVNULL)
-
-    assert start(tmp_path / "whole").wait() == 0
+def test_a_killed_process_is_continued_bit_by_bit(trained_data, whole, tmp_path, number):
     out = tmp_path / "killed"
-    process = start(out)
+    process = start_training(trained_data, out)
     deadline = time.monotonic() + 120
     while not list(out.glob("run/step_00000000[5-9].pt")) and time.monotonic() < deadline:
         time.sleep(0.01)
     process.send_signal(number)
     assert process.wait() != 0
     assert not (out / "final.pt").exists()
-    assert start(out).wait() == 0
-    whole, resumed = (torch.load(Path(folder) / "final.pt") for folder in (tmp_path / "whole", out))
-    assert all(torch.equal(tensor, resumed[name]) for name, tensor in whole.items())
+    assert start_training(trained_data, out).wait() == 0
+    undisturbed, resumed = (torch.load(folder / "final.pt") for folder in (whole, out))
+    assert all(torch.equal(tensor, resumed[name]) for name, tensor in undisturbed.items())
 
 
 @pytest.mark.slow

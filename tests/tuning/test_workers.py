@@ -9,6 +9,7 @@ import sys
 import time
 from contextlib import suppress
 
+import optuna
 import psutil
 import pytest
 import yaml
@@ -29,6 +30,7 @@ class Command:
 
     def __init__(self, settings: StudySettings, folder, trials: int, workers: int) -> None:
         self.settings = settings
+        self._study: optuna.Study | None = None
         self.log = folder / "tune.log"
         words = ["tune", "--root", settings.work.root, "--params", folder / "params.yaml", "--no-mlflow"]
         words += ["--storage", settings.storage, "--study", settings.name, "--top-k", 0]
@@ -43,9 +45,10 @@ class Command:
             )
 
     def trials(self):
-        with suppress(TuningError):  # not made yet
-            return load_study(self.settings, self.settings.name).get_trials(deepcopy=False)
-        return []
+        if self._study is None:
+            with suppress(TuningError):  # not made yet
+                self._study = load_study(self.settings, self.settings.name)
+        return self._study.get_trials(deepcopy=False) if self._study else []
 
     def wait_for_running(self, count: int) -> None:
         """Until so many trials are in their midst."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -85,10 +87,14 @@ def _along(values_bchw: Tensor, kernel_bk: Tensor, dim: int) -> Tensor:
 
 
 class NoiseBank:
-    """Film noise, equal on every device: windows of one large picture of standard normal numbers."""
+    """Film noise, equal on every device: windows of one large picture of standard normal numbers.
 
-    def __init__(self) -> None:
-        bank = np.random.default_rng(0).standard_normal((_BANK_SIZE, 3, _BANK_SIZE), dtype=np.float32)
+    Args:
+        size: Rows and columns of that picture.
+    """
+
+    def __init__(self, size: int = _BANK_SIZE) -> None:
+        bank = np.random.default_rng(0).standard_normal((size, 3, size), dtype=np.float32)
         self._bank = torch.from_numpy(bank)
 
     def pictures(self, place_b2: Tensor, like_bchw: Tensor) -> Tensor:
@@ -98,11 +104,10 @@ class NoiseBank:
             place_b2: Position of the window, (B, 2) in 0..1.
             like_bchw: Tensor of the size, device and type to return.
         """
-        if self._bank.device != like_bchw.device:
-            self._bank = self._bank.to(like_bchw.device)
-        first_b2 = (place_b2 * _BANK_SIZE).long()
+        bank_size = self._on(like_bchw.device).shape[0]
+        first_b2 = (place_b2 * bank_size).long()
         rows, columns = (
-            (first_b2[:, k, None] + torch.arange(size, device=like_bchw.device)) % _BANK_SIZE
+            (first_b2[:, k, None] + torch.arange(size, device=like_bchw.device)) % bank_size
             for k, size in enumerate(like_bchw.shape[-2:])
         )
         height, width = like_bchw.shape[-2:]
@@ -110,3 +115,24 @@ class NoiseBank:
         noise_bh3w = self._bank[rows]
         places_bh3w = columns[:, None, None, :].expand(-1, height, 3, width)
         return noise_bh3w.gather(3, places_bh3w).transpose(1, 2).to(like_bchw.dtype).contiguous()
+
+    def added(self, image_b3hw: Tensor, places: Sequence[Sequence[float]], deviation_b111: Tensor) -> Tensor:
+        """Add noise to pictures in place, from windows that are not copied: a fourth of the time.
+
+        Args:
+            image_b3hw: The pictures, not larger than the bank.
+            places: Position of each window, two numbers in 0..1.
+            deviation_b111: Standard deviation of each picture's noise.
+        """
+        bank = self._on(image_b3hw.device)
+        height, width = image_b3hw.shape[-2:]
+        for image, deviation, (down, right) in zip(image_b3hw, deviation_b111, places, strict=True):
+            top, left = int(down * (bank.shape[0] - height + 1)), int(right * (bank.shape[2] - width + 1))
+            window = bank[top : top + height, :, left : left + width].transpose(0, 1)
+            image.addcmul_(window.to(image.dtype), deviation)
+        return image_b3hw
+
+    def _on(self, device: torch.device) -> Tensor:
+        if self._bank.device != device:
+            self._bank = self._bank.to(device)
+        return self._bank

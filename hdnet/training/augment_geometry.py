@@ -42,7 +42,7 @@ def moved(values: Tensor, device: torch.device) -> Tensor:
     """Return values of the processor on a device, which is not waited for."""
     if device.type == "cuda":  # from pinned memory nobody waits for the copy
         return values.pin_memory().to(device, non_blocking=True)
-    return values
+    return values.to(device)
 
 
 class Window(NamedTuple):

@@ -34,6 +34,8 @@ _DEEPEST = 3
 # Depth that packing moved by less was scaled to the packed median (a few millimetres: the segmenter changes masks
 # afterwards), and tells nothing of the size of the person.
 _LEAST_SHIFT_M = 0.05
+# Of 1 / depth times the person's share of a pixel, which is a quarter at least where the nearest pixel is the person.
+_LEAST_INVERSE = 1e-3
 
 
 def random_windows(
@@ -229,7 +231,7 @@ def labels_of(frame: Batch, window_b23: Tensor, size: tuple[int, int], mirrored:
     smooth, exact = [weight], [weight, frame["vui"]]
     if "depth" in frame:
         depth = frame["depth"] - frame["shift_m"][:, :, None, None] if "shift_m" in frame else frame["depth"]
-        smooth.append(weight / torch.where(mask, depth, 1))
+        smooth.append(weight / torch.lerp(torch.ones_like(weight), depth, weight))
         exact.append(depth)
     if "normals" in frame:
         smooth.append(frame["normals"])
@@ -237,7 +239,8 @@ def labels_of(frame: Batch, window_b23: Tensor, size: tuple[int, int], mirrored:
     smooth_bchw = F.grid_sample(torch.cat(smooth, 1), grid, "bilinear", "border", align_corners=True)
     exact_bchw = F.grid_sample(torch.cat(exact, 1), grid, "nearest", "border", align_corners=True)
     new_mask = (exact_bchw[:, :1] > 0.5) & within
-    vui = torch.where(within, exact_bchw[:, 1:4], 0)
+    # On a processor, products and interpolations between two values take a sixth of the time of `where`.
+    vui = exact_bchw[:, 1:4].mul_(within)
     if mirrored is not None and len(mirrored):
         vui[mirrored] = mirrored_vui(vui[mirrored])
     labels = {"within": within, "mask": new_mask, "vui": vui}
@@ -246,7 +249,7 @@ def labels_of(frame: Batch, window_b23: Tensor, size: tuple[int, int], mirrored:
         labels["normals"] = unit(turn_normals(smooth_bchw[:, -3:], view.crop_R_camera_b33), new_mask)
     if "depth" in frame:
         nearest, inverse = exact_bchw[:, 4:5], smooth_bchw[:, 1:2]
-        between = smooth_bchw[:, :1] / torch.where(new_mask, inverse, 1)
+        between = smooth_bchw[:, :1] / inverse.clamp(min=_LEAST_INVERSE)
         is_one_surface = (between - nearest).abs() < MAX_RELATIVE_STEP * nearest
         depth = torch.where(is_one_surface, between, nearest)
         labels["relief"] = relief_from_depth(depth, new_mask, view)

@@ -94,7 +94,7 @@ class SceneEffects:
             image[soft] = _blurred(image[soft], sigma)
         if params.noise:
             deviation = (chance["noise"][:, 0] * params.noise)[:, None, None, None]
-            image = image.addcmul_(self._noise.pictures(chance["noise"][:, 1:], image), deviation).clamp_(0, 255)
+            image = self._noise.added(image, chosen["noise"][:, 1:].tolist(), deviation).clamp_(0, 255)
         return self._compressed(image, chosen)
 
     def _compressed(self, image: Tensor, chosen: Chance) -> Tensor:
@@ -128,8 +128,8 @@ class SceneEffects:
         if len(items):
             index = moved(items, mask.device)
             given = mask.index_copy(0, index, self._found(mask[index], chance, index))
-        hint = torch.where(given, 1.0, -1.0)
-        return torch.where(hinted_b[:, None, None, None], hint, 0.0), hinted_b
+        hint = given.float().mul_(2).sub_(1)
+        return hint.mul_(hinted_b[:, None, None, None]), hinted_b
 
     def _found(self, mask: Tensor, chance: Chance, index: Tensor) -> Tensor:
         """Return masks as an imperfect segmenter finds them: a wrong outline, holes, and parts of the background."""

@@ -19,7 +19,16 @@ from hdnet.params import AugmentParams, PhotoParams
 from hdnet.training import backgrounds
 from hdnet.training.augment import Draw
 from hdnet.training.augment_colour import NoiseBank
-from hdnet.training.augment_geometry import Window, box_of, crop_rows, cropped_camera, mirror, mirror_rows, moved
+from hdnet.training.augment_geometry import (
+    Window,
+    box_of,
+    constant,
+    crop_rows,
+    cropped_camera,
+    mirror,
+    mirror_rows,
+    moved,
+)
 from hdnet.training.scene_crops import labels_of, pictures_of, random_windows, square_windows, whole_window
 from hdnet.training.scene_effects import COLOURS, HINT, SceneEffects
 
@@ -33,6 +42,8 @@ BEYOND = 127.0
 _SCENE = {"flip": 1, "tight": 1, "fill": 1, "place": 2, "turn": 1, "background": 1, "soft_edge": 1}
 _BACKGROUND = {f"background_{name}": count for name, count in backgrounds.NUMBERS.items()}
 
+# Pixels of the picture that noise is cut from; the largest training pictures have 512.
+_NOISE_SIZE = 768
 # Size of the person in the crops of pairs.
 _PAIR_FILL = 0.85
 
@@ -47,7 +58,7 @@ class SceneAugmenter:
 
     def __init__(self, photo: PhotoParams, augment: AugmentParams) -> None:
         self.photo, self.augment = photo, augment
-        noise = NoiseBank()
+        noise = NoiseBank(_NOISE_SIZE)
         self._backgrounds, self._effects = backgrounds.Backgrounds(photo, noise), SceneEffects(photo, augment, noise)
 
     def __call__(self, stored: Batch, draw: Draw, size: int, stream: str = "labelled") -> Batch:
@@ -83,8 +94,9 @@ class SceneAugmenter:
         labels = labels_of(frame, window_b23, (size, size), moved(mirrored, mirrored_b.device))
         labels["within"] = labels["within"] | boundless_b[:, None, None, None]
         # Colours of those whose background is replaced are weighted with the mask.
-        shown = frame["mask"] | ~replaced_b[:, None, None, None]
-        source = torch.cat([torch.where(shown, frame["scene"], 0), frame["mask"].to(frame["scene"].dtype)], 1)
+        weight = frame["mask"].to(frame["scene"].dtype)
+        shown = (frame["mask"] | ~replaced_b[:, None, None, None]).to(weight.dtype)
+        source = torch.cat([frame["scene"] * shown, weight], 1)
         image, alpha = torch.split(pictures_of(source, window_b23, (size, size)), [3, 1], 1)
         if replaced:
             image = self._replaced(image, alpha, frame, labels["mask"], kinds, replaced, chosen, chance)
@@ -199,8 +211,9 @@ def _with_scenes(stored: Batch) -> Batch:
 
 
 def _complete(frame: Batch, labels: Batch, image: Tensor, hint: Tensor, hinted_b: Tensor, window_b23: Tensor) -> Batch:
-    within = labels["within"]
-    inputs = torch.cat([torch.where(within, image, BEYOND), torch.where(within, hint, -1.0)], 1)
+    # Interpolation with weights of 0 and 1 gives either exactly, in a sixth of the time of `where`.
+    inputs, beyond = torch.cat([image, hint], 1), constant((BEYOND, BEYOND, BEYOND, -1.0), image.device, image.dtype)
+    inputs = torch.lerp(beyond[:, None, None].expand_as(inputs), inputs, labels["within"].to(inputs.dtype))
     return {"inputs": inputs, **labels, "hinted": hinted_b, "window": window_b23, "camera": frame["camera"]}
 
 

@@ -89,3 +89,14 @@ def test_noise_is_standard_normal_and_differs_from_place_to_place():
     assert abs(torch.corrcoef(noise.flatten(1))[0, 1].item()) < 0.05
     again = NoiseBank().pictures(torch.tensor([[0.1, 0.2]]), like)
     assert torch.equal(again[0], noise[0])
+
+
+def test_noise_added_in_place_is_a_window_of_the_bank():
+    bank = NoiseBank(40)
+    image = torch.zeros(2, 3, 24, 32)
+    deviation = torch.tensor([2.0, 0.5]).view(2, 1, 1, 1)
+    added = bank.added(image, [(0.0, 0.999), (0.5, 0.0)], deviation)
+    assert added is image
+    whole = bank.pictures(torch.zeros(1, 2), torch.empty(1, 3, 40, 40))[0]
+    torch.testing.assert_close(added[0], 2 * whole[:, :24, 8:40])
+    torch.testing.assert_close(added[1], 0.5 * whole[:, 8:32, :32])

@@ -146,6 +146,20 @@ def test_switching_colours_on_changes_no_label():
         assert torch.equal(on[key], off[key]), key
 
 
+def test_nothing_comes_back_from_the_device():
+    """Tensors without values: whatever asks for one, which would wait for a GPU, fails."""
+
+    def emptied(batch: dict) -> dict:
+        return {
+            key: emptied(values) if isinstance(values, dict) else values.to("meta") for key, values in batch.items()
+        }
+
+    batch = SceneAugmenter(PHOTO, STRONG)(emptied(people(6)), draw(), SIZE)
+    assert batch["inputs"].shape == (6, 4, SIZE, SIZE)
+    assert SceneAugmenter(PHOTO, STRONG).pairs(emptied(pairs(3)), pair_draw(), SIZE)["rows"].device.type == "meta"
+    assert whole_pictures(emptied(people(2)), "exact", SIZE)["relief"].shape == (2, 1, SIZE, SIZE)
+
+
 @KINDS
 def test_people_stand_before_the_background_of_the_kind(kind):
     photo = PhotoParams(backgrounds=shares(**{kind: 1}), jpeg=0, low_resolution=0, turn_deg=0)

@@ -181,20 +181,24 @@ def pictures_of(maps_bchw: Tensor, window_b23: Tensor, size: tuple[int, int], pa
     deepest = min(int(math.log2(min(maps_bchw.shape[-2:]))), _DEEPEST)
     # Below a scale of 1.3 pictures are sampled as they are.
     level_b = (_area(window_b23).clamp(min=1).log2() / 2 + 0.6).floor().clamp(max=deepest)
-    on_processor = level_b.device.type == "cpu"
     result = maps_bchw.new_empty((len(maps_bchw), maps_bchw.shape[1], *size))
     for level in range(deepest + 1):
         chosen_b = level_b == level
-        if on_processor:  # a GPU would have to be waited for: it samples all levels
+        if _may_ask(level_b.device):
             items = chosen_b.nonzero()[:, 0]
             if len(items) == len(maps_bchw):
                 return _of_level(maps_bchw, window_b23, size, level, padding)
             if len(items):
                 result[items] = _of_level(maps_bchw[items], window_b23[items], size, level, padding)
-        else:
+        else:  # all items of all levels
             one = _of_level(maps_bchw, window_b23, size, level, padding)
             result = torch.where(chosen_b[:, None, None, None], one, result)
     return result
+
+
+def _may_ask(device: torch.device) -> bool:
+    """Return whether the values of a tensor cost no waiting, as on a GPU."""
+    return device.type == "cpu"
 
 
 def _of_level(maps_bchw: Tensor, window_b23: Tensor, size: tuple[int, int], level: int, padding: str) -> Tensor:

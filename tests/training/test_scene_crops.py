@@ -232,6 +232,16 @@ def test_reduced_pictures_are_means_not_samples():
     assert (same - stripes).abs().max() < 0.01
 
 
+def test_pictures_are_the_same_where_values_may_not_be_asked_for(monkeypatch):
+    pictures = torch.rand(4, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(1))
+    scales = [0.5, 1.5, 3.0, 9.0]
+    window_b23 = torch.cat([window(k % 2 == 1, 5.0, scale) for k, scale in enumerate(scales)])
+    chosen = crops.pictures_of(pictures, window_b23, (CROP, CROP))
+    monkeypatch.setattr(crops, "_may_ask", lambda _: False)
+    torch.testing.assert_close(crops.pictures_of(pictures, window_b23, (CROP, CROP)), chosen)
+    assert chosen.std((1, 2, 3)).diff().max() < 0  # the more reduced, the smoother
+
+
 @pytest.mark.parametrize("size", [(96, 96), (128, 96), (96, 128), (64, 64), (160, 64)])
 def test_the_whole_picture_lies_in_the_middle(size):
     picture = torch.rand(1, 1, 96, 96)

@@ -21,8 +21,8 @@ _KINDS = {
     "losses, warp, rigid fit": r"double|_f64|fp64|index|gather|scatter|bincount|svd|syev|jacobi|acos|linalg|cross",
     "convolutions": r"^(?!triton).*(conv|gemm|xmma|cutlass|fprop|dgrad|wgrad|implicit|nvjet|cudnn_infer)",
     "optimiser, clipping": r"adam|multi_tensor|foreach|get_total_norm|linalg_vector_norm",
-    "normalisation, ReLU": r"norm|var_mean|rsqrt|relu|threshold|clamp_min|welford",
-    "joining, upsampling, pooling": r"cat|upsample|pool|lerp|stack",
+    "normalisation, ReLU": r"norm|var_mean|rsqrt|relu|threshold|clamp_min|welford|hardtanh",
+    "joining, upsampling, pooling": r"cat|upsample|pool|lerp|stack|shuffle",
     "copies, casts, layouts": r"memcpy|memset|copy|convert|nchw|nhwc|fill|zero|transpose",
 }
 _OTHER = "other arithmetic"

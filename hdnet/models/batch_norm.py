@@ -16,24 +16,39 @@ from torch.nn import functional as F
 class BatchNorm(nn.BatchNorm2d):
     """Batch normalisation; several training processes give the numbers that one gives with their joint batch."""
 
+    momentum: float
+    running_mean: Tensor
+    running_var: Tensor
+    num_batches_tracked: Tensor
+
     def forward(self, x_bchw: Tensor) -> Tensor:
         """Normalise (B, C, H, W) by channel."""
         if not (self.training and _is_shared()):
             return super().forward(x_bchw)
-        y_bchw: Tensor
-        y_bchw, mean_c, variance_c, count = _SharedBatchNorm.apply(  # type: ignore[no-untyped-call]
-            x_bchw, self.weight, self.bias, self.eps
-        )
+        y_bchw, mean_c, variance_c, count = _normalise_shared(x_bchw, self.weight, self.bias, self.eps)
         with torch.no_grad():
             unbiased_c = variance_c * (count / (count - 1))
             for running, value in ((self.running_mean, mean_c), (self.running_var, unbiased_c)):
-                running.lerp_(value.to(running.dtype), self.momentum)  # type: ignore[union-attr,arg-type]
-            self.num_batches_tracked.add_(1)  # type: ignore[union-attr]
+                running.lerp_(value.to(running.dtype), self.momentum)
+            self.num_batches_tracked.add_(1)
         return y_bchw
+
+    def as_affine(self) -> tuple[Tensor, Tensor]:
+        """Return gain and offset of every channel in evaluation mode, to fold into a convolution before it."""
+        gain_c = self.weight * torch.rsqrt(self.running_var + self.eps)
+        return gain_c, self.bias - self.running_mean * gain_c
 
 
 def _is_shared() -> bool:
     return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+
+
+@torch.compiler.disable  # collectives inside an autograd function
+def _normalise_shared(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Normalised input, and mean, variance and number of values a channel over all processes."""
+    found: tuple[Tensor, Tensor, Tensor, Tensor]
+    found = _SharedBatchNorm.apply(x, weight, bias, eps)  # type: ignore[no-untyped-call]
+    return found
 
 
 class _SharedBatchNorm(torch.autograd.Function):

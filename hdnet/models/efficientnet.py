@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from hdnet.errors import ModelError
 from hdnet.files import sha256_of
 from hdnet.models.batch_norm import BatchNorm
-from hdnet.models.fast_paths import depthwise
+from hdnet.models.fast_paths import depthwise, mode
 
 STRIDES = (2, 4, 8, 16, 32)
 NORM_EPS = 1e-3
@@ -87,13 +87,17 @@ class SameConv2d(nn.Conv2d):
 
     def forward(self, x_bchw: Tensor) -> Tensor:
         """(B, in, H, W) to (B, out, ceil(H / stride), ceil(W / stride))."""
-        stride, kernel = self.stride[0], self.kernel_size[0]
+        return self.convolve(x_bchw, self.weight)
+
+    def convolve(self, x_bchw: Tensor, weight: Tensor, bias_c: Tensor | None = None) -> Tensor:
+        """The same with other weights."""
+        stride, kernel, padding = self.stride[0], self.kernel_size[0], int(self.padding[0])
         if stride > 1:  # on even sizes, one more after than before
             rows, columns = ((math.ceil(n / stride) - 1) * stride + kernel - n for n in x_bchw.shape[-2:])
             x_bchw = F.pad(x_bchw, (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2))
         if self.groups > 1:
-            return depthwise(x_bchw, self.weight, stride, int(self.padding[0]))
-        return super().forward(x_bchw)
+            return depthwise(x_bchw, weight, bias_c, stride, padding)
+        return F.conv2d(x_bchw, weight, bias_c, stride, padding)
 
 
 class ConvNorm(nn.Module):
@@ -116,7 +120,12 @@ class ConvNorm(nn.Module):
 
     def forward(self, x_bchw: Tensor) -> Tensor:
         """See the class."""
-        y_bchw = self.norm(self.conv(x_bchw))
+        norm = self.norm
+        if norm.training or mode() == "export":  # a compiler of exported graphs folds them itself
+            y_bchw = norm(self.conv(x_bchw))
+        else:
+            gain_c, offset_c = norm.as_affine()
+            y_bchw = self.conv.convolve(x_bchw, self.conv.weight * gain_c[:, None, None, None], offset_c)
         return y_bchw if self.is_linear else F.relu6(y_bchw, inplace=True)
 
 

@@ -155,17 +155,18 @@ JOINS = {"export": _join_plain, "eager": _join_eager, "compiled": _join_compiled
 # --- Depthwise convolution ----------------------------------------------------------------------------------------
 
 
-def depthwise(x_bchw: Tensor, weight_c1kk: Tensor, stride: int, padding: int) -> Tensor:
-    """Convolve every channel with its own kernel; stride 1 or 2."""
+def depthwise(x_bchw: Tensor, weight_c1kk: Tensor, bias_c: Tensor | None, stride: int, padding: int) -> Tensor:
+    """Convolve every channel with its own kernel; stride 1 or 2. Trains best without bias."""
     is_trained_in_bf16 = (
         x_bchw.device.type == "cpu"
+        and bias_c is None
         and torch.is_grad_enabled()
         and torch.is_autocast_enabled("cpu")
         and torch.get_autocast_dtype("cpu") == torch.bfloat16
         and mode() == "eager"
     )
     if not is_trained_in_bf16:
-        return F.conv2d(x_bchw, weight_c1kk, None, stride, padding, groups=len(weight_c1kk))
+        return F.conv2d(x_bchw, weight_c1kk, bias_c, stride, padding, groups=len(weight_c1kk))
     y_bchw: Tensor = _Depthwise.apply(x_bchw.to(torch.bfloat16), weight_c1kk, stride, padding)  # type: ignore[no-untyped-call]
     return y_bchw
 

@@ -68,7 +68,7 @@ class PersonMaps(NamedTuple):
     log_kappa_b1hw: Tensor
     """Confidence of the normals: logarithm of the concentration of an angular von Mises-Fisher distribution."""
     relief_b1hw: Tensor
-    """Relief, see :mod:`hdnet.geometry`: free of focal length and distance."""
+    """Relief, see :mod:`hdnet.geometry.relief`: free of focal length and distance."""
     mask_b1hw: Tensor
     """Logit of the person's mask."""
     parts_b25hw: Tensor
@@ -90,6 +90,8 @@ class LiteEstimator(nn.Module):
     role: ClassVar[str] = "person"
     mixes_pictures: ClassVar[bool] = False
     """The pictures of a batch share their statistics, but over all processes: see :mod:`hdnet.models.batch_norm`."""
+    input_gain: Tensor
+    input_offset: Tensor
 
     def __init__(self, config: LiteConfig | None = None) -> None:
         super().__init__()
@@ -99,6 +101,9 @@ class LiteEstimator(nn.Module):
         self.scale_head = nn.Linear(config.decoder[0], 1)
         self.body_head = nn.Conv2d(config.decoder[3], sum(_BODY_CHANNELS), 1)
         self.pixel_head = nn.Conv2d(config.decoder[4], 4 * sum(_PIXEL_CHANNELS), 3, padding=1)
+        gain, offset = torch.tensor([1 / 128] * 3 + [1.0]), torch.tensor([-127 / 128] * 3 + [0.0])
+        self.register_buffer("input_gain", gain[:, None, None], persistent=False)
+        self.register_buffer("input_offset", offset[:, None, None], persistent=False)
         self._reset_heads()
 
     @classmethod
@@ -108,7 +113,8 @@ class LiteEstimator(nn.Module):
         Raises:
             TypeError: A value is missing or unknown.
         """
-        return cls(LiteConfig(**values | {"decoder": tuple(values["decoder"])} if "decoder" in values else values))
+        lists_as_tuples = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+        return cls(LiteConfig(**lists_as_tuples))
 
     @classmethod
     def from_params(cls, params: ModelParams) -> Self:
@@ -137,16 +143,15 @@ class LiteEstimator(nn.Module):
             ValueError: On any other shape.
         """
         _check(inputs_b4hw)
-        colours, hint = inputs_b4hw[:, :3], inputs_b4hw[:, 3:]
-        features = self.encoder(torch.cat([(colours - 127) / 128, hint], dim=1))
-        deepest, quarter, half = self.decoder(features, hint)
+        features = self.encoder(inputs_b4hw * self.input_gain + self.input_offset)
+        deepest, quarter, half = self.decoder(features, inputs_b4hw[:, 3:])
         # In float32 also under autocast: bfloat16 has 8 bits, too few for a relief of millimetres.
         with torch.autocast(inputs_b4hw.device.type, enabled=False):
             deepest, quarter, half = (x.to(self.pixel_head.weight.dtype) for x in (deepest, quarter, half))
             pixels = F.pixel_shuffle(self.pixel_head(half), 2)
             normals, log_kappa, relief, mask = torch.split(pixels, [*_PIXEL_CHANNELS], dim=1)
             parts, uv = torch.split(self.body_head(quarter), [*_BODY_CHANNELS], dim=1)
-            height, width = inputs_b4hw.shape[-2:]
+            height, width = inputs_b4hw.shape[-2:]  # the scale is learned relative to them, for training at many sizes
             log_scale = self.scale_head(deepest.mean((2, 3))) + math.log(math.sqrt(height * width))
         return PersonMaps(normals, log_kappa, relief, mask, parts, uv if self.training else uv.clamp(0, 1), log_scale)
 
@@ -196,10 +201,14 @@ class Decoder(nn.Module):
 
     def forward(self, features: list[Tensor], hint_b1hw: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Decode the encoder's features, strides 2 to 32; gives those of the decoder at strides 32, 4 and 2."""
+        hints = []
+        for _ in self.levels:
+            hint_b1hw = F.avg_pool2d(hint_b1hw, 2)
+            hints.append(hint_b1hw)
         x = self.top(features[-1])
         decoded = [x]
-        for level, skip, stride in zip(self.levels, features[-2::-1], STRIDES[-2::-1], strict=True):
-            x = level(x, skip, F.avg_pool2d(hint_b1hw, stride))
+        for level, skip, hint in zip(self.levels, features[-2::-1], hints[::-1], strict=True):
+            x = level(x, skip, hint)
             decoded.append(x)
         return decoded[0], decoded[-2], decoded[-1]
 

@@ -36,7 +36,7 @@ def test_gradients_in_bfloat16_are_those_of_float64(kernel, stride, padding, siz
     x = torch.randn(2, 24, *size).bfloat16().float().contiguous(memory_format=layout)
     weight = torch.randn(24, 1, kernel, kernel).bfloat16().float()
     with torch.autocast("cpu", torch.bfloat16):
-        found = gradients(lambda x, w: depthwise(x, w, stride, padding), x, weight)
+        found = gradients(lambda x, w: depthwise(x, w, None, stride, padding), x, weight)
     exact = gradients(lambda x, w: F.conv2d(x, w, None, stride, padding, groups=24), x.double(), weight.double())
     assert [tensor.dtype for tensor in found] == [torch.bfloat16, torch.float32, torch.float32]
     for ours, theirs in zip(found, exact, strict=True):
@@ -58,14 +58,14 @@ def test_only_a_training_in_bfloat16_on_a_processor_takes_it(monkeypatch):
     taken = []
     monkeypatch.setattr(fast_paths._Depthwise, "apply", lambda *arguments: taken.append(1) or arguments[0])
     x, weight = torch.randn(1, 8, 6, 6), torch.randn(8, 1, 3, 3, requires_grad=True)
-    depthwise(x, weight, 1, 1)
+    depthwise(x, weight, None, 1, 1)
     with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
-        depthwise(x, weight, 1, 1)
+        depthwise(x, weight, None, 1, 1)
     with torch.autocast("cpu", torch.float16):
-        depthwise(x, weight, 1, 1)
+        depthwise(x, weight, None, 1, 1)
     assert not taken
     with torch.autocast("cpu", torch.bfloat16):
-        depthwise(x, weight, 1, 1)
+        depthwise(x, weight, None, 1, 1)
     assert taken
 
 
@@ -74,5 +74,5 @@ def test_what_does_not_learn_gets_no_gradient(learns):
     x, weight = torch.randn(1, 8, 7, 7), torch.randn(8, 1, 3, 3)
     (x if learns == "x" else weight).requires_grad_()
     with torch.autocast("cpu", torch.bfloat16):
-        depthwise(x, weight, 2, 0).sum().backward()
+        depthwise(x, weight, None, 2, 0).sum().backward()
     assert [x.grad is None, weight.grad is None] == [learns != "x", learns != "weight"]

@@ -45,9 +45,16 @@ def encoder(variant, in_channels=3):
 
 @BOTH
 @torch.inference_mode()
-@pytest.mark.parametrize("size", [224, 256])
-def test_features_and_class_are_the_references(variant, size):
-    picture, theirs, ours = photograph(size), reference(variant, size), encoder(variant)
+@pytest.mark.parametrize(
+    ("size", "dtype", "is_folded", "tolerance"),
+    [(224, torch.float32, False, 1e-5), (256, torch.float32, False, 1e-5), (256, torch.float64, True, 1e-10)],
+)
+def test_features_and_class_are_the_references(monkeypatch, variant, size, dtype, is_folded, tolerance):
+    """In float32 layer by layer; with the norms folded in float64, as folding rounds otherwise."""
+    if not is_folded:
+        monkeypatch.setattr(efficientnet, "mode", lambda: "export")
+    picture = photograph(size).to(dtype)
+    theirs, ours = reference(variant, size).to(dtype), encoder(variant).to(dtype)
     features = ours(picture)
     assert [tuple(f.shape[1:]) for f in features] == [
         (channels, size // stride, size // stride) for channels, stride in zip(CHANNELS[variant], STRIDES, strict=True)
@@ -59,10 +66,10 @@ def test_features_and_class_are_the_references(variant, size):
             expected.append(x)
         x = following
     for ours_f, theirs_f in zip(features, [*expected, x], strict=True):
-        torch.testing.assert_close(ours_f, theirs_f, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(ours_f, theirs_f, rtol=tolerance, atol=tolerance)
 
     head = F.relu6(theirs._bn1(theirs._conv_head(features[-1])))
-    torch.testing.assert_close(head, theirs.extract_features(picture), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(head, theirs.extract_features(picture), rtol=tolerance, atol=tolerance)
     scores = theirs._fc(head.mean((2, 3)))
     assert scores.argmax() == theirs(picture).argmax()
 
@@ -101,9 +108,9 @@ def test_padding_is_tensorflows(size, kernel, groups):
 
 @torch.inference_mode()
 def test_a_further_channel_changes_nothing_at_first():
-    picture = photograph(96)
-    wide = encoder("lite0", 4)(torch.cat([picture, torch.randn(1, 1, 96, 96)], dim=1))
-    for one, other in zip(wide, encoder("lite0")(picture), strict=True):
+    picture = photograph(96).double()
+    wide = encoder("lite0", 4).double()(torch.cat([picture, torch.randn(1, 1, 96, 96, dtype=torch.float64)], dim=1))
+    for one, other in zip(wide, encoder("lite0").double()(picture), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
 
 

@@ -25,6 +25,7 @@ class BatchNorm(nn.BatchNorm2d):
         """Normalise (B, C, H, W) by channel."""
         if not (self.training and _is_shared()):
             return super().forward(x_bchw)
+        y_bchw: Tensor
         y_bchw, mean_c, variance_c, count = _normalise_shared(x_bchw, self.weight, self.bias, self.eps)
         with torch.no_grad():
             unbiased_c = variance_c * (count / (count - 1))
@@ -43,7 +44,7 @@ def _is_shared() -> bool:
     return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
 
 
-@torch.compiler.disable  # collectives inside an autograd function
+@torch.compiler.disable  # type: ignore[untyped-decorator]  # collectives inside an autograd function
 def _normalise_shared(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Normalised input, and mean, variance and number of values a channel over all processes."""
     found: tuple[Tensor, Tensor, Tensor, Tensor]

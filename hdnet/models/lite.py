@@ -113,8 +113,8 @@ class LiteEstimator(nn.Module):
         Raises:
             TypeError: A value is missing or unknown.
         """
-        lists_as_tuples = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
-        return cls(LiteConfig(**lists_as_tuples))
+        given: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
+        return cls(LiteConfig(**given))
 
     @classmethod
     def from_params(cls, params: ModelParams) -> Self:

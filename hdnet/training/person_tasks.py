@@ -108,10 +108,16 @@ class PersonTask:
         return {"unlabelled_normal_rad": angle, "warp_m": warp_m, "warp_px": warp_px}
 
     @torch.no_grad()
-    def panels(self, model: nn.Module, batch: dict[str, Batch]) -> dict[str, np.ndarray]:
-        """Picture, true and predicted normals, true and predicted relief, and mask of the first person."""
+    def panels(self, model: nn.Module, batch: dict[str, Batch]) -> dict[str, np.ndarray]:  # noqa: ARG002
+        """Picture, true and predicted normals, true and predicted relief, and mask of the first person.
+
+        In evaluation mode and without what wraps the network: drawing must not move the running statistics, and is
+        the first process's work alone.
+        """
         people = batch["labelled"]
-        maps: PersonMaps = model(people["inputs"][:1])
+        self.model.eval()
+        maps: PersonMaps = self.model(people["inputs"][:1].to(next(self.model.parameters()).dtype))
+        self.model.train()
         mask = people["mask"][0, 0].cpu().numpy()
         normals = [people["normals"][:1], unit_normals(maps.normals_b3hw, people["mask"][:1])]
         relief = [people["relief"][0, 0], maps.relief_b1hw[0, 0]]

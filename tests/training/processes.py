@@ -13,27 +13,35 @@ from conftest import tiny_values
 
 from hdnet.data.store.datasets import LabelledDataset, PairDataset, collate
 from hdnet.data.store.packed import PackedFrames, PackedLabelled, PseudoNormals
-from hdnet.models import DepthEstimator, NormalEstimator
+from hdnet.models import DepthEstimator, LiteEstimator, NormalEstimator
 from hdnet.params import (
     DepthStageParams,
     HDNetStageParams,
     NormalStageParams,
     Params,
+    PhotoParams,
     RuntimeParams,
     parse_section,
 )
 from hdnet.tracking.tracker import FileTracker
 from hdnet.training.checkpoint import CheckpointFolder
 from hdnet.training.engine import Engine
+from hdnet.training.person_tasks import PersonTask
 from hdnet.training.run import Outputs
 from hdnet.training.tasks import DepthTask, HDNetTask, NormalTask, Stream, Task
 from hdnet.workspace import Workspace
 from pipelines.train_hdnet import train_hdnet
 
 BATCH, PAIRS = 3, 3  # shares of 1 and 2
+PHOTO = PhotoParams(sizes=(64,))
 
 
 def make_task(kind: str, work: Workspace) -> Task:
+    if kind == "person":
+        scenes = LabelledDataset(PackedLabelled(work.labelled), scenes=True)
+        model = LiteEstimator()
+        model.freeze(1)
+        return PersonTask("train_depth", model, Stream(scenes, BATCH, collate), PHOTO, 4)
     labelled = Stream(LabelledDataset(PackedLabelled(work.labelled)), BATCH, collate)
     if kind == "normal":
         return NormalTask(NormalEstimator(2, "unit"), labelled)
@@ -76,7 +84,10 @@ def train(work: Workspace, out: Path, kind: str, devices: int, steps: int) -> No
     runtime = RuntimeParams(
         device="cpu", precision="64", log_every=1, panel_every=10**6, checkpoint_every=2, devices=devices
     )
-    engine = Engine(task, settings, runtime, CheckpointFolder(out / "run", 2), FileTracker(out), seed=7)
+    augmentation = task.augmentation(Params(photo=PHOTO))
+    engine = Engine(
+        task, settings, runtime, CheckpointFolder(out / "run", 2), FileTracker(out), seed=7, augmentation=augmentation
+    )
     engine.run()
     rank = torch.distributed.get_rank() if torch.distributed.is_initialized() else 0
     moments = {name: tensor for name, tensor in engine.moments.items() if name.startswith("mean.")}

@@ -37,7 +37,7 @@ def train(*arguments, **options):
 def alone(trained_data, tmp_path_factory):
     """Folder of what one process makes of every task, in a folder each."""
     out = tmp_path_factory.mktemp("alone")
-    train(trained_data, out, "normal,depth,hdnet,stage", 1)
+    train(trained_data, out, "normal,depth,hdnet,stage,person", 1)
     return out
 
 
@@ -68,7 +68,7 @@ def test_alone_a_mean_is_what_it_is():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["normal", "hdnet"])
+@pytest.mark.parametrize("kind", ["normal", "hdnet", "person"])
 def test_two_processes_equal_one(trained_data, alone, tmp_path, kind):
     """Shares of 1 and 2 samples, with masks and numbers of matches of their own."""
     train(trained_data, tmp_path, kind, 2)

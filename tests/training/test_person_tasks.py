@@ -3,9 +3,11 @@
 import pytest
 import torch
 
+from hdnet.models import LiteEstimator
 from hdnet.models.lite import PersonMaps
-from hdnet.params import PhotoWeights
-from hdnet.training.person_tasks import person_terms, size_of_step, weighted
+from hdnet.params import PhotoParams, PhotoWeights
+from hdnet.training.person_tasks import PersonTask, person_terms, size_of_step, weighted
+from hdnet.training.tasks import Stream
 
 
 def batch(size=32, people=2):
@@ -78,3 +80,17 @@ def test_sizes_share_the_steps_in_order():
     assert [size_of_step((128, 192, 256), step, 9) for step in range(9)] == [128] * 3 + [192] * 3 + [256] * 3
     assert [size_of_step((64, 256), step, 5) for step in range(5)] == [64, 64, 64, 256, 256]
     assert size_of_step((96,), 99, 100) == 96
+
+
+def test_drawing_leaves_the_network_as_it_is():
+    model = LiteEstimator()
+    model.freeze(1)
+    model.train()
+    people = batch(64) | {"inputs": torch.rand(2, 4, 64, 64) * 255}
+    task = PersonTask("train_depth", model, Stream([{}], 1, dict), PhotoParams(), 4)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    pictures = task.panels(model, {"labelled": people})
+    assert [picture.shape for picture in pictures.values()] == [(64, 6 * 64, 3)]
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert model.training
+    assert not model.encoder.stem.training

@@ -1,0 +1,82 @@
+"""The network for photographs in every runtime and export, against PyTorch in float32."""
+
+import numpy as np
+import pytest
+import torch
+
+from hdnet.errors import ModelError
+from hdnet.geometry import Camera
+from hdnet.models import LiteEstimator, PersonMaps, PersonModel
+from hdnet.predict.export import export_model
+from hdnet.predict.runtime_names import PERSON_OUTPUT_NAMES
+from hdnet.predict.runtimes import check_export, choose_runtime, difference, make_runtime
+from hdnet.predict.runtimes.agreement import probes_for
+
+openvino = pytest.importorskip("openvino")
+
+
+@pytest.fixture(scope="module")
+def model():
+    """Random weights, and running statistics that fit them."""
+    torch.manual_seed(3)
+    made = PersonModel(LiteEstimator(), Camera.centred())
+    made.train()
+    with torch.no_grad():
+        for _ in range(10):
+            made(torch.from_numpy(probes_for(made, 4, seed=9).inputs_bchw))
+    return made.eval()
+
+
+@pytest.fixture(scope="module")
+def probes(model):
+    return probes_for(model, 2, seed=5)
+
+
+@pytest.fixture(scope="module")
+def reference(model, probes):
+    return make_runtime("torch", model)(probes.inputs_bchw)
+
+
+def test_names_of_the_outputs_are_those_of_the_maps():
+    assert PersonMaps._fields == PERSON_OUTPUT_NAMES
+
+
+@pytest.mark.parametrize(
+    ("name", "limit_mm", "limit_deg"),
+    [("torch-bf16", 2.0, 1.0), ("openvino", 0.01, 0.01), ("openvino-bf16", 2.0, 1.0), ("openvino-int8", 2.0, 1.0)],
+)
+def test_a_runtime_gives_the_same_maps(model, probes, reference, name, limit_mm, limit_deg):
+    outputs = make_runtime(name, model)(probes.inputs_bchw)
+    assert [one.shape for one in outputs] == [one.shape for one in reference]
+    assert [one.dtype for one in outputs] == [np.float32] * len(reference)
+    found = difference(outputs, reference, probes.mask_bhw)
+    assert found.depth_mm < limit_mm
+    assert found.normal_deg < limit_deg
+
+
+def test_eight_bits_are_really_used(model, probes, reference):
+    exact, rounded = (make_runtime(name, model)(probes.inputs_bchw) for name in ("openvino", "openvino-int8"))
+    assert np.abs(exact[2] - reference[2]).max() < 1e-4
+    assert np.abs(rounded[2] - reference[2]).max() > 1e-3
+
+
+def test_the_fastest_is_chosen_among_those_that_are_right(model):
+    choice = choose_runtime(model, threads=1, candidates=("openvino",))
+    assert set(choice.seconds_by_name) == {"torch", "openvino"}
+    assert choice.name == min(choice.seconds_by_name, key=choice.seconds_by_name.__getitem__)
+    assert choice.difference_by_name["openvino"].is_small
+
+
+@pytest.mark.parametrize(("form", "name"), [("onnx", "model.onnx"), ("openvino", "model.xml")])
+def test_an_export_reproduces_the_model(model, tmp_path, form, name):
+    pytest.importorskip("onnxruntime")
+    files, worst = export_model(model, None, form, tmp_path / name)
+    assert (tmp_path / name) in files
+    assert worst.depth_mm < 0.5
+    assert worst.normal_deg < 0.1
+
+
+def test_an_export_of_another_model_is_refused(model):
+    other = PersonModel(LiteEstimator(), Camera.centred()).eval()
+    with pytest.raises(ModelError, match=r"the exported model is .* from the original"):
+        check_export(model, make_runtime("torch", other), "other")

@@ -29,7 +29,7 @@ from hdnet.errors import ModelError, run_command
 from hdnet.geometry import Camera
 from hdnet.models import DepthEstimator, HDNet, NormalEstimator
 from hdnet.pictures.checks import Pictures, check_pictures, decode_pictures
-from hdnet.pictures.reading import encode_png
+from hdnet.pictures.writing import encode_png
 from hdnet.predict.inference import Predictor, Prepared, load_source
 from hdnet.predict.prediction import depth_millimetres
 from hdnet.predict.runtimes import RUNTIMES, Difference, difference, make_runtime

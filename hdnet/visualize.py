@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy as np
 from hdnet.errors import DataError
 
 WHITE = 255
+_STRIP_ROWS = 64
 
 
 def hot_table() -> np.ndarray:
@@ -59,14 +60,28 @@ def normal_picture(normals: np.ndarray, mask: np.ndarray) -> np.ndarray:
     Returns:
         (H, W, 3) uint8.
     """
-    # Only what the mask shows is computed, a fraction of a photograph, and channel by channel, which is faster.
-    inside = np.asarray(mask, dtype=bool)
-    picture = np.full((*inside.shape, 3), 255, np.uint8)
-    for channel in range(3):
-        values = np.nan_to_num(np.asarray(normals)[..., channel][inside].astype(np.float32))
-        colours = -values if channel == 2 else (1 - values) / 2
-        picture[..., channel][inside] = (colours.clip(0, 1) * 255).astype(np.uint8)
+    inside, normals = np.asarray(mask, dtype=bool), np.asarray(normals)
+    outside = np.where(inside, np.uint8(0), np.uint8(WHITE))
+    picture = np.full((*inside.shape, 3), WHITE, np.uint8)
+    # Channel by channel: over a last axis of three NumPy takes several times as long.
+    for strip in strips(len(inside)):
+        if not inside[strip].any():
+            continue
+        for channel in range(3):
+            values = normals[strip, :, channel].astype(np.float32, copy=False)
+            if not np.isfinite(values).all():
+                values = np.nan_to_num(values)
+            colours = -values if channel == 2 else (1 - values) / 2
+            colours.clip(0, 1, out=colours)
+            colours *= 255
+            picture[strip, :, channel] = colours.astype(np.uint8) | outside[strip]
     return picture
+
+
+def strips(height: int) -> Iterator[slice]:
+    """The rows of a picture in parts, whose values stay in the processor's cache from one operation to the next."""
+    for top in range(0, height, _STRIP_ROWS):
+        yield slice(top, min(top + _STRIP_ROWS, height))
 
 
 def panel(image: np.ndarray, depth_m: np.ndarray, normals: np.ndarray, mask: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ from hdnet.pictures.reading import LAST_PART
 _SHARES = (0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0)
 _LEVELS = tuple(round(0.1 * step, 1) for step in range(1, 11))
 _PART_COUNTS = (2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24)
-_SAMPLED_PIXELS = 250_000
+_SAMPLED_PIXELS = 62_500
 # Rec. 601 luma of R, G, B.
 _LUMA = np.array([0.299, 0.587, 0.114])
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hdnet.pictures.cameras import CameraSource
-from hdnet.pictures.reading import encode_png
+from hdnet.pictures.writing import encode_png
 from hdnet.predict.prediction import Prediction, depth_millimetres
 from hdnet.visualize import normal_picture
 from serving.model_store import ServedModel

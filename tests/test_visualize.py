@@ -51,6 +51,28 @@ def test_normal_colours() -> None:
     ]  # fmt: skip
 
 
+def test_normal_colours_of_a_tall_picture_in_any_memory_order() -> None:
+    normals = np.random.default_rng(0).normal(size=(150, 7, 3)).astype(np.float32)
+    normals /= np.linalg.norm(normals, axis=2, keepdims=True)
+    mask = np.random.default_rng(1).uniform(size=(150, 7)) < 0.5
+    mask[60:140] = False  # whole strips without a person
+
+    expected = np.stack([(1 - normals[..., 0]) / 2, (1 - normals[..., 1]) / 2, -normals[..., 2]], axis=2)
+    expected = np.where(mask[..., None], (expected.clip(0, 1) * 255).astype(np.uint8), 255)
+
+    assert np.array_equal(visualize.normal_picture(normals, mask), expected)
+    planes = np.ascontiguousarray(normals.transpose(2, 0, 1)).transpose(1, 2, 0)
+    assert np.array_equal(visualize.normal_picture(planes, mask), expected)
+
+
+def test_strips_are_the_rows_in_their_order() -> None:
+    rows = np.arange(150)
+
+    assert np.concatenate([rows[strip] for strip in visualize.strips(150)]).tolist() == rows.tolist()
+    assert [strip.stop for strip in visualize.strips(64)] == [64]
+    assert list(visualize.strips(0)) == []
+
+
 def test_panel_and_contact_sheet() -> None:
     image = np.zeros((4, 5, 3), np.uint8)
     mask = np.ones((4, 5), bool)

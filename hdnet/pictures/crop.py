@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
-from scipy import ndimage, sparse
 
 from hdnet.errors import InputError, ModelError
+from hdnet.pictures.resampling import Taps, box, extended, nearest, resize, resize_matrix, triangle
+from hdnet.visualize import strips
 
 NETWORK_SIZE = 256
 MIN_MASK_PIXELS = 64
 # Colour and hint of the network for photographs beyond the picture's edge.
 BEYOND_COLOUR, BEYOND_HINT = 127, -1
+_SHORTEST_NORMAL = 0.5  # shorter outputs are no normals
+_SHORTEST_MEAN = 1e-3  # of normals, which has a direction
 
 
 @dataclass(frozen=True)
@@ -93,22 +95,27 @@ def network_inputs(image: np.ndarray, mask: np.ndarray, iuv: np.ndarray, square:
         InputError: If fewer than 64 pixels of the mask are left at the network's resolution.
     """
     (top, bottom), (left, right) = bounds(mask)
-    box = (slice(top, bottom), slice(left, right))
+    part = (slice(top, bottom), slice(left, right))
     # Outside the box all is white, so only the box is resized, as its distance from white.
     x, y = square.pixels()
-    by_x = _resize_matrix(x - left, right - left, square.zoom, _triangle)
-    by_y = _resize_matrix(y - top, bottom - top, square.zoom, _triangle)
-    darkness = np.where(mask[box][..., None], 255 - image[box], np.uint8(0))
-    colours = 255 - np.stack([_resize(darkness[..., i], by_y, by_x) for i in range(3)])
-    by_x = _resize_matrix(x - left, right - left, square.zoom, _box)
-    by_y = _resize_matrix(y - top, bottom - top, square.zoom, _box)
-    inside = _resize(mask[box], by_y, by_x) > 0.5
+    matrices = [
+        [
+            resize_matrix(at - start, end - start, square.zoom, kernel)
+            for at, start, end in ((y, top, bottom), (x, left, right))
+        ]
+        for kernel in (triangle, box)
+    ]
+    darkness, shown = np.invert(image[part]), mask[part].view(np.uint8) * np.uint8(255)
+    for channel in range(3):  # over a last axis of three NumPy takes several times as long
+        darkness[..., channel] &= shown
+    colours = 255 - resize(darkness, *matrices[0])
+    inside = resize(mask[part][..., None], *matrices[1])[0] > 0.5
     if inside.sum() < MIN_MASK_PIXELS:
         raise InputError(
             f"mask is too thin or scattered: {int(inside.sum())} pixels of it are left at "
             f"{NETWORK_SIZE} x {NETWORK_SIZE}, expected a person's silhouette, at least {MIN_MASK_PIXELS}"
         )
-    channels = [np.where(inside, colours, 255), _nearest(iuv, x, y).transpose(2, 0, 1), inside[None]]
+    channels = [np.where(inside, colours, 255), nearest(iuv, x, y).transpose(2, 0, 1), inside[None]]
     return np.concatenate(channels).astype(np.float32), inside
 
 
@@ -171,97 +178,75 @@ def map_back(
         y: (H,) rows of the grid in crop pixels, of the same spacing.
 
     Returns:
-        (H, W) float32 depth and (H, W, 3) float32 unit normals.
+        (H, W) float32 depth and (H, W, 3) float32 unit normals; in memory four planes one after the other.
 
     Raises:
         ModelError: If the model gives no normal at all.
     """
-    has_normal = inside & (np.linalg.norm(normals, axis=2) > 0.5)
+    depth_1hw, normals_3hw = depth_m[None], normals.transpose(2, 0, 1)
+    has_normal = inside & (sum(plane * plane for plane in normals_3hw) > _SHORTEST_NORMAL**2)
     if not has_normal.any():
         raise ModelError("the model gives no surface normal, only zero vectors: is it trained?")
-    spacing = float(x[1] - x[0]) if len(x) > 1 else float(y[1] - y[0]) if len(y) > 1 else 1.0
-    by_x = _resize_matrix(x, inside.shape[1], spacing, _triangle, clamp=True)
-    by_y = _resize_matrix(y, inside.shape[0], spacing, _triangle, clamp=True)
-    depth_hw = _resize(_extended(depth_m, inside), by_y, by_x)
-    filled = _extended(normals, has_normal)
-    planes = [_resize(filled[..., i], by_y, by_x) for i in range(3)]
-    # Plane by plane: over a last axis of three NumPy takes several times as long.
-    length = np.sqrt(sum(plane * plane for plane in planes))
-    cancelled = length < 1e-3
-    scale = 1 / np.where(cancelled, np.float32(1), length)
-    normals_hw3 = np.empty((*length.shape, 3), np.float32)
-    for channel, plane in enumerate(planes):
-        np.multiply(plane, scale, out=normals_hw3[..., channel])
-    if cancelled.any():  # opposite normals have no mean, but the nearest one has a direction
-        normals_hw3[cancelled] = _nearest(filled, x, y)[cancelled]
-    return depth_hw, normals_hw3
+    if np.array_equal(has_normal, inside):  # the common case: one search serves for both
+        filled_4ss = extended([*depth_1hw, *normals_3hw], inside)
+    else:
+        filled_4ss = np.concatenate([extended(depth_1hw, inside), extended(normals_3hw, has_normal)])
+    by_x, by_y = _taps(inside.shape, x, y)
+    wide_4sw = by_x.columns(filled_4ss)
+    # In planes: over a last axis of three NumPy takes several times as long.
+    maps_4hw = np.empty((4, len(y), len(x)), np.float32)
+    for strip in strips(len(y)):
+        maps_4hw[:, strip] = by_y.rows(wide_4sw, strip)
+        cancelled = _normalise(maps_4hw[1:, strip])
+        if cancelled.any():  # opposite normals have no mean, but the nearest one has a direction
+            nearest_hw3 = nearest(filled_4ss[1:].transpose(1, 2, 0), x, y[strip])
+            maps_4hw[1:, strip][:, cancelled] = nearest_hw3[cancelled].T
+    return maps_4hw[0], maps_4hw[1:].transpose(1, 2, 0)
+
+
+def _normalise(vectors_3hw: np.ndarray) -> np.ndarray:
+    """Make vectors unit in place; returns (H, W) bool, those too short for it."""
+    length = np.sqrt(sum(plane * plane for plane in vectors_3hw))
+    is_short: np.ndarray = length < _SHORTEST_MEAN
+    length[is_short] = 1
+    vectors_3hw *= 1 / length
+    return is_short
+
+
+def placed(
+    depth_m: np.ndarray, normals: np.ndarray, valid: np.ndarray, part: tuple[slice, slice]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Put maps of a part of a picture in their place; 0 where they are not valid.
+
+    Args:
+        depth_m: (h, w) of the part.
+        normals: (h, w, 3) likewise.
+        valid: (H, W) bool, False beyond the part.
+        part: Rows and columns of the picture.
+
+    Returns:
+        (H, W) and (H, W, 3) float32; in memory four planes one after the other.
+    """
+    maps_4hw = np.zeros((4, *valid.shape), np.float32)
+    for whole, plane in zip(maps_4hw, (depth_m, *normals.transpose(2, 0, 1)), strict=True):
+        np.copyto(whole[part], plane, where=valid[part])
+    return maps_4hw[0], maps_4hw[1:].transpose(1, 2, 0)
 
 
 def sampled(plane: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """A (S, S) plane of a crop on a grid of picture pixels, bilinear, (H, W) float32; ``x``, ``y`` as of map_back."""
-    spacing = float(x[1] - x[0]) if len(x) > 1 else 1.0
-    by_x = _resize_matrix(x, plane.shape[1], spacing, _triangle, clamp=True)
-    by_y = _resize_matrix(y, plane.shape[0], spacing, _triangle, clamp=True)
-    return _resize(plane, by_y, by_x)
+    by_x, by_y = _taps(plane.shape, x, y)
+    wide_1sw = by_x.columns(plane[None].astype(np.float32, copy=False))
+    return np.concatenate([by_y.rows(wide_1sw, strip)[0] for strip in strips(len(y))])
+
+
+def _taps(size: tuple[int, ...], x: np.ndarray, y: np.ndarray) -> tuple[Taps, Taps]:
+    """The taps of a grid of columns x and rows y, equally spaced, in a map of a size."""
+    spacing = float(x[1] - x[0]) if len(x) > 1 else float(y[1] - y[0]) if len(y) > 1 else 1.0
+    return Taps(x, size[1], spacing), Taps(y, size[0], spacing)
 
 
 def bounds(mask: np.ndarray) -> tuple[tuple[int, int], tuple[int, int]]:
     """(first, last + 1) row and column of a mask that is not empty."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     return (int(rows[0]), int(rows[-1]) + 1), (int(columns[0]), int(columns[-1]) + 1)
-
-
-def _triangle(distance: np.ndarray, width: float) -> np.ndarray:
-    """Bilinear interpolation, widened where the picture shrinks so that every source pixel counts."""
-    weight: np.ndarray = 1 - np.abs(distance) / max(width, 1.0)
-    return weight.clip(0)
-
-
-def _box(distance: np.ndarray, width: float) -> np.ndarray:
-    """Share of a source pixel that lies under a target pixel of the given width."""
-    overlap: np.ndarray = (width + 1) / 2 - np.abs(distance)
-    return overlap.clip(0, min(width, 1.0))
-
-
-def _resize_matrix(
-    positions: np.ndarray,
-    source_size: int,
-    spacing: float,
-    kernel: Callable[[np.ndarray, float], np.ndarray],
-    clamp: bool = False,
-) -> sparse.csr_array:
-    """(targets, source_size) weights of a row of pixels for targets at ``positions``, ``spacing`` apart.
-
-    Source pixels beyond the end count as 0, or with ``clamp`` as the last one.
-    """
-    reach = int(np.ceil(max(spacing, 1.0))) + 1
-    source = np.floor(positions).astype(np.int64)[:, None] + np.arange(-reach, reach + 2)
-    weights = kernel(source - positions[:, None], spacing)
-    weights /= weights.sum(axis=1, keepdims=True)
-    target = np.broadcast_to(np.arange(len(positions))[:, None], source.shape)
-    if clamp:
-        source = source.clip(0, source_size - 1)
-    kept = (source >= 0) & (source < source_size) & (weights > 0)
-    shape = (len(positions), source_size)
-    return sparse.csr_array((weights[kept].astype(np.float32), (target[kept], source[kept])), shape=shape)
-
-
-def _resize(plane: np.ndarray, by_y: sparse.csr_array, by_x: sparse.csr_array) -> np.ndarray:
-    """(H, W) of any type to float32 of (targets of by_y, targets of by_x)."""
-    resized: np.ndarray = (by_x @ (by_y @ plane.astype(np.float32)).T).T
-    return resized
-
-
-def _nearest(picture: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """The pixels of (H, W, C) nearest to columns x and rows y, 0 beyond the picture."""
-    column, row = np.floor(x + 0.5).astype(np.int64), np.floor(y + 0.5).astype(np.int64)
-    height, width = picture.shape[:2]
-    within = ((row >= 0) & (row < height))[:, None] & ((column >= 0) & (column < width))
-    found = picture[row.clip(0, height - 1)[:, None], column.clip(0, width - 1)]
-    return np.where(within[..., None], found, np.zeros((), picture.dtype))
-
-
-def _extended(values: np.ndarray, valid: np.ndarray) -> np.ndarray:
-    """The values, with the nearest valid one wherever there is none."""
-    row, column = ndimage.distance_transform_edt(~valid, return_distances=False, return_indices=True)
-    return values[row, column].astype(np.float32)  # type: ignore[no-any-return]

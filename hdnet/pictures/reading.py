@@ -101,7 +101,7 @@ def decode_image(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> np.nda
         rgba = image.convert("RGBA")
         white = Image.new("RGBA", rgba.size, "white")
         image = Image.alpha_composite(white, rgba)
-    return np.asarray(image.convert("RGB"))
+    return _as_rgb(image)
 
 
 def decode_alpha(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> np.ndarray | None:
@@ -182,17 +182,22 @@ def decode_iuv(data: bytes, name: str, order: IuvOrder = "vui", max_pixels: int 
     if image.mode not in ("RGB", "RGBA", "P"):
         found = f"a DensePose map of mode {image.mode!r}"
         raise _unusable("densepose", name, f"{found}, expected RGB with channels V, U, I")
-    rgb = np.asarray(image.convert("RGB"))
+    rgb = _as_rgb(image)
     if order not in ("vui", "iuv"):
         raise InputError(f"channel order {order!r} is not known, expected 'vui' or 'iuv'")
     if rgb[..., order.index("i")].max() > LAST_PART:
         raise _unusable("densepose", name, _wrong_order(rgb, order))
-    return iuv_from_png_rgb(rgb) if order == "vui" else rgb
+    return rgb[..., ::-1] if order == "vui" else rgb  # a view: few of its pixels are read
 
 
 def iuv_from_png_rgb(rgb: np.ndarray) -> np.ndarray:
     """I, U, V from the stored V, U, I. Shape (H, W, 3)."""
     return rgb.take((2, 1, 0), axis=2)  # twice as fast as a copy of the reversed view
+
+
+def _as_rgb(image: Image.Image) -> np.ndarray:
+    """(H, W, 3) uint8; Pillow would copy a picture that is RGB already."""
+    return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
 
 
 def iuv_to_png_rgb(iuv: np.ndarray) -> np.ndarray:
@@ -213,13 +218,6 @@ def _wrong_order(rgb: np.ndarray, order: IuvOrder) -> str:
     stated = {"red": "'iuv'", "blue": "'vui'"}
     fix = f"state the channel order {stated[best]}" if best in stated else "reorder it to V, U, I"
     return f"{found} (channel order {order!r}); {best} looks like I: {fix}"
-
-
-def encode_png(pixels: np.ndarray) -> bytes:
-    """A PNG of (H, W) uint16 or uint8 grey, or (H, W, 3) uint8 RGB, compressed fast rather than well."""
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, format="PNG", compress_level=1)
-    return buffer.getvalue()
 
 
 def _unusable(part: str, name: str, reason: str) -> InputError:

@@ -17,7 +17,7 @@ from hdnet.models.lite import PersonMaps
 from hdnet.models.weights import HDNET_FILE, load_hdnet
 from hdnet.pictures import faults
 from hdnet.pictures.checks import Photo, Pictures, check_photo, check_pictures
-from hdnet.pictures.crop import NETWORK_SIZE, Crop, bounds, map_back, network_inputs
+from hdnet.pictures.crop import NETWORK_SIZE, Crop, bounds, map_back, network_inputs, placed
 from hdnet.pictures.rotation import default_camera, rotate_maps, rotation_between
 from hdnet.predict.original_outputs import OriginalMaps
 from hdnet.predict.person import PreparedPhoto, finish_photo, person_maps, prepare_photo
@@ -285,10 +285,8 @@ class Predictor:
         np.logical_and(mask[box], depth_m > 0, out=valid[box])
         if not valid[box].any():
             raise ModelError("the model puts no pixel in front of the camera: is it trained?")
-        full_depth, full_normals = np.zeros(mask.shape, np.float32), np.zeros((*mask.shape, 3), np.float32)
-        np.copyto(full_depth[box], depth_m, where=valid[box])
-        np.copyto(full_normals[box], normals, where=valid[box][..., None])
-        return Prediction(full_depth, full_normals, valid, prepared.pictures.image, camera, self.identity)
+        maps = placed(depth_m, normals, valid, box)
+        return Prediction(*maps, valid, prepared.pictures.image, camera, self.identity)
 
 
 def load_source(source: str | Path) -> tuple[HDNet | PersonModel, ModelIdentity | None]:

@@ -146,10 +146,12 @@ def depth_to_mesh(
     triangles = np.stack([upper_left, lower_left, upper_right, upper_right, lower_left, lower_right], axis=1).reshape(
         -1, 3
     )
-    pixels, index = np.unique(triangles, return_inverse=True)
+    is_used = np.zeros(depth_m.size, bool)
+    is_used[triangles] = True
+    pixels, vertex_of_pixel = np.flatnonzero(is_used), np.cumsum(is_used) - 1
     return Mesh(
         vertices=_points(depth_m, camera).reshape(-1, 3)[pixels],
-        faces=index.reshape(-1, 3).astype(np.int32),
+        faces=vertex_of_pixel[triangles].astype(np.int32),
         colors=None if image is None else image.reshape(-1, 3)[pixels].astype(np.uint8),
         normals=None if normals is None else normals.reshape(-1, 3)[pixels].astype(np.float32),
     )

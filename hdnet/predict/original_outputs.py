@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from hdnet.errors import InputError
-from hdnet.pictures.reading import encode_png
+from hdnet.pictures.writing import encode_png
 from hdnet.visualize import WHITE, hot_table
 
 # Neighbouring depths that differ by less are joined; the original has no unit, its training data is in metres.

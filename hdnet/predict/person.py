@@ -16,7 +16,7 @@ from hdnet.models.estimates import in_camera
 from hdnet.models.lite import PersonMaps
 from hdnet.pictures import faults
 from hdnet.pictures.checks import Photo
-from hdnet.pictures.crop import MIN_MASK_PIXELS, Crop, bounds, map_back, sampled, scene_inputs
+from hdnet.pictures.crop import MIN_MASK_PIXELS, Crop, bounds, map_back, placed, sampled, scene_inputs
 from hdnet.pictures.rotation import default_camera
 from hdnet.predict.prediction import Prediction
 from hdnet.predict.runtime_names import Outputs
@@ -97,11 +97,8 @@ def finish_photo(
     (top, bottom), (left, right) = bounds(mask)
     x, y = square.places(np.arange(left, right), np.arange(top, bottom))
     box = (slice(top, bottom), slice(left, right))
-    full_depth, full_normals = np.zeros(mask.shape, np.float32), np.zeros((*mask.shape, 3), np.float32)
-    of_box = map_back(depth_m, normals, inside, x, y)
-    np.copyto(full_depth[box], of_box[0], where=mask[box])
-    np.copyto(full_normals[box], of_box[1], where=mask[box][..., None])
-    return Prediction(full_depth, full_normals, mask, photo.image, camera, identity)
+    placed_maps = placed(*map_back(depth_m, normals, inside, x, y), mask, box)
+    return Prediction(*placed_maps, mask, photo.image, camera, identity)
 
 
 def person_maps(outputs: Outputs) -> PersonMaps:

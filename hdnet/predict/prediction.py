@@ -14,7 +14,7 @@ from hdnet.errors import InputError
 from hdnet.geometry import Camera
 from hdnet.models import ModelIdentity
 from hdnet.pictures.crop import NETWORK_SIZE, bounds
-from hdnet.pictures.reading import encode_png
+from hdnet.pictures.writing import encode_png
 from hdnet.predict.mesh import Mesh, depth_to_mesh
 
 
@@ -98,4 +98,8 @@ def save_prediction(prediction: Prediction, out_dir: str | Path) -> dict[str, Pa
 
 def depth_millimetres(depth_m: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """(H, W) uint16 millimetres, 0 outside the mask; inside at least 1, at most 65535 (65.5 m)."""
-    return np.where(mask, np.rint(depth_m * 1000.0).clip(1, 65535), 0).astype(np.uint16)
+    millimetres = np.zeros(depth_m.shape, np.uint16)
+    for strip in visualize.strips(len(depth_m)):
+        whole = np.rint(depth_m[strip] * 1000.0)
+        np.copyto(millimetres[strip], whole.clip(1, 65535, out=whole), where=mask[strip], casting="unsafe")
+    return millimetres

@@ -11,7 +11,7 @@ from PIL import Image
 from hdnet.errors import InputError
 from hdnet.pictures.checks import check_pictures, covers_nothing, decode_pictures, read_pictures
 from hdnet.pictures.faults import FAULTS
-from hdnet.pictures.reading import encode_png
+from hdnet.pictures.writing import encode_png
 
 
 def test_a_mask_over_white_covers_nothing() -> None:
@@ -21,6 +21,8 @@ def test_a_mask_over_white_covers_nothing() -> None:
     assert not covers_nothing(image, mask)
     mask[1, 2] = False
     assert covers_nothing(image, mask)
+    far_down = np.concatenate([np.full((200, 5, 3), 255, dtype=np.uint8), image])
+    assert not covers_nothing(far_down, np.ones((204, 5), dtype=bool))
 
 
 @pytest.fixture

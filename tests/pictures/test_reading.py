@@ -236,29 +236,3 @@ def test_mutated_files_never_raise_anything_else(kind: str, rgb: np.ndarray) -> 
                 refused += 1
 
     assert refused > 100
-
-
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-@pytest.mark.parametrize("shape", [(1, 1), (1, 7), (9, 1), (33, 50), (33, 50, 3)])
-def test_png_holds_any_pixels(dtype: type, shape: tuple[int, ...]) -> None:
-    if dtype is np.uint16 and len(shape) == 3:
-        pytest.skip("16-bit colour is not written")
-    pixels = np.random.default_rng(0).integers(0, np.iinfo(dtype).max, shape, dtype, endpoint=True)
-
-    for given in (pixels, pixels[::-1, ::-1], np.asfortranarray(pixels)):
-        assert np.array_equal(np.asarray(Image.open(io.BytesIO(pictures.encode_png(given)))), given)
-
-
-def test_png_of_a_smooth_map_is_small() -> None:
-    y, x = np.mgrid[:400, :300]
-    inside = ((x - 150) / 80) ** 2 + ((y - 200) / 160) ** 2 < 1
-    millimetres = np.where(inside, 4000 + 80 * np.sin(x / 30) + 0.3 * y, 0).astype(np.uint16)
-
-    assert len(pictures.encode_png(millimetres)) < 0.15 * millimetres.nbytes
-
-
-def test_png_round_trip(rgb: np.ndarray) -> None:
-    deep = np.array([[0, 1, 4000, 65535]], np.uint16)
-
-    assert np.array_equal(pictures.decode_image(pictures.encode_png(rgb), "p"), rgb)
-    assert np.array_equal(np.asarray(Image.open(io.BytesIO(pictures.encode_png(deep)))), deep)

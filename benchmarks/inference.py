@@ -1,7 +1,7 @@
 """Measures the runtimes of `POST /depth` on this machine's processor and prints Markdown tables.
 
-    python benchmarks/inference.py                                        # made-up weights of width 64: time only
-    python benchmarks/inference.py --model models --data data/packed/heldout   # and accuracy against float32
+    python benchmarks/inference.py                # made-up weights: two hourglasses of width 64, and `lite`
+    python benchmarks/inference.py --model models --data data/packed/heldout   # a model, its accuracy on real data
 
 Runtimes take turns in one process. On a shared machine, trust the ratio of processor times. "A whole request" is all of
 the service's work for one picture but HTTP: decoding, cropping, networks, mapping back, encoding. "torch" is the plain
@@ -27,12 +27,16 @@ from hdnet.data.store.datasets import LabelledDataset
 from hdnet.data.store.packed import PackedLabelled
 from hdnet.errors import ModelError, run_command
 from hdnet.geometry import Camera
-from hdnet.models import DepthEstimator, HDNet, NormalEstimator
+from hdnet.models import DepthEstimator, HDNet, LiteEstimator, NormalEstimator, PersonModel
+from hdnet.models.estimates import person_inputs
 from hdnet.pictures.checks import Pictures, check_pictures, decode_pictures
 from hdnet.pictures.writing import encode_png
-from hdnet.predict.inference import Predictor, Prepared, load_source
+from hdnet.predict.inference import Predictor, PreparedPicture, load_source
+from hdnet.predict.person import PreparedPhoto
 from hdnet.predict.prediction import depth_millimetres
+from hdnet.predict.runtime_names import Outputs
 from hdnet.predict.runtimes import RUNTIMES, Difference, difference, make_runtime
+from hdnet.predict.runtimes.agreement import Probes, probes_for
 from hdnet.predict.runtimes.probes import probe_inputs
 from hdnet.visualize import normal_picture
 
@@ -71,17 +75,32 @@ def main() -> None:
 def measure(arguments: argparse.Namespace) -> None:
     """Measures and prints everything."""
     torch.set_num_threads(arguments.threads)
-    model = load_source(arguments.model)[0] if arguments.model else made_up(arguments.width)
+    if arguments.model:
+        measure_model(load_source(arguments.model)[0], arguments)
+        return
+    made_up: dict[str, HDNet | PersonModel] = {
+        f"two hourglasses of width {arguments.width}": hourglasses(arguments.width),
+        "lite, the network for photographs": lite(),
+    }
+    for title, model in made_up.items():
+        print(f"\n## {title}", flush=True)
+        measure_model(model, arguments)
+
+
+def measure_model(model: HDNet | PersonModel, arguments: argparse.Namespace) -> None:
+    """Measures and prints everything of one model."""
     runtimes: dict[str, Any] = {}
     for name in RUNTIMES:
         try:
             runtimes[name] = make_runtime(name, model, arguments.threads)
         except ModelError as error:
             print(f"- {error}")
-    people = read_people(arguments.data, arguments.people) if arguments.data else probe_inputs(arguments.people, seed=9)
+    people = probes_for(model, arguments.people, seed=9)
+    if arguments.data:
+        people = read_people(model, arguments.data, arguments.people)
     accuracy = compare(runtimes, people)
     parts, prepared = request_parts(Predictor(model, threads=arguments.threads), arguments.size, arguments.repeats)
-    inputs = prepared.inputs_7hw[None]
+    inputs = (prepared.inputs_4hw if isinstance(prepared, PreparedPhoto) else prepared.inputs_7hw)[None]
     times = in_turns({name: lambda r=runtime: r(inputs) for name, runtime in runtimes.items()}, arguments.repeats)
     print_requests(times, sum(part.processor for part in parts.values()), accuracy)
     print_head("the rest of a request", "processor ms", "wall ms")
@@ -89,7 +108,7 @@ def measure(arguments: argparse.Namespace) -> None:
         print_row(name, f"{part.processor:.0f}", f"{part.wall:.0f}")
 
 
-def made_up(width: int) -> HDNet:
+def hourglasses(width: int) -> HDNet:
     """Untrained networks: meaningless answers in the same time."""
     torch.manual_seed(0)
     depth_estimator = DepthEstimator(width, "unit", initial_depth_m=4.0)
@@ -97,27 +116,51 @@ def made_up(width: int) -> HDNet:
     return HDNet(NormalEstimator(width, "unit"), depth_estimator, Camera.centred()).eval()
 
 
-def read_people(folder: Path, count: int) -> np.ndarray:
-    """(count, 7, 256, 256) of people spread over a packed folder."""
-    items = PreparedItems(LabelledDataset(PackedLabelled(folder)))
+def lite() -> PersonModel:
+    """The untrained network for photographs, its running statistics those of made-up pictures."""
+    torch.manual_seed(0)
+    model = PersonModel(LiteEstimator(), Camera.centred())
+    with torch.no_grad():
+        for seed in range(8):
+            model(torch.from_numpy(probes_for(model, 4, seed).inputs_bchw))
+    # Everything a person, so that there is one to prepare and to map back.
+    torch.nn.init.constant_(model.estimator.pixel_head.bias[-4:].data, 10.0)
+    return model.eval()
+
+
+def read_people(model: HDNet | PersonModel, folder: Path, count: int) -> Probes:
+    """People spread over a packed folder, as the model takes them; a hint of the mask for those that take one."""
+    is_person = isinstance(model, PersonModel)
+    items = PreparedItems(LabelledDataset(PackedLabelled(folder), scenes=is_person))
     chosen = [items[k] for k in np.linspace(0, len(items) - 1, min(count, len(items))).astype(int)]
-    return np.stack(
-        [
-            torch.cat([torch.where(one["mask"], one["image"], 255.0), one["vui"].flip(0), one["mask"]]).numpy()
+    masks = np.stack([one["mask"][0].numpy() for one in chosen])
+    if is_person:
+        inputs = [person_inputs(one["scene"][None], one["mask"][None])[0] for one in chosen]
+    else:
+        inputs = [
+            torch.cat([torch.where(one["mask"], one["image"], 255.0), one["vui"].flip(0), one["mask"]])
             for one in chosen
         ]
-    ).astype(np.float32)
+    return Probes(torch.stack(inputs).numpy().astype(np.float32), masks)
 
 
-def compare(runtimes: dict[str, Any], people: np.ndarray) -> dict[str, list[Difference]]:
+def compare(runtimes: dict[str, Any], people: Probes) -> dict[str, list[Difference]]:
     """Each runtime's difference from "torch", person by person."""
-    reference = runtimes[PLAIN](people)
+    reference = runtimes[PLAIN](people.inputs_bchw)
     found: dict[str, list[Difference]] = {}
     for name, runtime in runtimes.items():
-        outputs = runtime(people)
-        each = zip(outputs, reference, people, strict=True)
-        found[name] = [difference(ours[None], plain[None], given[None, 6] > 0) for ours, plain, given in each]
+        outputs = runtime(people.inputs_bchw)
+        found[name] = [
+            difference(one_of(outputs, k), one_of(reference, k), mask[None]) for k, mask in enumerate(people.mask_bhw)
+        ]
     return found
+
+
+def one_of(outputs: Outputs, index: int) -> Outputs:
+    """The outputs of one picture, as a batch."""
+    if isinstance(outputs, tuple):
+        return tuple(one[index : index + 1] for one in outputs)
+    return outputs[index : index + 1]
 
 
 def photograph(height: int, width: int, number: int = 0) -> Request:
@@ -141,7 +184,9 @@ def photograph(height: int, width: int, number: int = 0) -> Request:
     return Request(buffer.getvalue(), encode_png(wide[1]), encode_png(wide[2]))
 
 
-def request_parts(predictor: Predictor, size: Sequence[int], repeats: int) -> tuple[dict[str, Milliseconds], Prepared]:
+def request_parts(
+    predictor: Predictor, size: Sequence[int], repeats: int
+) -> tuple[dict[str, Milliseconds], PreparedPicture]:
     """Time of a request beside the networks, by part, and the prepared picture."""
     request = photograph(*size)
     pictures = decoded(request)

@@ -262,6 +262,8 @@ class PhotoParams(Section):
     backgrounds: BackgroundShares = BackgroundShares()
     people_behind: Share = 0.12
     """Share of the pasted backgrounds with another person."""
+    empty: Share = 0.05
+    """Share of the samples without a person: only the background, and an empty mask."""
     hint_exact: Share = 0.15
     """Share of the samples that come with their exact mask as a hint."""
     hint_imperfect: Share = 0.25

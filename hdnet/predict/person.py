@@ -23,6 +23,8 @@ from hdnet.predict.runtime_names import Outputs
 
 # Smallest share of the whole picture that is taken for a person. Pictures of nobody reach 2 %.
 MIN_PERSON_SHARE = 0.025
+# Smallest share of the square about a person that the person fills: arms up, seen from the side.
+MIN_SQUARE_SHARE = 0.05
 # Smallest share of a given mask that the network, told of the mask, has to see a person in.
 MIN_MASK_AGREEMENT = 0.3
 # Pieces of a mask that lie closer than this belong together.
@@ -132,8 +134,8 @@ def _probability(maps: PersonMaps) -> np.ndarray:
 def _found(seen: np.ndarray) -> np.ndarray:
     mask = main_piece(seen)
     share = float(mask.mean())
-    if share < MIN_PERSON_SHARE:
-        raise faults.NO_PERSON.error(share=share, least=MIN_PERSON_SHARE)
+    if share < MIN_SQUARE_SHARE:
+        raise faults.NO_PERSON.error(share=share, least=MIN_SQUARE_SHARE)
     return mask
 
 

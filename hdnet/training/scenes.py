@@ -39,7 +39,7 @@ BEYOND = 127.0
 """Colour beyond the picture's edge."""
 
 # Numbers of an item's chance that each variation takes. All are drawn, whatever is switched on.
-_SCENE = {"flip": 1, "tight": 1, "fill": 1, "place": 2, "turn": 1, "background": 1, "soft_edge": 1}
+_SCENE = {"flip": 1, "tight": 1, "fill": 1, "place": 2, "turn": 1, "background": 1, "soft_edge": 1, "empty": 1}
 _BACKGROUND = {f"background_{name}": count for name, count in backgrounds.NUMBERS.items()}
 
 # Pixels of the picture that noise is cut from; the largest training pictures have 512.
@@ -83,25 +83,36 @@ class SceneAugmenter:
         """
         frame = _with_scenes(stored)
         chosen, chance = _drawn(draw, stream, frame, _SCENE | COLOURS | HINT | _BACKGROUND)
+        empty_b1 = chosen["empty"] < self.photo.empty
         kinds = backgrounds.kinds_of(chosen["background"][:, 0], self.photo.backgrounds)
+        kinds = [
+            "pasted" if is_empty and kind == "own" else kind for is_empty, kind in zip(empty_b1, kinds, strict=True)
+        ]
+        # No other person either.
+        chosen["background_kind"] = torch.where(empty_b1, 1.0, chosen["background_kind"])
         replaced = [b for b, kind in enumerate(kinds) if kind != "own"]
         mirrored_b = chance["flip"][:, 0] < self.augment.flip
         replaced_b = moved(torch.tensor([kind != "own" for kind in kinds]), mirrored_b.device)
         box = box_of(frame["mask"])
-        boundless_b = replaced_b & ~_touches_edge(box, frame["mask"].shape[-2:])
+        shows_b = moved(~empty_b1[:, 0], mirrored_b.device)
+        boundless_b = replaced_b & ~(_touches_edge(box, frame["mask"].shape[-2:]) & shows_b)
         window_b23 = random_windows(frame["mask"], box, chance, self.photo, mirrored_b, boundless_b, size)
         mirrored = (chosen["flip"][:, 0] < self.augment.flip).nonzero()[:, 0]
         labels = labels_of(frame, window_b23, (size, size), moved(mirrored, mirrored_b.device))
         labels["within"] = labels["within"] | boundless_b[:, None, None, None]
+        labels = _without_people(labels, ~shows_b)
         # Colours of those whose background is replaced are weighted with the mask.
         weight = frame["mask"].to(frame["scene"].dtype)
         shown = (frame["mask"] | ~replaced_b[:, None, None, None]).to(weight.dtype)
         source = torch.cat([frame["scene"] * shown, weight], 1)
         image, alpha = torch.split(pictures_of(source, window_b23, (size, size)), [3, 1], 1)
+        alpha = alpha * shows_b[:, None, None, None]
         if replaced:
             image = self._replaced(image, alpha, frame, labels["mask"], kinds, replaced, chosen, chance)
         image = self._effects.photographed(image, labels["within"], chosen, chance)
         hint, hinted_b = self._effects.hints(labels["mask"], chosen, chance)
+        # Nobody gives an empty mask.
+        hint, hinted_b = hint * shows_b[:, None, None, None], hinted_b & shows_b
         return _complete(frame, labels, image, hint, hinted_b, window_b23)
 
     def pairs(self, stored: Batch, draw: Draw, size: int, stream: str = "pairs") -> Batch:
@@ -202,6 +213,13 @@ def whole_pictures(stored: Batch, hint: Literal["none", "exact"], size: int | No
     hinted_b = torch.full((len(mask),), hint == "exact", device=mask.device)
     given = torch.where(labels["mask"], 1.0, -1.0) if hint == "exact" else torch.zeros_like(image[:, :1])
     return _complete(frame, labels, image, given, hinted_b, window_b23)
+
+
+def _without_people(labels: Batch, empty_b: Tensor) -> Batch:
+    """Take the person out of the labels of some items."""
+    empty_b111 = empty_b[:, None, None, None]
+    maps = {key: labels[key].masked_fill(empty_b111, 0) for key in ("mask", "normals", "relief", "vui")}
+    return {**labels, **maps, "log_scale": labels["log_scale"].masked_fill(empty_b, torch.nan)}
 
 
 def _with_scenes(stored: Batch) -> Batch:

@@ -28,7 +28,7 @@ STRONG = AugmentParams(
     mask_shift_px=2,
     mask_holes=2,
 )
-PHOTO = PhotoParams(people_behind=0.3, jpeg=0.5, low_resolution=0.3)
+PHOTO = PhotoParams(empty=0, people_behind=0.3, jpeg=0.5, low_resolution=0.3)
 
 
 def shares(**values: float) -> BackgroundShares:
@@ -139,7 +139,9 @@ def test_the_input_stays_as_it_is():
 
 
 def test_switching_colours_on_changes_no_label():
-    off = SceneAugmenter(PhotoParams(jpeg=0, low_resolution=0), AugmentParams(flip=0.5))(people(6), draw(), SIZE)
+    off = SceneAugmenter(PhotoParams(empty=0, jpeg=0, low_resolution=0), AugmentParams(flip=0.5))(
+        people(6), draw(), SIZE
+    )
     on = SceneAugmenter(PHOTO, STRONG)(people(6), draw(), SIZE)
     assert not torch.equal(on["inputs"], off["inputs"])
     for key in ("mask", "within", "normals", "relief", "vui", "window"):
@@ -162,7 +164,7 @@ def test_nothing_comes_back_from_the_device():
 
 @KINDS
 def test_people_stand_before_the_background_of_the_kind(kind):
-    photo = PhotoParams(backgrounds=shares(**{kind: 1}), jpeg=0, low_resolution=0, turn_deg=0)
+    photo = PhotoParams(empty=0, backgrounds=shares(**{kind: 1}), jpeg=0, low_resolution=0, turn_deg=0)
     batch = SceneAugmenter(photo, AugmentParams())(people(12), draw(2), SIZE)
     rgb, mask, within = batch["inputs"][:, :3], batch["mask"], batch["within"]
     # The person may end where the crop does.
@@ -188,14 +190,14 @@ def test_people_stand_before_the_background_of_the_kind(kind):
 def test_people_cut_off_by_the_picture_are_cut_off_before_other_backgrounds_too():
     batch = people(8)
     batch["mask"][:, :, 60:, 30:60] = True
-    photo = PhotoParams(backgrounds=shares(white=1), fill=(0.35, 0.5))
+    photo = PhotoParams(empty=0, backgrounds=shares(white=1), fill=(0.35, 0.5))
     result = SceneAugmenter(photo, AugmentParams())(batch, draw(), SIZE)
     assert not result["within"].flatten(1).all(1).any()
 
 
 def test_people_behind_are_smaller_and_not_in_the_mask():
     photo = PhotoParams(
-        backgrounds=shares(pasted=1), people_behind=1, jpeg=0, low_resolution=0, turn_deg=0, fill=(0.6, 0.9)
+        empty=0, backgrounds=shares(pasted=1), people_behind=1, jpeg=0, low_resolution=0, turn_deg=0, fill=(0.6, 0.9)
     )
     batch = SceneAugmenter(photo, AugmentParams())(people(16), draw(), SIZE)
     green = (batch["inputs"][:, 1:2] > 128) & (batch["inputs"][:, :1] < 60)
@@ -205,8 +207,23 @@ def test_people_behind_are_smaller_and_not_in_the_mask():
     assert (green.any(3).flatten(1).sum(1) < own_rows).float().mean() > 0.8
 
 
+def test_empty_samples_show_and_name_nobody():
+    photo = PHOTO.model_copy(update={"empty": 1.0, "people_behind": 1.0})
+    batch = people(8)
+    result = SceneAugmenter(photo, STRONG)(batch, draw(), SIZE)
+    for key in ("mask", "normals", "relief", "vui"):
+        assert not result[key].any()
+    assert result["log_scale"].isnan().all()
+    assert not result["hinted"].any()
+    assert result["within"].all()
+    # Whatever the person looks like, nothing of it is seen, nor of the other one.
+    inside = batch["mask"].expand(-1, 3, -1, -1)
+    repainted = {**batch, "scene": torch.where(inside, 255 - batch["scene"], batch["scene"])}
+    torch.testing.assert_close(SceneAugmenter(photo, STRONG)(repainted, draw(), SIZE)["inputs"], result["inputs"])
+
+
 def test_hints_come_in_the_asked_shares():
-    photo = PhotoParams(hint_exact=0.3, hint_imperfect=0.3, jpeg=0, low_resolution=0)
+    photo = PhotoParams(empty=0, hint_exact=0.3, hint_imperfect=0.3, jpeg=0, low_resolution=0)
     batch = {key: values[:1].expand(300, *values.shape[1:]) for key, values in people(1).items()}
     result = SceneAugmenter(photo, AugmentParams(mask_shift_px=2, mask_holes=2))(batch, draw(), 64)
     hint, within = result["inputs"][:, 3:], result["within"]
@@ -226,7 +243,15 @@ def test_hints_come_in_the_asked_shares():
 
 def test_a_mirrored_sample_shows_the_other_side_of_the_body():
     batch = people(8)
-    photo = PhotoParams(hint_exact=0, hint_imperfect=0, turn_deg=0, backgrounds=shares(own=1), jpeg=0, low_resolution=0)
+    photo = PhotoParams(
+        empty=0,
+        hint_exact=0,
+        hint_imperfect=0,
+        turn_deg=0,
+        backgrounds=shares(own=1),
+        jpeg=0,
+        low_resolution=0,
+    )
     plain, mirrored = (SceneAugmenter(photo, AugmentParams(flip=flip))(batch, draw(), SIZE) for flip in (0.0, 1.0))
     torch.testing.assert_close(mirrored["inputs"].flip(3), plain["inputs"], atol=2e-3, rtol=0)
     assert torch.equal(mirrored["mask"].flip(3), plain["mask"])
@@ -300,7 +325,7 @@ def pair_draw(first: int = 0) -> Draw:
 @pytest.mark.parametrize("flip", [0.0, 1.0])
 def test_matches_of_pairs_show_the_same_points_in_the_crops(flip):
     stored = pairs(4)
-    result = SceneAugmenter(PhotoParams(jpeg=0, low_resolution=0), AugmentParams(flip=flip)).pairs(
+    result = SceneAugmenter(PhotoParams(empty=0, jpeg=0, low_resolution=0), AugmentParams(flip=flip)).pairs(
         stored, pair_draw(), SIZE
     )
     assert {key: tuple(values.shape) for key, values in result["i"].items()} == {

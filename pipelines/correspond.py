@@ -1,4 +1,4 @@
-"""Stage `correspond`: matches between unlabelled frames along DensePose."""
+"""Stage `correspond`: matches between unlabelled frames along their body maps."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ def correspond(work: Workspace, params: Params, open_run: OpenRun | None = None)
     """
     rule, frames = params.correspond, TikTokFolder(work.raw_frames)
     with (
-        opened(open_run, "correspond", {"correspond": rule.model_dump()}) as tracker,
+        opened(open_run, "correspond", {"correspond": rule.model_dump(mode="json")}) as tracker,
         using_backend(params.runtime.parallel_backend),
     ):
         processes = jobs(params, len(frames.names()))
-        counts = correspond_frames(frames, work.correspondences, rule, processes, progress=True)
+        counts = correspond_frames(frames, work.correspondences, rule, processes, progress=True, root=work.root)
         metrics = {name: float(count) for name, count in counts.items()}
         write_metrics(work.report("correspond"), metrics, tracker)
 

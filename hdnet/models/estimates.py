@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from hdnet.geometry import CameraLike, depth_from_relief, turn_normals, view_of
 from hdnet.models.hdnet import unit_normals
@@ -78,11 +79,30 @@ def estimated_normals(model: NormalEstimator | LiteEstimator, pictures: Mapping[
 
 def body_map(maps: PersonMaps) -> np.ndarray:
     """Return the first picture's body map (H, W, 3) uint8 in the order I, U, V, at the size of the other maps."""
-    part_hw = maps.parts_b25hw[0].argmax(0)
-    uv_2hw = (255 * maps.uv_b2hw[0].clamp(0, 1)).round() * (part_hw > 0)
-    small_hw3 = torch.cat([part_hw[None].to(uv_2hw), uv_2hw]).permute(1, 2, 0).to(torch.uint8)
-    large: np.ndarray = small_hw3.repeat_interleave(BODY_STRIDE, 0).repeat_interleave(BODY_STRIDE, 1).cpu().numpy()
+    part_11hw = maps.parts_b25hw[:1].argmax(1, keepdim=True).to(maps.uv_b2hw)
+    uv_12hw = maps.uv_b2hw[:1].clamp(0, 1)
+    # Across a border of parts U and V jump: there the nearest pixel counts, elsewhere they are interpolated.
+    is_inner = F.max_pool2d(part_11hw, 3, 1, 1) == -F.max_pool2d(-part_11hw, 3, 1, 1)
+    part, inner, nearest = (_enlarged(one, "nearest") for one in (part_11hw, is_inner.to(uv_12hw), uv_12hw))
+    uv = torch.where(inner > 0, _enlarged(uv_12hw, "bilinear"), nearest)
+    iuv_3hw = torch.cat([part, (255 * uv).round() * (part > 0)], dim=1)[0]
+    large: np.ndarray = iuv_3hw.permute(1, 2, 0).to(torch.uint8).cpu().numpy()
     return large
+
+
+def _enlarged(map_bchw: Tensor, mode: str) -> Tensor:
+    """A map at a quarter of the size at the whole: its pixels are every fourth of the picture's, from the first on."""
+    if mode == "nearest":
+        # Pixel 4 k of the picture is pixel k of the map: the nearest one changes half-way.
+        shifted = F.pad(map_bchw, (0, 1, 0, 1), mode="replicate")
+        large = shifted.repeat_interleave(BODY_STRIDE, 2).repeat_interleave(BODY_STRIDE, 3)
+        offset, (height, width) = BODY_STRIDE // 2, map_bchw.shape[-2:]
+        return large[..., offset : offset + BODY_STRIDE * height, offset : offset + BODY_STRIDE * width]
+    height, width = (BODY_STRIDE * side for side in map_bchw.shape[-2:])
+    extended = F.pad(map_bchw, (0, 1, 0, 1), mode="replicate")
+    return F.interpolate(extended, size=(height + 1, width + 1), mode="bilinear", align_corners=True)[
+        ..., :height, :width
+    ]
 
 
 def in_camera(maps: PersonMaps, camera: CameraLike) -> Estimates:

@@ -74,10 +74,15 @@ class CorrespondParams(Section):
     dressed people: beyond about 30 degrees a pair is mostly noise.
     """
 
-    source: Literal["match", "given"] = "match"
-    """Origin of the matches: `match` finds them; `given` packs the text files in tiktok_data/correspondences.
+    source: Literal["match", "predicted", "given"] = "match"
+    """Origin of the matches: found along DensePose (`match`) or `predicted` body maps; or `given`.
 
-    Of the other keys only ``text_files`` applies to those.
+    `given` packs the text files in tiktok_data/correspondences; of the other keys only ``text_files`` applies to those.
+    """
+    body_model: Path = Path("pretrained")
+    """Network of the `predicted` maps, models/normal.safetensors or one in pretrained/; else unused.
+
+    A network for photographs, alone or as a complete model.
     """
     partners: Positive = 4
     """Partners of a frame: the nearest in time, of the same sequence."""
@@ -120,3 +125,12 @@ class CorrespondParams(Section):
     """
     text_files: bool = False
     """Write the original's corr_mat.txt and corrs/ as well."""
+
+    @model_validator(mode="after")
+    def _predicted_by_a_model(self) -> Self:
+        if self.source == "predicted" and self.body_model.suffix != ".safetensors":
+            raise ValueError(
+                f"source is predicted and body_model {str(self.body_model)!r}: name a model file, "
+                "models/normal.safetensors for that of stage train_normal"
+            )
+        return self

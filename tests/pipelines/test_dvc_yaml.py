@@ -7,7 +7,21 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())
-STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text().replace("${data.folder}", PARAMS["data"]["folder"]))["stages"]
+INTERPOLATED = {
+    "${data.folder}": PARAMS["data"]["folder"],
+    "${correspond.body_model}": PARAMS["correspond"]["body_model"],
+}
+
+
+def stages():
+    text = (ROOT / "dvc.yaml").read_text()
+    for name, value in INTERPOLATED.items():
+        assert name in text
+        text = text.replace(name, value)
+    return yaml.safe_load(text)["stages"]
+
+
+STAGES = stages()
 ORDER = [
     "acquire", "validate", "pack", "train_normal", "predict_normals", "correspond", "train_depth", "train_hdnet",
     "evaluate", "register", "promote",

@@ -16,6 +16,7 @@ import numpy as np
 from hdnet.data.correspondence.body_turn import torso_turn_deg
 from hdnet.data.correspondence.building import Batch, build_pairs
 from hdnet.data.correspondence.matching import AUTHORS_RULE, FrameIndex, choose_pairs, match_indexed, usable
+from hdnet.data.correspondence.predicted_maps import predicted_iuv_and_mask
 from hdnet.data.layout.correspondences import CORR_MAT_FILE, ORIGINAL_PARTNERS, pair_files
 from hdnet.data.layout.folders import TikTokFolder
 from hdnet.data.layout.png import read_mask
@@ -28,7 +29,12 @@ REASONS = ("few_parts", "low_overlap", "turned", "turn_unknown")
 
 
 def correspond(
-    tiktok: TikTokFolder, out: Path, rule: CorrespondParams, jobs: int = 1, progress: bool = False
+    tiktok: TikTokFolder,
+    out: Path,
+    rule: CorrespondParams,
+    jobs: int = 1,
+    progress: bool = False,
+    root: Path = Path(),
 ) -> dict[str, Any]:
     """Match the frames of a folder, or pack the matches that came with them, as ``rule.source`` says.
 
@@ -36,11 +42,16 @@ def correspond(
     """
     if rule.source == "given":
         return pack_given(tiktok, out, jobs=jobs, progress=progress, text_files=rule.text_files)
-    return match_folder(tiktok, out, rule, jobs, progress)
+    return match_folder(tiktok, out, rule, jobs, progress, root)
 
 
 def match_folder(
-    tiktok: TikTokFolder, out: Path, rule: CorrespondParams = AUTHORS_RULE, jobs: int = 1, progress: bool = False
+    tiktok: TikTokFolder,
+    out: Path,
+    rule: CorrespondParams = AUTHORS_RULE,
+    jobs: int = 1,
+    progress: bool = False,
+    root: Path = Path(),
 ) -> dict[str, Any]:
     """Match every frame with its partners and write the pairs that the rule keeps, see :mod:`hdnet.data.store.pairs`.
 
@@ -53,6 +64,7 @@ def match_folder(
         rule: Rule of matching and selection; the author's without it.
         jobs: Processes.
         progress: Show a progress bar on stderr.
+        root: Folder that ``rule.body_model`` is relative to.
 
     Returns:
         JSON-able report: ``frames``, ``frames_with_partner``, ``pairs_tried``, ``pairs_accepted``,
@@ -70,8 +82,10 @@ def match_folder(
             f"{ORIGINAL_PARTNERS}: write fewer partners, or no text files"
         )
     wanted = choose_pairs(tiktok.sequences(), rule)
-    settings = rule.model_dump(exclude={"text_files"})
-    source, names = _Matching(tiktok.root, rule), tiktok.names()
+    unused = {"text_files"} if rule.source == "predicted" else {"text_files", "body_model"}
+    settings = rule.model_dump(mode="json", exclude=unused)
+    model = (root / rule.body_model).resolve() if rule.source == "predicted" else None
+    source, names = _Matching(tiktok.root, rule, model), tiktok.names()
     return _report(*build_pairs(source, wanted, names, out, settings, jobs, progress, rule.text_files))
 
 
@@ -121,11 +135,16 @@ class _Matching:
 
     root: Path
     rule: CorrespondParams
+    body_model: Path | None = None
 
     def files(self, batch: Batch) -> Iterator[Path]:
         tiktok = TikTokFolder(self.root)
+        kind = "densepose"
+        if self.body_model is not None:
+            kind = "color"
+            yield self.body_model
         for name in dict.fromkeys(name for i, others in batch.wanted for name in (i, *others)):
-            yield tiktok.png("densepose", name)
+            yield tiktok.png(kind, name)
             yield tiktok.png("mask", name)
 
     def pairs(self, batch: Batch, dropped: Counter[str]) -> Iterator[Pair]:
@@ -147,7 +166,10 @@ class _Matching:
         """Return a frame's index, built once while its neighbours need it."""
         if name not in recent:
             tiktok = TikTokFolder(self.root)
-            iuv, mask = tiktok.read_iuv_and_mask(name)
+            if self.body_model is None:
+                iuv, mask = tiktok.read_iuv_and_mask(name)
+            else:
+                iuv, mask = predicted_iuv_and_mask(tiktok, name, self.body_model)
             try:
                 recent[name] = FrameIndex(np.where(mask[..., None], iuv, np.uint8(0)))
             except DataError as error:

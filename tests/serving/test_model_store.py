@@ -14,8 +14,9 @@ import pytest
 from fastapi.testclient import TestClient
 from serving_fakes import FakePredictor, FakeRegistry, good_upload, wait_until
 
-from hdnet.errors import ModelError
+from hdnet.errors import InputError, ModelError
 from hdnet.models.identity import ModelIdentity
+from hdnet.pictures import faults
 from serving.metrics import Metrics
 from serving.model_source import prepare_mlflow
 from serving.model_store import ModelStore, Refresh, self_check
@@ -277,6 +278,22 @@ def test_self_check_takes_a_good_model_and_refuses_a_bad_one() -> None:
     self_check(FakePredictor())
     with pytest.raises(ModelError, match="not finite"):
         self_check(FakePredictor(finite=False))
+
+
+def test_self_check_takes_a_model_that_sees_nobody_in_its_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    for fault in (faults.NO_PERSON, faults.MASK_CONTRADICTS_PICTURE):
+        monkeypatch.setattr(FakePredictor, "finish", _raising(fault.error(share=0.1, least=0.3)))
+        self_check(FakePredictor())
+    monkeypatch.setattr(FakePredictor, "finish", _raising(faults.UNUSABLE_INPUT.error(count=1, least=64)))
+    with pytest.raises(InputError, match="covers 1 pixels"):
+        self_check(FakePredictor())
+
+
+def _raising(error: Exception) -> Callable[..., None]:
+    def finish(*_: object) -> None:
+        raise error
+
+    return finish
 
 
 def test_mlflow_may_not_run_code(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -78,11 +78,11 @@ def measure(arguments: argparse.Namespace) -> None:
     if arguments.model:
         measure_model(load_source(arguments.model)[0], arguments)
         return
-    made_up: dict[str, HDNet | PersonModel] = {
-        f"two hourglasses of width {arguments.width}": hourglasses(arguments.width),
+    untrained: dict[str, HDNet | PersonModel] = {
+        f"two hourglasses of width {arguments.width}": made_up(arguments.width),
         "lite, the network for photographs": lite(),
     }
-    for title, model in made_up.items():
+    for title, model in untrained.items():
         print(f"\n## {title}", flush=True)
         measure_model(model, arguments)
 
@@ -108,7 +108,7 @@ def measure_model(model: HDNet | PersonModel, arguments: argparse.Namespace) -> 
         print_row(name, f"{part.processor:.0f}", f"{part.wall:.0f}")
 
 
-def hourglasses(width: int) -> HDNet:
+def made_up(width: int) -> HDNet:
     """Untrained networks: meaningless answers in the same time."""
     torch.manual_seed(0)
     depth_estimator = DepthEstimator(width, "unit", initial_depth_m=4.0)

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import httpx2
 import psutil
-from inference import hourglasses, photograph
+from inference import made_up, photograph
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from service_clients import Upload, upload
@@ -207,7 +207,7 @@ def add_size(verb: argparse.ArgumentParser, size: Sequence[int]) -> None:
 
 def model_file(arguments: argparse.Namespace, folder: Path) -> Path:
     """The model as a file of ``folder``."""
-    model = load_source(arguments.model)[0] if arguments.model else hourglasses(arguments.width)
+    model = load_source(arguments.model)[0] if arguments.model else made_up(arguments.width)
     path = folder / "model" / "hdnet.safetensors"
     save_hdnet(path, model, {})
     return path

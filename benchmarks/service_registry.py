@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import httpx2
 import torch
-from inference import hourglasses, print_head, print_row
+from inference import made_up, print_head, print_row
 from service_clients import Clients, Outcome, ask, ask_each, failures, percentile_ms, wrong_answers
 from service_process import Service, figures, hdnet_serve
 
@@ -60,7 +60,7 @@ class Registry:
         return service
 
     def _add(self, width: int, depth_m: float) -> str:
-        model = hourglasses(width)
+        model = made_up(width)
         torch.nn.init.constant_(model.depth_estimator.head.bias, depth_m)
         source = self._folder / f"version-{depth_m:g}"
         save_hdnet(source / "extra_files" / HDNET_FILE, model, {})

@@ -102,7 +102,7 @@ def print_speed(
 
 
 def print_depthwise(arguments: argparse.Namespace, case: Case) -> None:
-    """What the backward pass of hdnet.models.fast_paths.depthwise gains in bfloat16."""
+    """Gain of the backward pass of hdnet.models.fast_paths.depthwise in bfloat16."""
     print("| depthwise backward in bf16 | " + " | ".join(map(str, arguments.sizes)) + " |")
     print("|---|" + "---:|" * len(arguments.sizes))
     case.begin()
@@ -117,7 +117,7 @@ def print_depthwise(arguments: argparse.Namespace, case: Case) -> None:
 
 
 def print_groups(arguments: argparse.Namespace, case: Case) -> None:
-    """Where the time of a training step goes, at the largest size, by precision."""
+    """Time of the parts of a training step, at the largest size, by precision."""
     size, kinds = max(arguments.sizes), dict[str, dict[str, float]]()
     for precision in arguments.precisions:
         case.begin()
@@ -201,7 +201,7 @@ def random_pictures(case: Case, batch: int, size: int) -> Tensor:
 
 
 def frozen_text(network: LiteEstimator, blocks: int) -> str:
-    """What a number of frozen blocks means."""
+    """Title of a number of frozen blocks."""
     if blocks == 0:
         return "all learns"
     return f"stem and {blocks} blocks frozen" if blocks < len(network.encoder.blocks) else "encoder frozen"

@@ -14,7 +14,7 @@ from torch import Tensor
 from hdnet.errors import DataError, ModelError
 from hdnet.geometry import Camera, expected_angle_deg
 from hdnet.models import HDNet, PersonModel
-from hdnet.models.estimates import body_map, estimate, person_inputs
+from hdnet.models.estimates import Estimates, body_map, estimate, person_inputs
 from hdnet.models.lite import PersonMaps
 from hdnet.pictures.rotation import rotate_maps, rotation_between
 
@@ -54,15 +54,13 @@ def predict_person(model: PersonModel, sample: Mapping[str, Any]) -> PersonPredi
     Raises:
         DataError: If the mask is empty.
     """
-    mask_1hw = _mask_of(sample)
+    told, depth_m, normals = _told_the_mask(model, sample)
     with _evaluating(model) as device:
-        scene, mask, camera = (one[None].to(device) for one in (sample["scene"], mask_1hw, sample["camera"]))
-        told = estimate(model.estimator, scene, mask, camera)
-        alone: PersonMaps = model.estimator(person_inputs(scene, None))
+        alone: PersonMaps = model.estimator(person_inputs(sample["scene"][None].to(device), None))
     expected_deg = expected_angle_deg(told.maps.log_kappa_b1hw.double().exp())
     return PersonPrediction(
-        told.depth_b1hw[0, 0].cpu().numpy(),
-        picture_of((told.normals_b3hw * mask)[0]),
+        depth_m,
+        normals,
         expected_deg[0, 0].cpu().numpy(),
         alone.mask_b1hw[0, 0].cpu().numpy() > 0,
         body_map(told.maps),
@@ -80,14 +78,22 @@ def predict_sample(model: HDNet | PersonModel, sample: Mapping[str, Any]) -> tup
         DataError: If the mask is empty.
     """
     if isinstance(model, PersonModel):
-        found = predict_person(model, sample)
-        return found.depth_m, found.normals
+        return _told_the_mask(model, sample)[1:]
     mask_1hw = _mask_of(sample)
     image_3hw = torch.where(mask_1hw, sample["image"].float(), 255.0)
     inputs_7hw = torch.cat([image_3hw, sample["vui"].float().flip(0), mask_1hw.float()])
     with _evaluating(model) as device:
         outputs_4hw = model(inputs_7hw[None].to(device))[0].double().cpu().numpy()
     return into_camera(outputs_4hw[0], outputs_4hw[1:].transpose(1, 2, 0), model.camera, sample["camera"])
+
+
+def _told_the_mask(model: PersonModel, sample: Mapping[str, Any]) -> tuple[Estimates, np.ndarray, np.ndarray]:
+    """A model's maps of a sample with its mask as a hint; depth (H, W) and normals (H, W, 3) of them."""
+    mask_1hw = _mask_of(sample)
+    with _evaluating(model) as device:
+        scene, mask, camera = (one[None].to(device) for one in (sample["scene"], mask_1hw, sample["camera"]))
+        told = estimate(model.estimator, scene, mask, camera)
+    return told, told.depth_b1hw[0, 0].cpu().numpy(), picture_of((told.normals_b3hw * mask)[0])
 
 
 def _mask_of(sample: Mapping[str, Any]) -> Tensor:

@@ -168,7 +168,7 @@ def _save(path: Path, state: dict[str, Tensor], header: dict[str, Any], provenan
 
 
 def _prefix(header: dict[str, Any], role: str) -> str:
-    """What the names of a network's weights begin with in a file."""
+    """Prefix of the names of a network's weights in a file."""
     if header["kind"] != "hdnet":
         return ""
     return "estimator." if role == LiteEstimator.role else f"{role}_estimator."

@@ -218,8 +218,6 @@ class Predictor:
         """
         if isinstance(prepared, PreparedPhoto):
             return finish_photo(prepared, outputs, self.camera, self.identity)
-        if isinstance(outputs, tuple):
-            raise TypeError("expected the (4, 256, 256) outputs of two hourglasses")
         return self._finish(prepared, outputs)
 
     def _look(self, inputs_4hw: np.ndarray) -> PersonMaps:
@@ -227,8 +225,8 @@ class Predictor:
             outputs = self.runtime(inputs_4hw[None])
         return person_maps(tuple(one[0] for one in outputs))
 
-    def _finish(self, prepared: Prepared, outputs_4hw: np.ndarray) -> Prediction:
-        depth_m, normals = _maps(outputs_4hw, prepared.inside)
+    def _finish(self, prepared: Prepared, outputs: Outputs) -> Prediction:
+        depth_m, normals = _maps(outputs, prepared.inside)
         square = prepared.square
         (top, bottom), (left, right) = bounds(prepared.pictures.mask)
         x, y = square.places(np.arange(left, right), np.arange(top, bottom))
@@ -269,10 +267,7 @@ class Predictor:
                 "own format"
             )
         prepared = self._prepare(pictures, None, crop=False)
-        outputs = self.run([prepared])[0]
-        if isinstance(outputs, tuple):
-            raise TypeError("expected the (4, 256, 256) outputs of two hourglasses")
-        depth_m, normals = _maps(outputs, prepared.inside)
+        depth_m, normals = _maps(self.run([prepared])[0], prepared.inside)
         white_image = np.where(pictures.mask[..., None], image, np.uint8(255))
         return OriginalMaps(depth_m, normals, pictures.mask, white_image)
 
@@ -306,8 +301,10 @@ def load_source(source: str | Path) -> tuple[HDNet | PersonModel, ModelIdentity 
     return load_hdnet(path / HDNET_FILE if path.is_dir() else path), None
 
 
-def _maps(outputs_4hw: np.ndarray, inside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _maps(outputs_4hw: Outputs, inside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(S, S) depth and (S, S, 3) normals in the model's camera."""
+    if isinstance(outputs_4hw, tuple):
+        raise TypeError("expected the (4, 256, 256) outputs of two hourglasses")
     if not np.isfinite(outputs_4hw[:, inside]).all():
         raise ModelError("model gives values that are not finite: its weights are damaged, train it again")
     return outputs_4hw[0], outputs_4hw[1:].transpose(1, 2, 0)

@@ -21,7 +21,7 @@ from hdnet.data.store.batches import prepare
 from hdnet.params import AugmentParams
 from hdnet.training import augment_faults as faults
 from hdnet.training import augment_geometry as geometry
-from hdnet.training.augment_colour import NoiseBank, blurred, gamma_corrected, recoloured
+from hdnet.training.augment_colour import COLOUR_NUMBERS, NoiseBank, about_1, blurred, gamma_corrected, recoloured
 
 Batch = dict[str, Any]
 
@@ -29,14 +29,7 @@ Batch = dict[str, Any]
 # on does not change the others.
 _SHARED = {"flip": 1, "zoom": 1, "shift": 2}
 _FRAME = {
-    "brightness": 1,
-    "contrast": 1,
-    "saturation": 1,
-    "hue": 1,
-    "balance": 3,
-    "gamma": 1,
-    "blur": 1,
-    "noise": 3,
+    **COLOUR_NUMBERS,
     "iuv_drop": 1,
     "iuv_parts": 24,
     "iuv_patches": faults.RECTANGLE_NUMBERS,
@@ -140,10 +133,10 @@ class Augmenter:
             image = recoloured(
                 image,
                 mask,
-                gain_b3=_about_1(chance["brightness"], params.brightness)
-                * _about_1(chance["balance"], params.white_balance),
-                contrast_b=_about_1(chance["contrast"][:, 0], params.contrast),
-                saturation_b=_about_1(chance["saturation"][:, 0], params.saturation),
+                gain_b3=about_1(chance["brightness"], params.brightness)
+                * about_1(chance["balance"], params.white_balance),
+                contrast_b=about_1(chance["contrast"][:, 0], params.contrast),
+                saturation_b=about_1(chance["saturation"][:, 0], params.saturation),
                 hue_b=(2 * chance["hue"][:, 0] - 1) * math.radians(params.hue_deg),
             )
         if params.gamma:
@@ -177,10 +170,6 @@ class Augmenter:
                 )
             frame = {**frame, "vui": frame["vui"].masked_fill(dropped, 0)}
         return frame
-
-
-def _about_1(chance: Tensor, strength: float) -> Tensor:
-    return 1 + (2 * chance - 1) * strength
 
 
 def _chances(draw: Draw, stream: str, sides: list[Batch]) -> tuple[dict[str, Tensor], list[dict[str, Tensor]]]:

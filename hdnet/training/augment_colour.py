@@ -86,6 +86,24 @@ def _along(values_bchw: Tensor, kernel_bk: Tensor, dim: int) -> Tensor:
     return total
 
 
+# Random numbers of an item that each variation of colours, blur and noise takes.
+COLOUR_NUMBERS = {
+    "brightness": 1,
+    "contrast": 1,
+    "saturation": 1,
+    "hue": 1,
+    "balance": 3,
+    "gamma": 1,
+    "blur": 1,
+    "noise": 3,
+}
+
+
+def about_1(chance: Tensor, strength: float) -> Tensor:
+    """Return factors from 1 - strength to 1 + strength for numbers in 0..1."""
+    return 1 + (2 * chance - 1) * strength
+
+
 class NoiseBank:
     """Film noise, equal on every device: windows of one large picture of standard normal numbers.
 

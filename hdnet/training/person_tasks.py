@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from hdnet import visualize
-from hdnet.geometry import depth_to_normals
-from hdnet.losses import normal_angle, person
+from hdnet.losses import person
 from hdnet.models import LiteEstimator
 from hdnet.models.estimates import in_camera, person_inputs
 from hdnet.models.hdnet import unit_normals
@@ -18,9 +17,8 @@ from hdnet.models.lite import PersonMaps
 from hdnet.params import HDNetStageParams, Params, PhotoParams, PhotoWeights
 from hdnet.training.augment import Augmentation, Draw
 from hdnet.training.distributed import global_mean
-from hdnet.training.pair_weights import warp_terms
 from hdnet.training.scenes import SceneAugmenter
-from hdnet.training.tasks import Batch, Stream, Terms
+from hdnet.training.tasks import Batch, Stream, Terms, hwc_picture, pair_terms, with_pairs
 
 Stage = Literal["train_normal", "train_depth", "train_hdnet"]
 
@@ -76,7 +74,7 @@ class PersonTask:
         return varied
 
     def loss(self, model: nn.Module, batch: dict[str, Batch]) -> tuple[Tensor, Terms]:
-        """Weighted terms of :func:`person_terms`; with pairs, the terms of :meth:`_pair_terms` as well."""
+        """Weighted terms of :func:`person_terms`; with pairs, those of :func:`pair_terms` as well."""
         people = batch["labelled"]
         maps = model(_channels_last(people["inputs"]))
         terms = person_terms(maps, people, has_relief=self.name != "train_normal")
@@ -85,27 +83,19 @@ class PersonTask:
             total = total + 0 * maps.log_scale_b1.sum()
         if "pairs" not in batch or self.joint is None:
             return total, terms
-        of_pairs, weights = self._pair_terms(model, batch["pairs"], self.joint), self.joint.weights
-        total = total + weights.unlabelled_normal * of_pairs["unlabelled_normal_rad"]
-        total = total + weights.warp * of_pairs["warp_m"]
-        if weights.warp_2d:
-            total = total + weights.warp_2d * of_pairs["warp_px"]
-        return total, {**terms, **of_pairs}
+        pairs = batch["pairs"]
+        of_pairs = pair_terms(
+            self._depths(model, pairs), pairs, self.joint, rule="exact", mean_pair_weight=self.mean_pair_weight
+        )
+        return with_pairs(total, of_pairs, self.joint.weights), {**terms, **of_pairs}
 
-    def _pair_terms(self, model: nn.Module, pairs: Batch, settings: HDNetStageParams) -> Terms:
-        """Angle between the depth's normals and the pseudo-normals of both frames, and warp distance of the pairs."""
+    def _depths(self, model: nn.Module, pairs: Batch) -> tuple[Tensor, Tensor]:
+        """Depth of both frames in their own cameras, in one pass."""
         frames = [pairs["i"], pairs["j"]]
-        scenes, masks = (torch.cat([frame[key] for frame in frames]) for key in ("scene", "mask"))
+        scenes, masks, cameras = (torch.cat([frame[key] for frame in frames]) for key in ("scene", "mask", "camera"))
         maps = model(_channels_last(person_inputs(scenes, masks)))
-        depths = in_camera(maps, torch.cat([frame["camera"] for frame in frames])).depth_b1hw.chunk(2)
-        angle = scenes.new_zeros((), dtype=torch.float64)
-        for frame, depth in zip(frames, depths, strict=True):
-            normals = depth_to_normals(depth, frame["mask"], frame["camera"])
-            has_normal = frame["mask"] & (normals.detach().abs().sum(1, keepdim=True) > 0)
-            angle = angle + global_mean(normal_angle(normals, frame["normals"], has_normal), has_normal.sum())
-        found = warp_terms(depths[0], depths[1], pairs, settings, self.mean_pair_weight)
-        warp_m, warp_px = (global_mean(term, found.pairs) for term in (found.warp_m, found.warp_px))
-        return {"unlabelled_normal_rad": angle, "warp_m": warp_m, "warp_px": warp_px}
+        depth_i, depth_j = in_camera(maps, cameras).depth_b1hw.chunk(2)
+        return depth_i, depth_j
 
     @torch.no_grad()
     def panels(self, model: nn.Module, batch: dict[str, Batch]) -> dict[str, np.ndarray]:  # noqa: ARG002
@@ -121,8 +111,8 @@ class PersonTask:
         mask = people["mask"][0, 0].cpu().numpy()
         normals = [people["normals"][:1], unit_normals(maps.normals_b3hw, people["mask"][:1])]
         relief = [people["relief"][0, 0], maps.relief_b1hw[0, 0]]
-        columns = [_hwc(people["inputs"][:1, :3]).clip(0, 255).round().astype(np.uint8)]
-        columns += [visualize.normal_picture(_hwc(one), mask) for one in normals]
+        columns = [hwc_picture(people["inputs"][:1, :3]).clip(0, 255).round().astype(np.uint8)]
+        columns += [visualize.normal_picture(hwc_picture(one), mask) for one in normals]
         columns += [visualize.depth_picture(one.float().cpu().numpy(), mask) for one in relief]
         found = (255 * maps.mask_b1hw[0, 0].float().sigmoid()).byte().cpu().numpy()
         columns.append(np.repeat(found[..., None], 3, axis=2))
@@ -173,8 +163,3 @@ def weighted(terms: Terms, weights: PhotoWeights) -> Tensor:
 
 def _channels_last(inputs_bchw: Tensor) -> Tensor:
     return inputs_bchw.contiguous(memory_format=torch.channels_last)
-
-
-def _hwc(map_bchw: Tensor) -> np.ndarray:
-    picture: np.ndarray = map_bchw[0].permute(1, 2, 0).float().cpu().numpy()
-    return picture

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from hdnet.params import AugmentParams, PhotoParams
 from hdnet.training import augment_faults as faults
-from hdnet.training.augment_colour import NoiseBank, recoloured
+from hdnet.training.augment_colour import COLOUR_NUMBERS, NoiseBank, about_1, recoloured
 from hdnet.training.augment_geometry import moved
 from hdnet.training.jpeg import jpeg, lower_resolution
 
@@ -18,14 +18,7 @@ Chance = dict[str, Tensor]
 
 # How many numbers each variation takes of an item's chance. All are drawn, whatever is switched on.
 COLOURS = {
-    "brightness": 1,
-    "contrast": 1,
-    "saturation": 1,
-    "hue": 1,
-    "balance": 3,
-    "gamma": 1,
-    "blur": 1,
-    "noise": 3,
+    **COLOUR_NUMBERS,
     "low_resolution": 2,
     "jpeg": 2,
 }
@@ -76,10 +69,10 @@ class SceneEffects:
             image = recoloured(
                 image,
                 within,
-                gain_b3=_about_1(chance["brightness"], params.brightness)
-                * _about_1(chance["balance"], params.white_balance),
-                contrast_b=_about_1(chance["contrast"][:, 0], params.contrast),
-                saturation_b=torch.where(grey, 0, _about_1(saturation, params.saturation)),
+                gain_b3=about_1(chance["brightness"], params.brightness)
+                * about_1(chance["balance"], params.white_balance),
+                contrast_b=about_1(chance["contrast"][:, 0], params.contrast),
+                saturation_b=torch.where(grey, 0, about_1(saturation, params.saturation)),
                 hue_b=(2 * chance["hue"][:, 0] - 1) * math.radians(params.hue_deg),
             )
         image = image.clamp(0, 255)
@@ -153,7 +146,3 @@ def _blurred(image_b3hw: Tensor, sigma_b: Tensor) -> Tensor:
         padded = F.pad(flat, [side * _BLUR_REACH for side in sides], mode="replicate")
         flat = F.conv2d(padded, kernel_bk.view(shape), groups=batch * channels)
     return flat.view_as(image_b3hw)
-
-
-def _about_1(chance: Tensor, strength: float) -> Tensor:
-    return 1 + (2 * chance - 1) * strength

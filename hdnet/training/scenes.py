@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from hdnet.data.store.batches import prepare
 from hdnet.errors import DataError
 from hdnet.params import AugmentParams, PhotoParams
+from hdnet.pictures.crop import BEYOND_COLOUR, BEYOND_HINT
 from hdnet.training import backgrounds
 from hdnet.training.augment import Draw
 from hdnet.training.augment_colour import NoiseBank
@@ -34,9 +35,6 @@ from hdnet.training.scene_effects import COLOURS, HINT, SceneEffects
 
 Batch = dict[str, Any]
 Chance = dict[str, Tensor]
-
-BEYOND = 127.0
-"""Colour beyond the picture's edge."""
 
 # Numbers of an item's chance that each variation takes. All are drawn, whatever is switched on.
 _SCENE = {"flip": 1, "tight": 1, "fill": 1, "place": 2, "turn": 1, "background": 1, "soft_edge": 1, "empty": 1}
@@ -230,7 +228,8 @@ def _with_scenes(stored: Batch) -> Batch:
 
 def _complete(frame: Batch, labels: Batch, image: Tensor, hint: Tensor, hinted_b: Tensor, window_b23: Tensor) -> Batch:
     # Interpolation with weights of 0 and 1 gives either exactly, in a sixth of the time of `where`.
-    inputs, beyond = torch.cat([image, hint], 1), constant((BEYOND, BEYOND, BEYOND, -1.0), image.device, image.dtype)
+    beyond = constant((*(float(BEYOND_COLOUR),) * 3, float(BEYOND_HINT)), image.device, image.dtype)
+    inputs = torch.cat([image, hint], 1)
     inputs = torch.lerp(beyond[:, None, None].expand_as(inputs), inputs, labels["within"].to(inputs.dtype))
     return {"inputs": inputs, **labels, "hinted": hinted_b, "window": window_b23, "camera": frame["camera"]}
 

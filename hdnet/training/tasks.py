@@ -16,7 +16,7 @@ from hdnet.data.store.batches import prepare
 from hdnet.geometry import NormalRule, depth_to_normals
 from hdnet.models import DepthEstimator, LiteEstimator, NormalEstimator
 from hdnet.models.hdnet import depth_inputs, unit_normals
-from hdnet.params import DepthStageParams, HDNetStageParams, LabelledWeights, Params
+from hdnet.params import DepthStageParams, HDNetStageParams, JointWeights, LabelledWeights, Params
 from hdnet.training.augment import Augmentation, Augmenter
 from hdnet.training.distributed import global_mean
 from hdnet.training.pair_weights import warp_terms
@@ -68,7 +68,7 @@ class Task(Protocol):
 
 
 class _HourglassTask:
-    """What the tasks of an hourglass have in common."""
+    """Common parts of the tasks of an hourglass."""
 
     model: NormalEstimator | DepthEstimator
 
@@ -104,7 +104,7 @@ class NormalTask(_HourglassTask):
         predicted = unit_normals(model(first["image"]).float(), first["mask"])
         mask = _mask_picture(first)
         columns = [_image_picture(first)]
-        columns += [visualize.normal_picture(_hwc(normals), mask) for normals in (first["normals"], predicted)]
+        columns += [visualize.normal_picture(hwc_picture(normals), mask) for normals in (first["normals"], predicted)]
         return {"labelled_image_true_predicted": np.hstack(columns)}
 
 
@@ -166,14 +166,8 @@ class HDNetTask(_HourglassTask):
         depth, depth_i, depth_j = self._depths(model, [_depth_inputs(one) for one in (people, frame_i, frame_j)])
         weights, rule = self.settings.weights, self.settings.rule
         terms = labelled_terms(depth, people, rule)
-        total = labelled_loss(terms, weights)
-        angle = _normal_term(depth_i, frame_i, rule) + _normal_term(depth_j, frame_j, rule)
-        found = warp_terms(depth_i, depth_j, pairs, self.settings, self.mean_pair_weight)
-        warp_m, warp_px = (global_mean(term, found.pairs) for term in (found.warp_m, found.warp_px))
-        total = total + weights.unlabelled_normal * angle + weights.warp * warp_m
-        if weights.warp_2d:
-            total = total + weights.warp_2d * warp_px
-        return total, {**terms, "unlabelled_normal_rad": angle, "warp_m": warp_m, "warp_px": warp_px}
+        of_pairs = pair_terms((depth_i, depth_j), pairs, self.settings, rule, self.mean_pair_weight)
+        return with_pairs(labelled_loss(terms, weights), of_pairs, weights), {**terms, **of_pairs}
 
     def _depths(self, model: nn.Module, inputs: list[Tensor]) -> list[Tensor]:
         """Depth of every set of pictures, in one pass unless the sets would share statistics."""
@@ -211,6 +205,30 @@ def labelled_loss(terms: Terms, weights: LabelledWeights) -> Tensor:
     )
 
 
+def pair_terms(
+    depths: tuple[Tensor, Tensor], pairs: Batch, settings: HDNetStageParams, rule: NormalRule, mean_pair_weight: float
+) -> Terms:
+    """Return the unweighted terms of pairs of frames: normals against the pseudo-normals, and warp agreement.
+
+    Args:
+        depths: Depth of the frames i and j, float64.
+        pairs: The batch of pairs, prepared.
+        settings: Stage `train_hdnet`.
+        rule: Formula of the depth's normals.
+        mean_pair_weight: Of all pairs.
+    """
+    angle = _normal_term(depths[0], pairs["i"], rule) + _normal_term(depths[1], pairs["j"], rule)
+    found = warp_terms(*depths, pairs, settings, mean_pair_weight)
+    warp_m, warp_px = (global_mean(term, found.pairs) for term in (found.warp_m, found.warp_px))
+    return {"unlabelled_normal_rad": angle, "warp_m": warp_m, "warp_px": warp_px}
+
+
+def with_pairs(labelled: Tensor, terms: Terms, weights: JointWeights) -> Tensor:
+    """Add the weighted terms of pairs to the loss on labelled people."""
+    total = labelled + weights.unlabelled_normal * terms["unlabelled_normal_rad"] + weights.warp * terms["warp_m"]
+    return total + weights.warp_2d * terms["warp_px"] if weights.warp_2d else total
+
+
 def _normal_term(depth: Tensor, people: Batch, rule: NormalRule) -> Tensor:
     normals = depth_to_normals(depth, people["mask"], people["camera"], rule)
     mask = people["mask"]
@@ -230,7 +248,7 @@ def depth_panel(model: nn.Module, first: Batch) -> np.ndarray:
     normals = depth_to_normals(depth, first["mask"], first["camera"])
     mask = _mask_picture(first)
     depth_picture = visualize.depth_picture(depth[0, 0].cpu().numpy(), mask)
-    return np.hstack([_image_picture(first), depth_picture, visualize.normal_picture(_hwc(normals), mask)])
+    return np.hstack([_image_picture(first), depth_picture, visualize.normal_picture(hwc_picture(normals), mask)])
 
 
 def _first(batch: Batch) -> Batch:
@@ -238,13 +256,14 @@ def _first(batch: Batch) -> Batch:
     return prepare({key: value[:1] for key, value in batch.items()})
 
 
-def _hwc(map_bchw: Tensor) -> np.ndarray:
+def hwc_picture(map_bchw: Tensor) -> np.ndarray:
+    """Return the first map of a batch as (H, W, C) float32."""
     picture: np.ndarray = map_bchw[0].permute(1, 2, 0).float().cpu().numpy()
     return picture
 
 
 def _image_picture(first: Batch) -> np.ndarray:
-    return _hwc(first["image"]).round().astype(np.uint8)
+    return hwc_picture(first["image"]).round().astype(np.uint8)
 
 
 def _mask_picture(first: Batch) -> np.ndarray:

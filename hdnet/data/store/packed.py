@@ -195,7 +195,7 @@ def _progress(folder: Path, record_bytes: int, count: int, label: str, shown: bo
 class _WithCameras(PackedRecords):
     @property
     def has_scenes(self) -> bool:
-        """Whether the records have the picture with its background, field "scene"."""
+        """Return whether the records have the picture with its background, field "scene"."""
         return "scene" in self.optional_fields
 
     def check_scenes(self) -> None:

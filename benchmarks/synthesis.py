@@ -151,7 +151,8 @@ def measure(arguments: argparse.Namespace) -> dict[str, float | dict[str, float]
 
     def work(task) -> None:
         if task.kind == "Tang_data":
-            TangFolder(folder).write(engine.still(wanted, task.index))
+            for still in engine.person(wanted, task.index):
+                TangFolder(folder).write(still)
         else:
             for frame in engine.sequence(wanted, task.index):
                 TikTokFolder(folder).write(frame)

@@ -30,7 +30,9 @@ class SyntheticParams(Section):
     """Amount and look of synthetic people."""
 
     people: Positive = 280
-    """Synthetic labelled pictures to train on."""
+    """Synthetic labelled people to train on."""
+    pictures_per_person: Positive = 1
+    """Labelled pictures of each: from other sides, with other cameras, light and surroundings."""
     sequences: Positive = 4
     """Synthetic unlabelled sequences, short dances."""
     frames_per_sequence: Annotated[int, Field(ge=2)] = 12
@@ -61,7 +63,7 @@ class DataParams(SyntheticParams, TakenParams):
     """Synthetic people, or people from elsewhere."""
 
     heldout_people: Positive = 32
-    """Synthetic labelled pictures of other people, for validation and `evaluate`."""
+    """Other synthetic labelled people, for validation and `evaluate`."""
 
 
 class CorrespondParams(Section):

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
 from hdnet.geometry import Camera
 from hdnet.synthetic.body import SKIN_VERTICES, body_model
 from hdnet.synthetic.generate import Shot, SyntheticSpec
 from hdnet.synthetic.iuv import canonical_charts
 from hdnet.synthetic.motion import draw_dance
-from hdnet.synthetic.person import PosedPerson
+from hdnet.synthetic.person import PosedPerson, turned
 from hdnet.synthetic.rendering import PICTURE_SIZE, Framing, View, draw_view
 from hdnet.synthetic.rendering.rays import Scene, pixel_directions, project_points
 from hdnet.synthetic.surface import FloatArray, IntArray
@@ -72,12 +71,6 @@ def exact_frame(view: View, posed: PosedPerson, yaw_deg: float) -> ExactFrame:
         yaw_deg,
         view.camera,
     )
-
-
-def turned(posed: PosedPerson, yaw_deg: float) -> PosedPerson:
-    """Turn a dressed person by ``yaw_deg`` about the vertical through the world's origin."""
-    turn = np.asarray(Rotation.from_euler("z", yaw_deg, degrees=True).as_matrix(), np.float32).T
-    return replace(posed, vertices=posed.vertices @ turn, normals=posed.normals @ turn)
 
 
 def dancer(seed: int, yaws_deg: Sequence[float], stride: int = 4) -> list[ExactFrame]:

@@ -23,7 +23,7 @@ from hdnet.files import read_json_object, resumable_folder, write_json
 from hdnet.geometry import Camera
 from hdnet.synthetic.body import body_model
 from hdnet.synthetic.cost import check_room, cost
-from hdnet.synthetic.generate import Progress, SyntheticSpec, make_sequence, make_still, making
+from hdnet.synthetic.generate import Progress, SyntheticSpec, make_person, make_sequence, making
 from hdnet.synthetic.version import fingerprint
 
 logger = logging.getLogger(__name__)
@@ -45,12 +45,12 @@ class Engine:
     """Functions of (spec, number) that make the pictures, at module level so that workers find them.
 
     Attributes:
-        still: Makes one labelled picture.
+        person: Makes all labelled pictures of one person.
         sequence: Makes all frames of one sequence.
         prepare: Called once before the first task; raises if a package or file is missing.
     """
 
-    still: Callable[[SyntheticSpec, int], LabelledSample] = make_still
+    person: Callable[[SyntheticSpec, int], list[LabelledSample]] = make_person
     sequence: Callable[[SyntheticSpec, int], list[UnlabelledFrame]] = make_sequence
     prepare: Callable[[], object] = body_model
 
@@ -110,13 +110,13 @@ def synthesize(
             (root / kind).mkdir(exist_ok=True)
         _make(_Folders(root, notes, root / f"{_WORK}{uuid4().hex}"), spec, tasks, finished, jobs, progress, engine)
         _write_meta(root, notes, tasks)
-    return SynthesisCounts(spec.people, spec.sequences, spec.sequences * spec.frames_per_sequence)
+    return SynthesisCounts(spec.stills, spec.sequences, spec.sequences * spec.frames_per_sequence)
 
 
 def _tasks(spec: SyntheticSpec) -> list[_Task]:
     """List the tasks, sequences first: they take longest, and no process should wait for the last one alone."""
     tasks = [_Task(TIKTOK, index, spec.frames_per_sequence) for index in range(spec.sequences)]
-    return tasks + [_Task(TANG, index, 1) for index in range(spec.people)]
+    return tasks + [_Task(TANG, index, spec.pictures_per_person) for index in range(spec.people)]
 
 
 @dataclass(frozen=True)
@@ -224,9 +224,10 @@ def _make_samples(
         for frame in frames:
             TikTokFolder(folder).write(frame)
         return frames
-    still = engine.still(spec, task.index)
-    TangFolder(folder).write(still)
-    return [still]
+    stills = engine.person(spec, task.index)
+    for still in stills:
+        TangFolder(folder).write(still)
+    return stills
 
 
 def _move_files(source: Path, target: Path) -> dict[str, int]:

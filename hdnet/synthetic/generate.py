@@ -1,15 +1,15 @@
 """Generation of labelled stills and unlabelled sequences of synthetic dressed people.
 
 Every person, outfit, motion, light, camera, noise and imperfection has its own random stream, derived from (seed,
-kind, index). The bytes of a sample depend neither on the number of processes nor on how many others are made, and a
-sequence keeps its person and light.
+kind, index), for further pictures of one person also from the number of the picture. The bytes of a sample depend
+neither on the number of processes nor on how many others are made, and a sequence keeps its person and light.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cache, partial
+from functools import cache, cached_property, partial
 from typing import Annotated, Any, Self, TypeVar
 
 import numpy as np
@@ -23,8 +23,8 @@ from hdnet.errors import DataError, HDNetError
 from hdnet.geometry import Camera
 from hdnet.params import SyntheticParams
 from hdnet.synthetic.body import body_model
-from hdnet.synthetic.motion import Pose, draw_dance, draw_still
-from hdnet.synthetic.person import PosedPerson, draw_person, pose_person
+from hdnet.synthetic.motion import Pose, draw_dance, draw_still, draw_yaw
+from hdnet.synthetic.person import Person, PosedPerson, draw_person, pose_person, turned
 from hdnet.synthetic.rendering import (
     MIN_MASK_SHARE,
     Frame,
@@ -53,7 +53,7 @@ class SyntheticSpec(SyntheticParams):
     seed: Annotated[int, Field(ge=0)]
     """Seed of everything that is drawn."""
     people: Annotated[int, Field(ge=0)]
-    """Labelled stills, each of another person."""
+    """People of the labelled stills, ``pictures_per_person`` of each."""
     sequences: Annotated[int, Field(ge=0)]
     """Unlabelled sequences."""
     frames_per_sequence: Annotated[int, Field(ge=0)]
@@ -64,6 +64,11 @@ class SyntheticSpec(SyntheticParams):
         if self.sequences and not self.frames_per_sequence:
             raise ValueError("frames_per_sequence is 0; expected at least 1 frame")
         return self
+
+    @property
+    def stills(self) -> int:
+        """Number of labelled stills."""
+        return self.people * self.pictures_per_person
 
     def framing(self, kind: str) -> Framing:
         """Return the framing of the pictures of a kind."""
@@ -78,12 +83,13 @@ class SyntheticSpec(SyntheticParams):
 def generate_stills(
     spec: SyntheticSpec, *, jobs: int = 1, progress: Progress | None = None
 ) -> Iterator[LabelledSample]:
-    """Yield the labelled pictures of a spec, named 0000000 onwards, in order.
+    """Yield the labelled pictures of a spec, named 0000000 onwards, in order; those of one person are neighbours.
 
     Raises:
         DataError: A package is missing or a sample could not be made.
     """
-    yield from _in_order(make_still, spec, spec.people, jobs, progress)
+    for pictures in _in_order(make_person, spec, spec.people, jobs, progress):
+        yield from pictures
 
 
 def generate_sequences(
@@ -98,13 +104,25 @@ def generate_sequences(
         yield from sequence
 
 
-def make_still(spec: SyntheticSpec, index: int) -> LabelledSample:
-    """Make one labelled picture."""
+def make_person(spec: SyntheticSpec, index: int) -> list[LabelledSample]:
+    """Make all labelled pictures of one person: body, clothes and pose are simulated once.
+
+    From the second picture on, the person is seen from another side, with another camera, in another light and
+    surroundings.
+    """
     shot = Shot(spec, "still", index)
-    _, frames = shot.render(lambda rng: [draw_still(rng)])
-    frame = frames[0]
+    posed, frames = shot.render(lambda rng: [draw_still(rng)])
+    first = index * spec.pictures_per_person
+    samples = [_labelled(first, shot, frames[0])]
+    for take in range(1, spec.pictures_per_person):
+        other = Shot(spec, "still", index, take)
+        samples.append(_labelled(first + take, other, other.again(posed[0])))
+    return samples
+
+
+def _labelled(number: int, shot: Shot, frame: Frame) -> LabelledSample:
     return LabelledSample(
-        name=f"{index:07d}",
+        name=f"{number:07d}",
         image=frame.image,
         white_image=frame.white_image,
         iuv=frame.iuv,
@@ -136,17 +154,30 @@ def make_sequence(spec: SyntheticSpec, index: int) -> list[UnlabelledFrame]:
 
 
 class Shot:
-    """One person with their clothes, light and camera."""
+    """One person with their clothes, and the light and camera of one picture or sequence.
 
-    def __init__(self, spec: SyntheticSpec, kind: str, index: int) -> None:
-        streams = np.random.SeedSequence(spec.seed, spawn_key=(_KINDS[kind], index)).spawn(len(_STREAMS))
+    Args:
+        spec: Specification.
+        kind: "still" or "sequence".
+        index: Number of the person or sequence.
+        take: Number among the pictures of one person. The first has all streams of the person; others have their own,
+            and no person: they take pictures of the first one's.
+    """
+
+    def __init__(self, spec: SyntheticSpec, kind: str, index: int, take: int = 0) -> None:
+        key = (_KINDS[kind], index) if take == 0 else (_KINDS[kind], index, take)
+        streams = np.random.SeedSequence(spec.seed, spawn_key=key).spawn(len(_STREAMS))
         self.spec, self.kind = spec, kind
         self.rng = {name: np.random.default_rng(s) for name, s in zip(_STREAMS, streams, strict=True)}
-        self.person = draw_person(self.rng["person"], self.rng["clothes"])
         self.light = draw_light(self.rng["light"])
         self.film = draw_film(self.rng["light"])
         focal_px = float(self.rng["camera"].uniform(*spec.focal_px))
         self.camera = Camera.reference() if spec.camera == "reference" else Camera.centred(round(focal_px, 3))
+
+    @cached_property
+    def person(self) -> Person:
+        """The dressed person, not posed."""
+        return draw_person(self.rng["person"], self.rng["clothes"])
 
     def posed(self, poses: list[Pose]) -> list[PosedPerson]:
         """Pose the dressed person in every ``stride``-th of some drawn poses."""
@@ -163,7 +194,20 @@ class Shot:
             frames = self.pictures(posed)
             if min(frame.mask.mean() for frame in frames) >= MIN_MASK_SHARE:
                 return posed, frames
-        raise DataError(f"the person covers less than {MIN_MASK_SHARE:.0%} of the picture in {_ATTEMPTS} draws")
+        raise _too_small()
+
+    def again(self, posed: PosedPerson) -> Frame:
+        """Render a person who has been posed, turned to another side.
+
+        Raises:
+            DataError: No frame large enough after a few draws.
+        """
+        for _ in range(_ATTEMPTS):
+            turn_deg = draw_yaw(self.rng["pose"]) - posed.pose.yaw_deg
+            frame = self.pictures([turned(posed, turn_deg)])[0]
+            if frame.mask.mean() >= MIN_MASK_SHARE:
+                return frame
+        raise _too_small()
 
     def pictures(self, posed: list[PosedPerson]) -> list[Frame]:
         """Render the frames of the posed person with one camera and background."""
@@ -185,6 +229,10 @@ class Shot:
             segmenter=self.spec.masks == "segmenter",
             densepose=self.spec.iuv == "densepose",
         )
+
+
+def _too_small() -> DataError:
+    return DataError(f"the person covers less than {MIN_MASK_SHARE:.0%} of the picture in {_ATTEMPTS} draws")
 
 
 def _in_order(

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
+from scipy.spatial.transform import Rotation
 
 from hdnet.synthetic.accessories import draw_head, draw_jewellery, draw_shoes, hidden_skin
 from hdnet.synthetic.accessories.hanging import Hanging
@@ -135,6 +136,13 @@ def pose_person(person: Person, poses: Sequence[Pose], stride: int = 1) -> list[
         points = np.concatenate(meshes).astype(np.float32)
         result.append(PosedPerson(points, np.concatenate(normals).astype(np.float32), person, solved[frame]))
     return result
+
+
+def turned(posed: PosedPerson, yaw_deg: float) -> PosedPerson:
+    """Turn a dressed person by ``yaw_deg`` about the vertical through the world's origin."""
+    turn = np.asarray(Rotation.from_euler("z", yaw_deg, degrees=True).as_matrix(), np.float32).T
+    pose = replace(posed.pose, yaw_deg=posed.pose.yaw_deg + yaw_deg)
+    return replace(posed, vertices=posed.vertices @ turn, normals=posed.normals @ turn, pose=pose)
 
 
 def _bodies(shape: Shape, poses: Sequence[Pose], lead: int, sole_m: float) -> list[PosedBody]:

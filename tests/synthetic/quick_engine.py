@@ -14,8 +14,9 @@ from hdnet.data.layout.samples import LabelledSample, UnlabelledFrame
 from hdnet.synthetic import Engine, SyntheticSpec, synthesize
 
 
-def quick_still(spec: SyntheticSpec, number: int) -> LabelledSample:
-    return labelled_sample(f"{number:07d}", spec.seed + number)
+def quick_person(spec: SyntheticSpec, index: int) -> list[LabelledSample]:
+    first, count = index * spec.pictures_per_person, spec.pictures_per_person
+    return [labelled_sample(f"{k:07d}", spec.seed + k) for k in range(first, first + count)]
 
 
 def quick_sequence(spec: SyntheticSpec, index: int) -> list[UnlabelledFrame]:
@@ -27,12 +28,12 @@ def nothing() -> None:
     """Stand in for the body model."""
 
 
-def slow_still(spec: SyntheticSpec, number: int) -> LabelledSample:
+def slow_person(spec: SyntheticSpec, index: int) -> list[LabelledSample]:
     time.sleep(0.15)
-    return quick_still(spec, number)
+    return quick_person(spec, index)
 
 
-QUICK = Engine(quick_still, quick_sequence, nothing)
+QUICK = Engine(quick_person, quick_sequence, nothing)
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -45,5 +46,5 @@ if __name__ == "__main__":
     out, people, jobs = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
     sys.stdout.write(f"{os.getpid()}\n")
     sys.stdout.flush()
-    engine = Engine(quick_engine.slow_still, quick_engine.quick_sequence, quick_engine.nothing)
+    engine = Engine(quick_engine.slow_person, quick_engine.quick_sequence, quick_engine.nothing)
     synthesize(out, spec_of(people, 2, 3, 7), jobs, engine=engine)

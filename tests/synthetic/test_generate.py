@@ -20,7 +20,7 @@ from hdnet.synthetic import (
     generate_sequences,
     generate_stills,
 )
-from hdnet.synthetic.generate import Shot
+from hdnet.synthetic.generate import Shot, make_person
 from hdnet.synthetic.rendering import MIN_MASK_SHARE
 
 
@@ -263,3 +263,17 @@ def test_frames_that_show_too_little_are_drawn_again_and_then_refused(
     monkeypatch.setattr(generate, "_ATTEMPTS", 2)
     with pytest.raises(DataError, match="covers less than 95%"):
         list(generate_stills(spec))
+
+
+def test_further_pictures_of_a_person_show_the_same_body_in_other_light_and_from_another_side() -> None:
+    """The first is that of a run with one picture a person; masks, cameras and colours of the others differ."""
+    once = next(iter(generate_stills(spec_of(1, 0, 0, 6))))
+    spec = spec_of(2, 0, 0, 6, pictures_per_person=3)
+    first, second, third = make_person(spec, 0)
+    assert _same(first, once)
+    assert [sample.name for sample in make_person(spec, 1)] == ["0000003", "0000004", "0000005"]
+    assert _same(make_person(spec, 0)[2], third)
+    for other in (second, third):
+        assert other.camera != first.camera
+        assert (other.mask != first.mask).mean() > 0.02
+    assert not np.array_equal(second.image, third.image)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import quick_engine
 import torch
-from quick_engine import QUICK, files, nothing, quick_sequence, quick_still
+from quick_engine import QUICK, files, nothing, quick_person, quick_sequence
 from specs import spec_of
 
 from hdnet.data.layout.folders import TangFolder, TikTokFolder
@@ -34,18 +34,18 @@ def expected(tmp_path: Path) -> dict[str, bytes]:
 def stopping_after(calls: int, error: type[BaseException]) -> Engine:
     """Return an engine that raises at the person after so many calls."""
 
-    def still(spec: SyntheticSpec, person: int) -> LabelledSample:
+    def still(spec: SyntheticSpec, person: int) -> list[LabelledSample]:
         if person >= calls:
             raise error
-        return quick_still(spec, person)
+        return quick_person(spec, person)
 
     return Engine(still, quick_sequence, nothing)
 
 
 def counting(made: list[str]) -> Engine:
-    def still(spec: SyntheticSpec, person: int) -> LabelledSample:
+    def still(spec: SyntheticSpec, person: int) -> list[LabelledSample]:
         made.append(f"person {person}")
-        return quick_still(spec, person)
+        return quick_person(spec, person)
 
     def sequence(spec: SyntheticSpec, index: int) -> list[UnlabelledFrame]:
         made.append(f"sequence {index}")
@@ -179,9 +179,9 @@ def test_a_killed_run_goes_on(tmp_path: Path) -> None:
 def test_the_engine_works_with_one_thread(tmp_path: Path) -> None:
     threads = []
 
-    def still(spec: SyntheticSpec, person: int) -> LabelledSample:
+    def still(spec: SyntheticSpec, person: int) -> list[LabelledSample]:
         threads.append(torch.get_num_threads())
-        return quick_still(spec, person)
+        return quick_person(spec, person)
 
     before = torch.get_num_threads()
     torch.set_num_threads(2)
@@ -217,7 +217,7 @@ def test_a_failure_at_once_leaves_the_old_folder_and_nothing_else(tmp_path: Path
     old = tmp_path / "data" / "Tang_data"
     old.mkdir(parents=True)
 
-    def broken(*_: object) -> LabelledSample:
+    def broken(*_: object) -> list[LabelledSample]:
         raise ValueError("no such bone")
 
     with pytest.raises(DataError, match=r"synthetic person-000000 of seed 7 .*no such bone"):
@@ -229,6 +229,6 @@ def test_a_failure_at_once_leaves_the_old_folder_and_nothing_else(tmp_path: Path
 
 
 def test_a_wrong_number_of_pictures_is_refused(tmp_path: Path) -> None:
-    engine = Engine(quick_still, lambda spec, index: quick_sequence(spec, index)[:-1], nothing)
+    engine = Engine(quick_person, lambda spec, index: quick_sequence(spec, index)[:-1], nothing)
     with pytest.raises(DataError, match="sequence-000000 has 2 pictures; expected 3"):
         synthesize(tmp_path / "data", SPEC, engine=engine)

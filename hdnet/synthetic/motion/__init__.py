@@ -8,7 +8,7 @@ from hdnet.synthetic.motion.bones import rotations
 from hdnet.synthetic.motion.dance import draw_dance
 from hdnet.synthetic.motion.pose import ANGLES, GOALS, LIMITS, Pose, a_pose, approach, blend
 from hdnet.synthetic.motion.solve import place, solve
-from hdnet.synthetic.motion.stills import draw_still
+from hdnet.synthetic.motion.stills import draw_still, draw_yaw
 
 __all__ = [
     "ANGLES",
@@ -20,6 +20,7 @@ __all__ = [
     "blend",
     "draw_dance",
     "draw_still",
+    "draw_yaw",
     "place",
     "rotations",
     "solve",

@@ -24,7 +24,7 @@ from PIL import Image
 
 from hdnet.data.store.batches import PreparedItems
 from hdnet.data.store.datasets import LabelledDataset
-from hdnet.data.store.packed import PackedLabelled
+from hdnet.data.store.packed import open_people
 from hdnet.errors import ModelError, run_command
 from hdnet.geometry import Camera
 from hdnet.models import DepthEstimator, HDNet, LiteEstimator, NormalEstimator, PersonModel
@@ -131,7 +131,7 @@ def lite() -> PersonModel:
 def read_people(model: HDNet | PersonModel, folder: Path, count: int) -> Probes:
     """People spread over a packed folder, as the model takes them; a hint of the mask for those that take one."""
     is_person = isinstance(model, PersonModel)
-    items = PreparedItems(LabelledDataset(PackedLabelled(folder), scenes=is_person))
+    items = PreparedItems(LabelledDataset(open_people(folder), scenes=is_person))
     chosen = [items[k] for k in np.linspace(0, len(items) - 1, min(count, len(items))).astype(int)]
     masks = np.stack([one["mask"][0].numpy() for one in chosen])
     if is_person:

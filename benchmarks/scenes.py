@@ -19,7 +19,7 @@ import torch
 
 from hdnet.data.store.batches import prepare
 from hdnet.data.store.datasets import LabelledDataset, collate
-from hdnet.data.store.packed import PackedLabelled
+from hdnet.data.store.packed import open_people
 from hdnet.errors import run_command
 from hdnet.params import AugmentParams, PhotoParams, TuneParams
 from hdnet.training import scenes
@@ -45,7 +45,7 @@ def main() -> None:
 def print_table(arguments: argparse.Namespace) -> None:
     """Rows: the whole, and its parts."""
     torch.set_num_threads(1)
-    people = LabelledDataset(PackedLabelled(arguments.packed), scenes=True)
+    people = LabelledDataset(open_people(arguments.packed), scenes=True)
     columns = [measured(people, size, arguments) for size in arguments.sizes]
     print("| ms a picture | " + " | ".join(f"{size} px" for size in arguments.sizes) + " |")
     print("|---|" + "---:|" * len(columns))

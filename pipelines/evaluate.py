@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hdnet.data.store.packed import PackedLabelled
+from hdnet.data.store.packed import open_people
 from hdnet.evaluation.run import report_evaluation
 from hdnet.evaluation.sequences import evaluate_sequence_folders
 from hdnet.evaluation.sources import open_labelled
@@ -25,7 +25,7 @@ def evaluate(work: Workspace, params: Params, open_run: OpenRun | None = None) -
     Raises:
         HDNetError: Model or data cannot be read or used.
     """
-    heldout, folder = PackedLabelled(work.heldout), work.report("evaluate")
+    heldout, folder = open_people(work.heldout), work.report("evaluate")
     model_sha256 = sha256_of(work.hdnet_model)
     tags = {"data.heldout": heldout.digest, "model_sha256": model_sha256}
     with opened(open_run, "evaluate", {"evaluate": params.evaluate.model_dump()}, tags) as tracker:

@@ -10,7 +10,7 @@ import torch
 
 from hdnet.data.store.batches import prepare
 from hdnet.data.store.datasets import collate, stored_item
-from hdnet.data.store.packed import PackedFrames, PackedLabelled, pack_together
+from hdnet.data.store.packed import PackedFrames, People, open_people, pack_together
 from hdnet.data.store.records import NormalRecords
 from hdnet.files import sha256_of
 from hdnet.models import LiteEstimator, NormalEstimator
@@ -31,8 +31,8 @@ def predict_normals(work: Workspace, params: Params, open_run: OpenRun | None = 
     kind: type[NormalEstimator | LiteEstimator]
     kind = LiteEstimator if read_header(work.normal_model)["kind"] == LiteEstimator.role else NormalEstimator
     model, model_sha256 = load_estimator(work.normal_model, kind), sha256_of(work.normal_model)
-    pictures: dict[str, PackedFrames | PackedLabelled] = {
-        work.labelled_normals.name: PackedLabelled(work.labelled),
+    pictures: dict[str, PackedFrames | People] = {
+        work.labelled_normals.name: open_people(work.labelled),
         work.frame_normals.name: PackedFrames(work.frames),
     }
     sources, tags = {}, {}
@@ -46,7 +46,7 @@ def predict_normals(work: Workspace, params: Params, open_run: OpenRun | None = 
 
 @torch.inference_mode()
 def _predictions(
-    packed: PackedFrames | PackedLabelled, model: NormalEstimator | LiteEstimator, indices: range
+    packed: PackedFrames | People, model: NormalEstimator | LiteEstimator, indices: range
 ) -> Iterator[np.ndarray]:
     for index in indices:
         pictures = prepare(collate([stored_item(packed, index, scenes=isinstance(model, LiteEstimator))]))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hdnet.data.store.datasets import LabelledDataset, collate
-from hdnet.data.store.packed import PackedLabelled, PseudoNormals
+from hdnet.data.store.packed import PseudoNormals, open_people
 from hdnet.files import sha256_of
 from hdnet.models import DepthEstimator
 from hdnet.models.weights import save_estimator
@@ -25,7 +25,7 @@ def train_depth(
     """
     if params.model.network == "lite":
         return train_person("train_depth", work, params, open_run, outputs)
-    settings, people = params.train_depth, PackedLabelled(work.labelled)
+    settings, people = params.train_depth, open_people(work.labelled)
     outputs = outputs or Outputs(work.depth_model, work.report("train_depth"), work.checkpoints)
     start = work.pretrained(settings.start_from)
     model = starting_network(DepthEstimator, params, start)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hdnet.data.store.datasets import LabelledDataset, PairDataset, collate
-from hdnet.data.store.packed import PackedFrames, PackedLabelled, PseudoNormals
+from hdnet.data.store.packed import PackedFrames, PseudoNormals, open_people
 from hdnet.files import sha256_of
 from hdnet.models import DepthEstimator, HDNet, NormalEstimator
 from hdnet.models.weights import load_estimator, load_moments, save_hdnet
@@ -32,7 +32,7 @@ def train_hdnet(
     """
     if params.model.network == "lite":
         return train_person("train_hdnet", work, params, open_run, outputs, validation)
-    settings, people, frames = params.train_hdnet, PackedLabelled(work.labelled), PackedFrames(work.frames)
+    settings, people, frames = params.train_hdnet, open_people(work.labelled), PackedFrames(work.frames)
     outputs = outputs or Outputs(work.hdnet_model, work.report("train_hdnet"), work.checkpoints)
     start = work.depth_model if settings.warm_start else work.pretrained(settings.start_from)
     model, camera = starting_network(DepthEstimator, params, start), typical_camera(people)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hdnet.data.store.datasets import LabelledDataset, collate
-from hdnet.data.store.packed import PackedLabelled
+from hdnet.data.store.packed import open_people
 from hdnet.files import sha256_of
 from hdnet.models import NormalEstimator
 from hdnet.models.weights import save_estimator
@@ -35,7 +35,7 @@ def train_normal(
     """
     if params.model.network == "lite":
         return train_person("train_normal", work, params, open_run, outputs)
-    settings, people = params.train_normal, PackedLabelled(work.labelled)
+    settings, people = params.train_normal, open_people(work.labelled)
     outputs = outputs or Outputs(work.normal_model, work.report("train_normal"), work.checkpoints)
     start = work.pretrained(settings.start_from)
     model = starting_network(NormalEstimator, params, start)

@@ -1,8 +1,11 @@
 """Tiny data folders: a sphere in front of a 32 x 24 camera, with body parts in stripes."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from hdnet.data.layout.samples import LabelledSample, UnlabelledFrame
+from hdnet.data.store.people import PersonPicture
 from hdnet.geometry import Camera
 
 HEIGHT, WIDTH = 32, 24
@@ -36,6 +39,27 @@ def labelled_sample(name: str, seed: int = 0) -> LabelledSample:
     image = rng.integers(0, 255, (HEIGHT, WIDTH, 3), dtype=np.uint8)
     white_image = np.where(mask[..., None], image, np.uint8(255))
     return LabelledSample(name, image, white_image, stripes(mask), mask, depth_m, normals, CAMERA)
+
+
+def person_picture(name: str, seed: int = 0, person: int = 0, distance_m: float = 2.5) -> PersonPicture:
+    """A sphere as a synthetic person; ``distance_m`` 0 for a picture of nobody."""
+    sample = labelled_sample(name, seed)
+    if not distance_m:
+        nothing = {key: np.zeros_like(getattr(sample, key)) for key in ("mask", "depth_m", "normals", "iuv")}
+        sample = replace(sample, white_image=np.full_like(sample.image, 255), **nothing)
+    mask = sample.mask
+    scale = np.float32(4 / np.median(sample.depth_m[mask])) if distance_m else np.float32(1)
+    rng = np.random.default_rng(seed)
+    canonical_m = rng.uniform(-0.9, 1, (HEIGHT, WIDTH, 3)) * mask[..., None]
+    facts = {"light": "sun" if seed % 2 else "window", "height_m": 1.5 + 0.1 * seed}
+    return PersonPicture(
+        replace(sample, depth_m=sample.depth_m * scale),
+        person,
+        distance_m,
+        mask * np.uint8(255),
+        canonical_m.astype(np.float32),
+        facts,
+    )
 
 
 def unlabelled_frame(name: str, sequence: str, seed: int = 0) -> UnlabelledFrame:

@@ -12,7 +12,7 @@ import torch
 from hdnet.data.layout.folders import TANG
 from hdnet.data.store.batches import PreparedItems
 from hdnet.data.store.datasets import Item, LabelledDataset
-from hdnet.data.store.packed import PackedLabelled
+from hdnet.data.store.packed import open_people
 from hdnet.data.store.records import FIELDS_OF_KIND, OPTIONAL_FIELDS_OF_KIND, LabelledRecords
 from hdnet.data.store.shards import INDEX_FILE, Shard
 from hdnet.errors import DataError, ModelError
@@ -56,7 +56,7 @@ def open_labelled(folder: Path, scenes: bool = False) -> LabelledPeople:
     """
     folder = Path(folder)
     if (folder / INDEX_FILE).is_file():
-        packed = PackedLabelled(folder)
+        packed = open_people(folder)
         return LabelledPeople(PreparedItems(LabelledDataset(packed, scenes=scenes)), packed.names)
     if (folder / TANG).is_dir():
         folder = folder / TANG

@@ -33,6 +33,10 @@ class SyntheticParams(Section):
     """Synthetic labelled people to train on."""
     pictures_per_person: Positive = 1
     """Labelled pictures of each: from other sides, with other cameras, light and surroundings."""
+    format: Literal["text", "packed"] = "text"
+    """Labelled pictures as `text` in the original's layout, or `packed`: a tenth of the size, with more labels."""
+    empty: Share = 0.0
+    """Share of labelled pictures without anybody; needs `format: packed`."""
     sequences: Positive = 4
     """Synthetic unlabelled sequences, short dances."""
     frames_per_sequence: Annotated[int, Field(ge=2)] = 12
@@ -53,9 +57,11 @@ class SyntheticParams(Section):
     """Share of labelled pictures with furniture in front of the person."""
 
     @model_validator(mode="after")
-    def _focal_range(self) -> Self:
+    def _consistent(self) -> Self:
         if self.focal_px[0] > self.focal_px[1]:
             raise ValueError(f"focal_px is {list(self.focal_px)}: write the smaller focal length first")
+        if self.empty and self.format == "text":
+            raise ValueError(f"empty is {self.empty}, but text needs a person in every picture; set format: packed")
         return self
 
 

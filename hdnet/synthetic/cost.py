@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hdnet.errors import DataError
+from hdnet.synthetic.generate import SyntheticSpec
 
 # Measured with benchmarks/synthesis.py on one core of a server, rounded up.
-SECONDS_PER_STILL = 0.75
+SECONDS_PER_PERSON = 0.45
+SECONDS_PER_STILL = 0.3
 SECONDS_PER_FRAME = 0.3
 SECONDS_TO_START = 12.0
-BYTES_PER_STILL = 1_250_000
+BYTES_PER_STILL = {"text": 1_250_000, "packed": 180_000}
 BYTES_PER_FRAME = 160_000
 # Space to keep free beside the result.
 _SPARE_BYTES = 256 * 2**20
@@ -35,10 +37,11 @@ class Cost:
         return f"about {_duration(self.seconds)} and {max(self.disk_bytes / 1e9, 0.01):,.2f} GB on disk"
 
 
-def cost(stills: int, frames: int, jobs: int) -> Cost:
-    """Estimate time and disk space for pictures made by ``jobs`` processes on as many cores."""
-    seconds = (stills * SECONDS_PER_STILL + frames * SECONDS_PER_FRAME) / max(jobs, 1) + SECONDS_TO_START
-    return Cost(seconds, stills * BYTES_PER_STILL + frames * BYTES_PER_FRAME)
+def cost(stills: int, frames: int, jobs: int, spec: SyntheticSpec) -> Cost:
+    """Estimate time and disk space for pictures of a spec, made by ``jobs`` processes on as many cores."""
+    still_s = SECONDS_PER_PERSON / spec.pictures_per_person + SECONDS_PER_STILL
+    seconds = (stills * still_s + frames * SECONDS_PER_FRAME) / max(jobs, 1) + SECONDS_TO_START
+    return Cost(seconds, stills * BYTES_PER_STILL[spec.format] + frames * BYTES_PER_FRAME)
 
 
 def check_room(folder: Path, disk_bytes: int) -> None:

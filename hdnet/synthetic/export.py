@@ -1,4 +1,4 @@
-"""Export of synthetic people to Tang and TikTok folders, resumable after an interruption.
+"""Export of synthetic people to Tang and TikTok folders, or packed people, resumable after an interruption.
 
 Every task (a person, or a sequence) is made in a folder of its own, moved into the unfinished result file by file, and
 recorded last with its files and sizes. A run resumes if its :func:`fingerprint` is the same; a sample depends on its
@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 from hdnet.data.layout.folders import TANG, TIKTOK, TangFolder, TikTokFolder
-from hdnet.data.layout.samples import LabelledSample, UnlabelledFrame
+from hdnet.data.layout.samples import UnlabelledFrame
 from hdnet.data.parallel import ordered_map
+from hdnet.data.store.people import PersonPicture, Piece, join_pieces, people_per_shard, shard_file
 from hdnet.errors import DataError
 from hdnet.files import read_json_object, resumable_folder, write_json
 from hdnet.geometry import Camera
@@ -50,7 +52,7 @@ class Engine:
         prepare: Called once before the first task; raises if a package or file is missing.
     """
 
-    person: Callable[[SyntheticSpec, int], list[LabelledSample]] = make_person
+    person: Callable[[SyntheticSpec, int], list[PersonPicture]] = make_person
     sequence: Callable[[SyntheticSpec, int], list[UnlabelledFrame]] = make_sequence
     prepare: Callable[[], object] = body_model
 
@@ -81,7 +83,7 @@ def synthesize(
     progress: Progress | None = None,
     engine: Engine = Engine(),
 ) -> SynthesisCounts:
-    """Write ``out/Tang_data`` and ``out/tiktok_data``, complete or not at all.
+    """Write ``out/Tang_data``, text or a packed folder, and ``out/tiktok_data``, complete or not at all.
 
     Finished tasks of an interrupted run stay in ``.NAME.partial`` beside ``out``. The next call with the same spec and
     the same generator continues from them, another call starts afresh; the bytes are the same either way.
@@ -104,12 +106,12 @@ def synthesize(
     tasks = _tasks(spec)
     with resumable_folder(out) as (root, notes):
         notes = _records_of_run(root, notes, fingerprint(spec))
-        finished = {task for task in tasks if _is_finished(root, notes, task)}
-        _announce(out, tasks, finished, jobs)
+        finished = {task for task in tasks if _is_finished(root, notes, task, spec)}
+        _announce(out, spec, tasks, finished, jobs)
         for kind in {task.kind for task in tasks}:
             (root / kind).mkdir(exist_ok=True)
         _make(_Folders(root, notes, root / f"{_WORK}{uuid4().hex}"), spec, tasks, finished, jobs, progress, engine)
-        _write_meta(root, notes, tasks)
+        _write_meta(root, notes, tasks, spec)
     return SynthesisCounts(spec.stills, spec.sequences, spec.sequences * spec.frames_per_sequence)
 
 
@@ -150,8 +152,12 @@ def _records_of_run(root: Path, notes: Path, key: str) -> Path:
     return mine
 
 
-def _is_finished(root: Path, notes: Path, task: _Task) -> bool:
+def _is_finished(root: Path, notes: Path, task: _Task, spec: SyntheticSpec) -> bool:
     """Return whether a task is recorded and its files have the recorded sizes (a power cut may lose contents)."""
+    shard = root / TANG / shard_file(task.index // people_per_shard(spec.pictures_per_person))
+    # Once a shard is on the disk, the files that it was joined from are gone.
+    if _is_packed(task, spec) and shard.is_file():
+        return True
     try:
         sizes = read_json_object(notes / f"{task.name}.json")["files"]
         return all((root / task.kind / name).stat().st_size == size for name, size in sizes.items())
@@ -159,14 +165,18 @@ def _is_finished(root: Path, notes: Path, task: _Task) -> bool:
         return False
 
 
-def _announce(out: Path, tasks: list[_Task], finished: set[_Task], jobs: int) -> None:
+def _is_packed(task: _Task, spec: SyntheticSpec) -> bool:
+    return task.kind == TANG and spec.format == "packed"
+
+
+def _announce(out: Path, spec: SyntheticSpec, tasks: list[_Task], finished: set[_Task], jobs: int) -> None:
     """Log the work left and its cost; refuse if the disk has too little room."""
     open_tasks = [task for task in tasks if task not in finished]
     stills, frames = (sum(task.pictures for task in open_tasks if task.kind == kind) for kind in (TANG, TIKTOK))
     if finished:
         done, total = (sum(task.pictures for task in some) for some in (finished, tasks))
         logger.info("%s: going on, %d of %d pictures are finished", out, done, total)
-    needed = cost(stills, frames, min(jobs, max(len(open_tasks), 1)))
+    needed = cost(stills, frames, min(jobs, max(len(open_tasks), 1)), spec)
     check_room(out, needed.disk_bytes)
     logger.info("%s: %d stills and %d frames to make, %s", out, stills, frames, needed)
 
@@ -204,52 +214,60 @@ def _make_task(folders: _Folders, spec: SyntheticSpec, engine: Engine, task: _Ta
     folder = folders.work / task.name
     folder.mkdir()
     with making(task.name, spec):
-        samples = _make_samples(folder, spec, engine, task)
-    if len(samples) != task.pictures:
-        raise DataError(f"synthetic {task.name} has {len(samples)} pictures; expected {task.pictures}")
-    note = {
-        "sequence": samples[0].sequence if isinstance(samples[0], UnlabelledFrame) else None,
-        "cameras": {sample.name: sample.camera.to_dict() for sample in samples},
-        "files": _move_files(folder, folders.root / task.kind),
-    }
+        note = (
+            _make_person(folder, spec, engine, task) if task.kind == TANG else _make_frames(folder, spec, engine, task)
+        )
+    made = len(note["cameras"])
+    if made != task.pictures:
+        raise DataError(f"synthetic {task.name} has {made} pictures; expected {task.pictures}")
+    note["files"] = _move_files(folder, folders.root / task.kind)
     write_json(folders.notes / f"{task.name}.json", note)
     return task.pictures
 
 
-def _make_samples(
-    folder: Path, spec: SyntheticSpec, engine: Engine, task: _Task
-) -> Sequence[LabelledSample | UnlabelledFrame]:
-    if task.kind == TIKTOK:
-        frames = engine.sequence(spec, task.index)
-        for frame in frames:
-            TikTokFolder(folder).write(frame)
-        return frames
-    stills = engine.person(spec, task.index)
-    for still in stills:
-        TangFolder(folder).write(still)
-    return stills
+def _make_person(folder: Path, spec: SyntheticSpec, engine: Engine, task: _Task) -> dict[str, Any]:
+    pictures = engine.person(spec, task.index)
+    note: dict[str, Any] = {"cameras": {one.sample.name: one.sample.camera.to_dict() for one in pictures}}
+    if _is_packed(task, spec):
+        return {**note, "piece": Piece.written(folder / f"{task.name}.bin", pictures).to_dict()}
+    for picture in pictures:
+        TangFolder(folder).write(picture.sample)
+    return note
+
+
+def _make_frames(folder: Path, spec: SyntheticSpec, engine: Engine, task: _Task) -> dict[str, Any]:
+    frames = engine.sequence(spec, task.index)
+    for frame in frames:
+        TikTokFolder(folder).write(frame)
+    return {"sequence": frames[0].sequence, "cameras": {frame.name: frame.camera.to_dict() for frame in frames}}
 
 
 def _move_files(source: Path, target: Path) -> dict[str, int]:
     """Move files and return their sizes in bytes by name relative to the folder."""
     sizes = {}
-    for kind in sorted(source.iterdir()):
-        (target / kind.name).mkdir(exist_ok=True)
-        for file in sorted(kind.iterdir()):
-            sizes[f"{kind.name}/{file.name}"] = file.stat().st_size
-            file.replace(target / kind.name / file.name)
+    for file in sorted(path for path in source.rglob("*") if path.is_file()):
+        name = file.relative_to(source)
+        (target / name).parent.mkdir(exist_ok=True)
+        sizes[name.as_posix()] = file.stat().st_size
+        file.replace(target / name)
     shutil.rmtree(source)
     return sizes
 
 
-def _write_meta(root: Path, notes: Path, tasks: list[_Task]) -> None:
+def _write_meta(root: Path, notes: Path, tasks: list[_Task], spec: SyntheticSpec) -> None:
     cameras: dict[str, dict[str, Camera]] = {TANG: {}, TIKTOK: {}}
     sequences: dict[str, list[str]] = {}
+    pieces: list[Piece] = []
     for task in tasks:
         note = read_json_object(notes / f"{task.name}.json")
+        if _is_packed(task, spec):
+            pieces.append(Piece.from_dict(root / TANG / f"{task.name}.bin", note["piece"]))
+            continue
         cameras[task.kind] |= {name: Camera.from_dict(values) for name, values in note["cameras"].items()}
         if task.kind == TIKTOK:
             sequences[note["sequence"]] = list(note["cameras"])
+    if pieces:
+        join_pieces(root / TANG, notes, pieces, people_per_shard(spec.pictures_per_person))
     if cameras[TANG]:
         TangFolder(root / TANG).write_meta(cameras[TANG])
     if sequences:

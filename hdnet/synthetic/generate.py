@@ -19,12 +19,13 @@ from pydantic import Field, model_validator
 
 from hdnet.data.layout.samples import LabelledSample, UnlabelledFrame
 from hdnet.data.parallel import ordered_map
+from hdnet.data.store.people import PersonPicture
 from hdnet.errors import DataError, HDNetError
 from hdnet.geometry import Camera
 from hdnet.params import SyntheticParams
 from hdnet.synthetic.body import body_model
 from hdnet.synthetic.motion import Pose, draw_dance, draw_still, draw_yaw
-from hdnet.synthetic.person import Person, PosedPerson, draw_person, pose_person, turned
+from hdnet.synthetic.person import Person, PosedPerson, draw_person, person_facts, pose_person, turned
 from hdnet.synthetic.rendering import (
     MIN_MASK_SHARE,
     Frame,
@@ -34,6 +35,7 @@ from hdnet.synthetic.rendering import (
     draw_furniture,
     draw_light,
     draw_view,
+    empty_frame,
     imperfect_frame,
     render_frame,
 )
@@ -44,7 +46,7 @@ T = TypeVar("T")
 
 _ATTEMPTS = 8
 _KINDS = {"still": 0, "sequence": 1}
-_STREAMS = ("person", "clothes", "pose", "light", "camera", "noise", "imperfection")
+_STREAMS = ("person", "clothes", "pose", "light", "camera", "noise", "imperfection", "surroundings")
 
 
 class SyntheticSpec(SyntheticParams):
@@ -89,7 +91,7 @@ def generate_stills(
         DataError: A package is missing or a sample could not be made.
     """
     for pictures in _in_order(make_person, spec, spec.people, jobs, progress):
-        yield from pictures
+        yield from (picture.sample for picture in pictures)
 
 
 def generate_sequences(
@@ -104,7 +106,7 @@ def generate_sequences(
         yield from sequence
 
 
-def make_person(spec: SyntheticSpec, index: int) -> list[LabelledSample]:
+def make_person(spec: SyntheticSpec, index: int) -> list[PersonPicture]:
     """Make all labelled pictures of one person: body, clothes and pose are simulated once.
 
     From the second picture on, the person is seen from another side, with another camera, in another light and
@@ -113,15 +115,15 @@ def make_person(spec: SyntheticSpec, index: int) -> list[LabelledSample]:
     shot = Shot(spec, "still", index)
     posed, frames = shot.render(lambda rng: [draw_still(rng)])
     first = index * spec.pictures_per_person
-    samples = [_labelled(first, shot, frames[0])]
+    pictures = [_labelled(first, index, shot, frames[0])]
     for take in range(1, spec.pictures_per_person):
         other = Shot(spec, "still", index, take)
-        samples.append(_labelled(first + take, other, other.again(posed[0])))
-    return samples
+        pictures.append(_labelled(first + take, index, other, other.again(shot.person, posed[0])))
+    return pictures
 
 
-def _labelled(number: int, shot: Shot, frame: Frame) -> LabelledSample:
-    return LabelledSample(
+def _labelled(number: int, person: int, shot: Shot, frame: Frame) -> PersonPicture:
+    sample = LabelledSample(
         name=f"{number:07d}",
         image=frame.image,
         white_image=frame.white_image,
@@ -131,6 +133,7 @@ def _labelled(number: int, shot: Shot, frame: Frame) -> LabelledSample:
         normals=frame.normals,
         camera=shot.camera,
     )
+    return PersonPicture(sample, person, frame.distance_m, frame.coverage, frame.canonical_m, shot.facts)
 
 
 def make_sequence(spec: SyntheticSpec, index: int) -> list[UnlabelledFrame]:
@@ -173,6 +176,15 @@ class Shot:
         self.film = draw_film(self.rng["light"])
         focal_px = float(self.rng["camera"].uniform(*spec.focal_px))
         self.camera = Camera.reference() if spec.camera == "reference" else Camera.centred(round(focal_px, 3))
+        self.facts: dict[str, str | float] = {
+            "light": self.light.kind,
+            "exposure_stops": float(np.log2(self.film.gain.mean())),
+        }
+
+    @cached_property
+    def is_empty(self) -> bool:
+        """Whether the picture shows nobody."""
+        return self.kind == "still" and bool(self.rng["surroundings"].random() < self.spec.empty)
 
     @cached_property
     def person(self) -> Person:
@@ -189,23 +201,25 @@ class Shot:
         Raises:
             DataError: No frame large enough after a few draws.
         """
+        self.facts |= person_facts(self.person)
         for _ in range(_ATTEMPTS):
             posed = self.posed(draw_poses(self.rng["pose"]))
             frames = self.pictures(posed)
-            if min(frame.mask.mean() for frame in frames) >= MIN_MASK_SHARE:
+            if self.is_empty or min(frame.mask.mean() for frame in frames) >= MIN_MASK_SHARE:
                 return posed, frames
         raise _too_small()
 
-    def again(self, posed: PosedPerson) -> Frame:
-        """Render a person who has been posed, turned to another side.
+    def again(self, person: Person, posed: PosedPerson) -> Frame:
+        """Render a person of another shot who has been posed, turned to another side.
 
         Raises:
             DataError: No frame large enough after a few draws.
         """
+        self.facts |= person_facts(person)
         for _ in range(_ATTEMPTS):
             turn_deg = draw_yaw(self.rng["pose"]) - posed.pose.yaw_deg
             frame = self.pictures([turned(posed, turn_deg)])[0]
-            if frame.mask.mean() >= MIN_MASK_SHARE:
+            if self.is_empty or frame.mask.mean() >= MIN_MASK_SHARE:
                 return frame
         raise _too_small()
 
@@ -215,6 +229,16 @@ class Shot:
         view = draw_view(rng, self.camera, posed, framing)
         furniture = draw_furniture(rng, view, posed) if rng.random() < framing.furniture else None
         background = draw_background(self.rng["light"], view, self.light, posed)
+        self.facts |= {
+            "camera_pitch_deg": view.pitch_deg,
+            "camera_height_m": float(view.centre_m[2]),
+            "focal_px": self.camera.pixel_intrinsics()[0],
+            "yaw_deg": posed[0].pose.yaw_deg,
+            "furniture": float(furniture is not None),
+            "nobody": float(self.is_empty),
+        }
+        if self.is_empty:
+            return [empty_frame(self.light, background, self.film, self.rng["noise"]) for _ in posed]
         return [
             self._finished(render_frame(view, person, self.light, background, furniture, self.film, self.rng["noise"]))
             for person in posed

@@ -19,7 +19,7 @@ from hdnet.synthetic.clothes.outfits import draw_outfit
 from hdnet.synthetic.clothes.patterns import pattern
 from hdnet.synthetic.clothes.trims import HOOD, RIB_COLLAR
 from hdnet.synthetic.components import Component, Material, PosedBody, Shape
-from hdnet.synthetic.materials import draw_skin
+from hdnet.synthetic.materials import Skin, draw_skin
 from hdnet.synthetic.motion import Pose, approach, place, rotations, solve
 from hdnet.synthetic.surface import FloatArray, IntArray, Surface, compacted
 
@@ -105,6 +105,22 @@ def draw_person(person_rng: np.random.Generator, clothes_rng: np.random.Generato
     if any(isinstance(component.carrier, Hanging) for component in components):
         outfit = tuple(_without_hood(garment) for garment in outfit)
     return _assembled(shape, components, outfit)
+
+
+def person_facts(person: Person) -> dict[str, str | float]:
+    """Return what was drawn for a person: MakeHuman's scales, 0..1, height and clothes."""
+    phenotype = person.shape.phenotype
+    tones = [material.tone for material in person.materials if isinstance(material, Skin)]
+    height_m = float(np.ptp(person.shape.rest[:SKIN_VERTICES, 2]))
+    return {
+        "sex": phenotype.gender,
+        "age": phenotype.age,
+        "weight": phenotype.weight,
+        "muscle": phenotype.muscle,
+        "height_m": height_m,
+        "skin_brightness": float(np.mean(tones) ** (1 / 2.2)),
+        "clothes": " ".join(garment.name for garment in person.outfit),
+    }
 
 
 def _without_hood(garment: Garment) -> Garment:

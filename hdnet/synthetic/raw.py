@@ -12,6 +12,8 @@ from PIL import Image
 from tqdm import tqdm
 
 from hdnet.data.layout.folders import HELDOUT_TANG, TANG, TIKTOK, TangFolder, TikTokFolder
+from hdnet.data.store.people import PackedPeople
+from hdnet.data.store.shards import INDEX_FILE
 from hdnet.files import read_json_object, write_json
 from hdnet.params import DataParams, SyntheticParams
 from hdnet.synthetic import Progress, SyntheticSpec, contact_sheet, film_strip, fingerprint, synthesize
@@ -31,7 +33,9 @@ def synthesize_parts(raw: Path, made: Path, data: DataParams, taken: Sequence[st
             _synthesize_once(made / "train", "acquire", synthetic_spec(data, people, sequences, seed), jobs)
         if heldout:
             offset = seed + _HELDOUT_SEED_OFFSET
-            _synthesize_once(made / "heldout", "acquire heldout", synthetic_spec(data, heldout, 0, offset), jobs)
+            # Held-out people are measured on: each picture has one.
+            shown = data.model_copy(update={"empty": 0.0})
+            _synthesize_once(made / "heldout", "acquire heldout", synthetic_spec(shown, heldout, 0, offset), jobs)
         for note in made.glob("*.json"):
             note.unlink()
         for part, source in ((TANG, "train/" + TANG), (TIKTOK, "train/" + TIKTOK), (HELDOUT_TANG, HELDOUT_TANG)):
@@ -95,11 +99,15 @@ def contact_sheets(raw: Path) -> dict[str, Image.Image]:
     """Pictures to look at, by file name: labelled people of a raw folder, and film strips of its sequences."""
     people, frames = TangFolder(raw / TANG), TikTokFolder(raw / TIKTOK)
     sheets = {}
-    if people.root.is_dir():
+    if (people.root / INDEX_FILE).is_file():
+        packed = PackedPeople(people.root)
+        shown = range(min(SHEET_COLUMNS, len(packed.names)))
+        sheets["contact_sheet.png"] = contact_sheet([packed.sample(k) for k in shown])
+    elif people.root.is_dir():
         sheets["contact_sheet.png"] = contact_sheet([people.read(name) for name in people.names()[:SHEET_COLUMNS]])
     if frames.root.is_dir():
-        shown = strip_names(frames.sequences())
-        sheets["sequences.png"] = film_strip([frames.read(name) for name in shown])
+        names = strip_names(frames.sequences())
+        sheets["sequences.png"] = film_strip([frames.read(name) for name in names])
     return sheets
 
 

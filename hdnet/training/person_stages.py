@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from hdnet.data.store.datasets import LabelledDataset, PairDataset, collate
-from hdnet.data.store.packed import PackedFrames, PackedLabelled, PseudoNormals
+from hdnet.data.store.packed import PackedFrames, PseudoNormals, open_people
 from hdnet.files import sha256_of
 from hdnet.models import PersonModel
 from hdnet.models.weights import save_estimator, save_hdnet
@@ -28,7 +28,7 @@ def train_person(
     validation: Validation | None = None,
 ) -> dict[str, float]:
     """Train a stage of the network for photographs; arguments, result and errors as of the stage's own function."""
-    settings, people = getattr(params, stage), PackedLabelled(work.labelled)
+    settings, people = getattr(params, stage), open_people(work.labelled)
     outputs = outputs or Outputs(_model_file(stage, work), work.report(stage), work.checkpoints)
     start = _start(stage, work, params)
     model, camera = starting_person(params, start), typical_camera(people)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from hdnet.data.store.datasets import LabelledDataset
-from hdnet.data.store.packed import PackedLabelled
+from hdnet.data.store.packed import People, open_people
 from hdnet.errors import DataError, ModelError
 from hdnet.files import sha256_of, write_json
 from hdnet.geometry import Camera
@@ -118,7 +118,7 @@ def held_out_validation(
     if settings.every is None:
         return None
     is_person = params.model.network == "lite"
-    people = LabelledDataset(PackedLabelled(heldout), scenes=is_person)
+    people = LabelledDataset(open_people(heldout), scenes=is_person)
     normals = None if normal_model is None else load_estimator(normal_model, NormalEstimator)
     # The network for photographs gives its maps in each picture's own camera.
     validator = HeldOutValidator(
@@ -131,7 +131,7 @@ def held_out_validation(
     return Validation(validator, settings.every, metric_of_stage(settings.metric, stage), settings.use_best)
 
 
-def typical_camera(packed: PackedLabelled) -> Camera:
+def typical_camera(packed: People) -> Camera:
     """Return the camera that a model of this data assumes: the median of every number over all samples."""
     return Camera(*np.median(packed.cameras, axis=0).tolist())
 

@@ -81,7 +81,8 @@ def random_windows(
     drawn = _window(middle_b2 + shift_b2, span_b / size, turn_b, mirrored_b, size)
     whole_span_b = (longer_b / _WHOLE_FILL).clamp(min=_LEAST_SCALE * size)
     whole = _window(middle_b2, whole_span_b / size, torch.zeros_like(turn_b), mirrored_b, size)
-    keeps_b = _keeps_enough(mask_b1hw, drawn, size)
+    # A picture of nobody keeps whatever it shows.
+    keeps_b = _keeps_enough(mask_b1hw, drawn, size) | ~mask_b1hw.flatten(1).any(1)
     return torch.where(keeps_b[:, None, None], drawn, whole)
 
 

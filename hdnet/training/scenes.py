@@ -92,7 +92,7 @@ class SceneAugmenter:
         mirrored_b = chance["flip"][:, 0] < self.augment.flip
         replaced_b = moved(torch.tensor([kind != "own" for kind in kinds]), mirrored_b.device)
         box = box_of(frame["mask"])
-        shows_b = moved(~empty_b1[:, 0], mirrored_b.device)
+        shows_b = moved(~empty_b1[:, 0], mirrored_b.device) & frame["mask"].flatten(1).any(1)
         boundless_b = replaced_b & ~(_touches_edge(box, frame["mask"].shape[-2:]) & shows_b)
         window_b23 = random_windows(frame["mask"], box, chance, self.photo, mirrored_b, boundless_b, size)
         mirrored = (chosen["flip"][:, 0] < self.augment.flip).nonzero()[:, 0]

@@ -12,7 +12,7 @@ import numpy as np
 from torch.utils.data import Dataset, Subset
 
 from hdnet.data.store.datasets import LabelledDataset
-from hdnet.data.store.packed import PackedLabelled
+from hdnet.data.store.packed import open_people
 from hdnet.errors import DataError
 from hdnet.models import NormalEstimator
 from hdnet.models.weights import load_estimator
@@ -60,9 +60,9 @@ def open_validators(work: Workspace, params: Params) -> Validators:
     Raises:
         DataError: There are too few people.
     """
-    packed, people = PackedLabelled(work.heldout), LabelledDataset(PackedLabelled(work.heldout))
+    packed, people = open_people(work.heldout), LabelledDataset(open_people(work.heldout))
     split = split_people(len(packed), params.tune.select_people)
-    camera = typical_camera(PackedLabelled(work.labelled))
+    camera = typical_camera(open_people(work.labelled))
     predicted = params.train_hdnet.input_normals == "predicted"
     normals = load_estimator(work.normal_model, NormalEstimator) if predicted else None
 

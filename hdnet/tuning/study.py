@@ -15,7 +15,7 @@ import optuna
 import torch
 from optuna.trial import FrozenTrial, TrialState
 
-from hdnet.data.store.packed import PackedFrames, PackedLabelled, PseudoNormals
+from hdnet.data.store.packed import PackedFrames, PseudoNormals, open_people
 from hdnet.data.store.pairs import PackedPairs
 from hdnet.errors import ModelError, TuningError
 from hdnet.files import sha256_of
@@ -217,8 +217,8 @@ def _setup(settings: StudySettings) -> dict[str, Any]:
 def _digests(settings: StudySettings) -> dict[str, str]:
     work = settings.work
     return {
-        "labelled": PackedLabelled(work.labelled).digest,
-        "heldout": PackedLabelled(work.heldout).digest,
+        "labelled": open_people(work.labelled).digest,
+        "heldout": open_people(work.heldout).digest,
         "frames": PackedFrames(work.frames).digest,
         "frame_normals": PseudoNormals(work.frame_normals).digest,
         "pairs": PackedPairs(work.correspondences).digest,

@@ -255,7 +255,8 @@ def test_sizes_change_the_synthetic_data_and_go_back(params, name):
     changed = {change.path[0] for change in changes}
     trainings = {"model", "train_normal", "train_depth", "train_hdnet", "augment", "validation", "runtime"}
     assert changed == ({"data"} if name == "large" else {"data"} | trainings)
-    as_in_demo = {"source", "folder", "take", "stride", "camera", "masks", "iuv", "pictures_per_person"}
+    as_in_demo = {"source", "folder", "take", "stride", "camera", "masks", "iuv"}
+    as_in_demo |= {"pictures_per_person", "format", "empty"}
     assert set(read_overlay(name)["data"]) == set(DataParams.model_fields) - as_in_demo
     apply_overlay(params, read_overlay("demo"))
     assert params.read_bytes() == SHIPPED.read_bytes()

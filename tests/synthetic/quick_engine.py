@@ -7,16 +7,17 @@ import sys
 import time
 from pathlib import Path
 
-from data_folders import labelled_sample, unlabelled_frame
+from data_folders import person_picture, unlabelled_frame
 from specs import spec_of
 
-from hdnet.data.layout.samples import LabelledSample, UnlabelledFrame
+from hdnet.data.layout.samples import UnlabelledFrame
+from hdnet.data.store.people import PersonPicture
 from hdnet.synthetic import Engine, SyntheticSpec, synthesize
 
 
-def quick_person(spec: SyntheticSpec, index: int) -> list[LabelledSample]:
+def quick_person(spec: SyntheticSpec, index: int) -> list[PersonPicture]:
     first, count = index * spec.pictures_per_person, spec.pictures_per_person
-    return [labelled_sample(f"{k:07d}", spec.seed + k) for k in range(first, first + count)]
+    return [person_picture(f"{k:07d}", spec.seed + k, index) for k in range(first, first + count)]
 
 
 def quick_sequence(spec: SyntheticSpec, index: int) -> list[UnlabelledFrame]:
@@ -28,7 +29,7 @@ def nothing() -> None:
     """Stand in for the body model."""
 
 
-def slow_person(spec: SyntheticSpec, index: int) -> list[LabelledSample]:
+def slow_person(spec: SyntheticSpec, index: int) -> list[PersonPicture]:
     time.sleep(0.15)
     return quick_person(spec, index)
 

@@ -1,7 +1,13 @@
 import pytest
+from specs import spec_of
 
 from hdnet.errors import DataError
-from hdnet.synthetic.cost import check_room, cost
+from hdnet.synthetic.cost import Cost, check_room
+from hdnet.synthetic.cost import cost as cost_of_spec
+
+
+def cost(stills: int, frames: int, jobs: int, **look) -> Cost:
+    return cost_of_spec(stills, frames, jobs, spec_of(stills, 0, 0, 0, **look))
 
 
 def test_cost_goes_with_the_pictures_and_is_shared_by_processes():
@@ -10,6 +16,9 @@ def test_cost_goes_with_the_pictures_and_is_shared_by_processes():
     assert one.seconds < two.seconds < 2 * one.seconds
     assert cost(2000, 0, 4).seconds < two.seconds / 3
     assert cost(0, 100, 1).disk_bytes < cost(100, 0, 1).disk_bytes
+    several = cost(1000, 0, 1, format="packed", pictures_per_person=8)
+    assert several.disk_bytes < one.disk_bytes / 6
+    assert several.seconds < one.seconds
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +19,8 @@ from specs import spec_of
 
 from hdnet.data.layout.folders import TangFolder, TikTokFolder
 from hdnet.data.layout.samples import LabelledSample, UnlabelledFrame
+from hdnet.data.store import people
+from hdnet.data.store.people import PackedPeople, PersonPicture
 from hdnet.errors import DataError
 from hdnet.synthetic import Engine, SyntheticSpec, export, synthesize, version
 
@@ -34,7 +37,7 @@ def expected(tmp_path: Path) -> dict[str, bytes]:
 def stopping_after(calls: int, error: type[BaseException]) -> Engine:
     """Return an engine that raises at the person after so many calls."""
 
-    def still(spec: SyntheticSpec, person: int) -> list[LabelledSample]:
+    def still(spec: SyntheticSpec, person: int) -> list[PersonPicture]:
         if person >= calls:
             raise error
         return quick_person(spec, person)
@@ -43,7 +46,7 @@ def stopping_after(calls: int, error: type[BaseException]) -> Engine:
 
 
 def counting(made: list[str]) -> Engine:
-    def still(spec: SyntheticSpec, person: int) -> list[LabelledSample]:
+    def still(spec: SyntheticSpec, person: int) -> list[PersonPicture]:
         made.append(f"person {person}")
         return quick_person(spec, person)
 
@@ -116,6 +119,50 @@ def test_a_finished_run_only_has_to_be_published(tmp_path: Path, expected: dict[
     assert files(out) == expected
 
 
+PACKED = SPEC.model_copy(update={"format": "packed", "pictures_per_person": 2})
+
+
+def test_packed_people_are_those_of_the_text_layout(tmp_path: Path) -> None:
+    """Text holds five decimals of a metre, the packed folder steps of 0.1 mm at 4 m, and JPEG pictures."""
+    spec = PACKED.model_copy(update={"format": "text", "people": 3, "sequences": 0})
+    synthesize(tmp_path / "text", spec, engine=QUICK)
+    synthesize(tmp_path / "packed", spec.model_copy(update={"format": "packed"}), engine=QUICK)
+    text, packed = TangFolder(tmp_path / "text/Tang_data"), PackedPeople(tmp_path / "packed/Tang_data")
+    assert packed.names == text.names() == [f"{k:07d}" for k in range(6)]
+    assert packed.people.tolist() == [0, 0, 1, 1, 2, 2]
+    for k, name in enumerate(packed.names):
+        one, other = text.read(name), packed.sample(k)
+        assert np.array_equal(one.mask, other.mask)
+        assert np.array_equal(one.iuv, other.iuv)
+        assert np.allclose(one.depth_m, other.depth_m, atol=1.5e-4)
+        assert np.allclose(one.normals, other.normals, atol=1e-3)
+        assert one.camera == other.camera
+    assert sorted(path.name for path in packed.folder.iterdir()) == sorted([*packed.index["files"], "index.json"])
+
+
+@pytest.mark.parametrize("stop", ["between people", "between shards"])
+def test_interrupted_packed_people_go_on(tmp_path: Path, monkeypatch, stop: str) -> None:
+    monkeypatch.setattr(people, "SHARD_RECORDS", 4)
+    synthesize(tmp_path / "uninterrupted", PACKED, jobs=2, engine=QUICK)
+    out, made = tmp_path / "data", []
+    with monkeypatch.context() as patch:
+        if stop == "between shards":
+            whole = people.finish_shard
+
+            def interrupted(file: Path, *more: Any) -> Any:
+                if file.name == "rows-00002.npy":
+                    raise KeyboardInterrupt
+                return whole(file, *more)
+
+            patch.setattr(people, "finish_shard", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            synthesize(out, PACKED, engine=QUICK if stop == "between shards" else stopping_after(5, KeyboardInterrupt))
+    synthesize(out, PACKED, engine=counting(made))
+    assert made == ([] if stop == "between shards" else [f"person {k}" for k in range(5, 9)])
+    assert files(out) == files(tmp_path / "uninterrupted")
+    assert len(PackedPeople(out / "Tang_data").index["files"]) == 5 + 4
+
+
 @pytest.mark.parametrize("changed", ["spec", "generator"])
 def test_another_run_starts_afresh_and_says_so(
     tmp_path: Path, expected: dict[str, bytes], monkeypatch, caplog, changed: str
@@ -179,7 +226,7 @@ def test_a_killed_run_goes_on(tmp_path: Path) -> None:
 def test_the_engine_works_with_one_thread(tmp_path: Path) -> None:
     threads = []
 
-    def still(spec: SyntheticSpec, person: int) -> list[LabelledSample]:
+    def still(spec: SyntheticSpec, person: int) -> list[PersonPicture]:
         threads.append(torch.get_num_threads())
         return quick_person(spec, person)
 
@@ -217,7 +264,7 @@ def test_a_failure_at_once_leaves_the_old_folder_and_nothing_else(tmp_path: Path
     old = tmp_path / "data" / "Tang_data"
     old.mkdir(parents=True)
 
-    def broken(*_: object) -> list[LabelledSample]:
+    def broken(*_: object) -> list[PersonPicture]:
         raise ValueError("no such bone")
 
     with pytest.raises(DataError, match=r"synthetic person-000000 of seed 7 .*no such bone"):

@@ -222,6 +222,22 @@ def test_empty_samples_show_and_name_nobody():
     torch.testing.assert_close(SceneAugmenter(photo, STRONG)(repainted, draw(), SIZE)["inputs"], result["inputs"])
 
 
+def test_stored_pictures_of_nobody_name_nobody():
+    """The pictures themselves, not only people who are taken out."""
+    stored = people(6)
+    for key in ("mask", "depth_m", "normals", "vui"):
+        stored[key] = stored[key].clone()
+        stored[key][::2] = 0
+    batch = SceneAugmenter(PHOTO.model_copy(update={"empty": 0.0, "hint_exact": 1.0}), STRONG)(stored, draw(), SIZE)
+    shown = batch["mask"].flatten(1).any(1)
+    assert shown.tolist() == [False, True] * 3
+    assert batch["hinted"].tolist() == [False, True] * 3
+    assert batch["log_scale"][::2].isnan().all()
+    for key in ("relief", "normals", "vui"):
+        assert not batch[key][::2].any()
+        assert batch[key].isfinite().all()
+
+
 def test_hints_come_in_the_asked_shares():
     photo = PhotoParams(empty=0, hint_exact=0.3, hint_imperfect=0.3, jpeg=0, low_resolution=0)
     batch = {key: values[:1].expand(300, *values.shape[1:]) for key, values in people(1).items()}

@@ -6,6 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
 
 from hdnet.data.checks.camera import check_cameras, check_fits
 from hdnet.data.checks.correspondences import check_correspondences
@@ -23,11 +26,16 @@ from hdnet.data.checks.folder import (
     with_hint,
 )
 from hdnet.data.checks.frames import CheckedFrame, FrameFigures, Task, check_labelled, check_unlabelled
+from hdnet.data.layout.folders import TangFolder
 from hdnet.data.layout.meta import DEFAULT_SEQUENCE, FolderMeta
 from hdnet.data.parallel import ordered_map
+from hdnet.data.store.people import PackedPeople
+from hdnet.data.store.shards import INDEX_FILE
 from hdnet.errors import DataError
 from hdnet.geometry import Camera
 
+PACKED_SAMPLES = 32
+"""Samples of a packed folder that are checked one by one."""
 # Subfolder of a TikTok folder with its matches.
 CORRESPONDENCES = "correspondences"
 
@@ -46,17 +54,20 @@ def raise_if_errors(reports: Mapping[str, Report], see: Path | None = None) -> N
 
 
 def validate_tang(folder: Path, jobs: int = 1, progress: bool = False) -> Report:
-    """Check a Tang folder.
+    """Check a Tang folder, or a packed folder of people in its place.
 
     Files present, readable and of one size; all parts on the mask, neither mirrored nor shifted; DensePose channels in
     the order V, U, I with DensePose's sides and directions; depth in metres that grows away from the camera; unit
-    normals whose axes, signs and camera agree with the depth map.
+    normals whose axes, signs and camera agree with the depth map. Of packed people, the checksums of all files and,
+    written out as text, :data:`PACKED_SAMPLES` people spread over the folder.
 
     Args:
         folder: The ``Tang_data`` folder itself.
         jobs: Processes.
         progress: Show a progress bar on stderr.
     """
+    if (Path(folder) / INDEX_FILE).is_file():
+        return _validate_packed(Path(folder), jobs, progress)
     return _validate(Path(folder), TANG_KINDS, check_labelled, jobs, progress, sequences=False)
 
 
@@ -164,6 +175,26 @@ def _validate(
     frames.check_normals(found, root)
     errors, warnings = [with_hint(finding) for finding in found.errors], found.warnings
     return Report(str(root), len(names), errors, warnings, statistics, frames.digests)
+
+
+def _validate_packed(root: Path, jobs: int, progress: bool) -> Report:
+    packed = PackedPeople(root)
+    packed.verify()
+    shown = [k for k in range(len(packed)) if packed.record(k, ("mask",))["mask"].any()]
+    with TemporaryDirectory() as temporary:
+        folder = TangFolder(Path(temporary) / root.name)
+        samples = [
+            packed.sample(shown[k]) for k in np.unique(np.linspace(0, len(shown) - 1, PACKED_SAMPLES, dtype=int))
+        ]
+        for sample in samples:
+            folder.write(sample)
+        folder.write_meta({sample.name: sample.camera for sample in samples})
+        report = _validate(folder.root, TANG_KINDS, check_labelled, jobs, progress, sequences=False)
+    errors, warnings = (
+        [replace(finding, file=str(root / Path(finding.file).relative_to(folder.root))) for finding in findings]
+        for findings in (report.errors, report.warnings)
+    )
+    return replace(report, folder=str(root), samples=len(packed), errors=errors, warnings=warnings)
 
 
 def _cameras(meta: FolderMeta | None, names: Sequence[str]) -> dict[str, Camera]:

@@ -15,8 +15,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler, default_collate
 
-from hdnet.data.store.packed import PackedFrames, PackedLabelled, PseudoNormals
+from hdnet.data.store.packed import PackedFrames, People, PseudoNormals
 from hdnet.data.store.pairs import PackedPairs
+from hdnet.data.store.people import PackedPeople
+from hdnet.errors import DataError
 
 Item = dict[str, Any]
 Batch = dict[str, Any]
@@ -29,8 +31,9 @@ class LabelledDataset(Dataset[Item]):
     "normals" (3, H, W) int16, see :mod:`hdnet.data.store.records`; "camera" (7,) float32; and "input_normals" like
     "normals" if others were given for input. With scenes, also "scene" (3, H, W) uint8, the picture with its
     background, "shift_m" (1,) float32, the metres that were added to the depth, and "other_scene" and "other_mask", the
-    picture and mask of another person, always the same one: a background that does not depend on the rest of a batch,
-    which several processes share. Do not write into them: they are the mapped file's own memory.
+    picture and mask of another person (of a picture without anybody its own), always the same one: a background that
+    does not depend on the rest of a batch, which several processes share. Do not write into them: they are the mapped
+    file's own memory.
 
     Args:
         packed: The packed samples.
@@ -39,16 +42,20 @@ class LabelledDataset(Dataset[Item]):
         scenes: Read the pictures with their backgrounds.
 
     Raises:
-        DataError: Normals of other samples; or there are no pictures with background.
+        DataError: Normals of other samples; there are no pictures with background; or, without scenes, some pictures
+            show nobody.
     """
 
-    def __init__(
-        self, packed: PackedLabelled, input_normals: PseudoNormals | None = None, scenes: bool = False
-    ) -> None:
+    def __init__(self, packed: People, input_normals: PseudoNormals | None = None, scenes: bool = False) -> None:
         if input_normals is not None:
             input_normals.check_names(packed)
         if scenes:
             packed.check_scenes()
+        elif isinstance(packed, PackedPeople) and packed.empty:
+            raise DataError(
+                f"{packed.folder}: {packed.empty} pictures show nobody, which only model.network: lite can learn from; "
+                "set data.empty: 0"
+            )
         self.packed = packed
         self.input_normals = input_normals
         self.scenes = scenes
@@ -59,7 +66,9 @@ class LabelledDataset(Dataset[Item]):
     def __getitem__(self, k: int) -> Item:
         item = stored_item(self.packed, k, self.scenes)
         if self.scenes:
-            other = self.packed.record(_other(k, len(self)), ("mask", "scene"))
+            # Nobody is pasted behind nobody: such a picture is its own background.
+            behind = _other(k, len(self)) if item["mask"].any() else k
+            other = self.packed.record(behind, ("mask", "scene"))
             item |= {f"other_{field}": torch.from_numpy(values) for field, values in other.items()}
         if self.input_normals is not None:
             item["input_normals"] = torch.from_numpy(self.input_normals.record(k)["normals"])
@@ -112,7 +121,7 @@ class PairDataset(Dataset[Item]):
         return item
 
 
-def stored_item(packed: PackedLabelled | PackedFrames, k: int, scenes: bool = False) -> Item:
+def stored_item(packed: People | PackedFrames, k: int, scenes: bool = False) -> Item:
     """Return one record, with the optional fields where asked for, and its camera as tensors of the mapped memory."""
     fields = (*packed.fields, *packed.optional_fields) if scenes else None
     item: Item = {field: torch.from_numpy(values) for field, values in packed.record(k, fields).items()}

@@ -9,12 +9,13 @@ from has changed. Labelled samples and frames also have ``cameras.npy``, (N, 7) 
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,8 @@ from tqdm import tqdm
 
 from hdnet import __version__
 from hdnet.data.parallel import ordered_map
-from hdnet.data.store.reading import PackedRecords, read_index
+from hdnet.data.store.people import PackedPeople
+from hdnet.data.store.reading import PackedRecords, WithCameras, read_index
 from hdnet.data.store.records import (
     FIELDS_OF_KIND,
     OPTIONAL_FIELDS_OF_KIND,
@@ -46,7 +48,6 @@ from hdnet.data.store.shards import (
 )
 from hdnet.errors import DataError
 from hdnet.files import Finished, fingerprint, resumable_folder
-from hdnet.geometry import Camera
 
 _log = logging.getLogger(__name__)
 
@@ -71,7 +72,7 @@ def pack_tiktok(folder: Path, out: Path, progress: bool = False, jobs: int = 1) 
 
 def write_pseudo_normals(
     out: Path,
-    pictures: PackedFrames | PackedLabelled,
+    pictures: PackedFrames | People,
     predict: Callable[[range], Iterable[np.ndarray]],
     made_from: str | None = None,
     progress: bool = False,
@@ -98,14 +99,29 @@ def pack(source: Source, out: Path, progress: bool, jobs: int) -> None:
         _fill(temporary, notes, source, progress, jobs, Path(out).name)
 
 
-def pack_together(sources: Mapping[str, Source], out: Path, progress: bool, jobs: int) -> None:
-    """Pack every source into a folder of its name in ``out``, which appears only when all are complete."""
+def pack_together(sources: Mapping[str, Source | Path], out: Path, progress: bool, jobs: int) -> None:
+    """Pack every source into a folder of its name in ``out``, which appears only when all are complete.
+
+    A path is a folder that is packed already: its files are linked, or copied to another disk.
+    """
     with resumable_folder(out, marker=next(iter(sources))) as (temporary, notes):
         _remove_all_but({*sources, notes.name}, temporary)
         for name, source in sources.items():
             for folder in (temporary / name, notes / name):
                 folder.mkdir(exist_ok=True)
-            _fill(temporary / name, notes / name, source, progress, jobs, name)
+            if isinstance(source, Path):
+                _link(source, temporary / name)
+            else:
+                _fill(temporary / name, notes / name, source, progress, jobs, name)
+
+
+def _link(source: Path, folder: Path) -> None:
+    _remove_all_but(set(), folder)
+    for name in (*open_packed(source).index["files"], INDEX_FILE):
+        try:
+            os.link(source / name, folder / name)
+        except OSError:  # another disk, or a file system without links
+            shutil.copy2(source / name, folder / name)
 
 
 def _fill(folder: Path, notes: Path, source: Source, progress: bool, jobs: int, label: str) -> None:
@@ -192,30 +208,7 @@ def _progress(folder: Path, record_bytes: int, count: int, label: str, shown: bo
             bar.n = written()
 
 
-class _WithCameras(PackedRecords):
-    @property
-    def has_scenes(self) -> bool:
-        """Return whether the records have the picture with its background, field "scene"."""
-        return "scene" in self.optional_fields
-
-    def check_scenes(self) -> None:
-        """Raise a DataError unless the records have the picture with its background."""
-        if not self.has_scenes:
-            raise DataError(
-                f"{self.folder}: has no pictures with background; pack the data again, from a raw folder with color/"
-            )
-
-    @cached_property
-    def cameras(self) -> np.ndarray:
-        """(N, 7) float64, the fields of :class:`hdnet.geometry.Camera` of every record."""
-        return self.array("cameras", "<f8", (len(self), 7))
-
-    def camera(self, k: int) -> Camera:
-        """Return the camera of record ``k``."""
-        return Camera(*(float(value) for value in self.cameras[k]))
-
-
-class PackedLabelled(_WithCameras):
+class PackedLabelled(WithCameras, PackedRecords):
     """Packed folder of :func:`pack_tang`."""
 
     kind = "labelled"
@@ -223,7 +216,11 @@ class PackedLabelled(_WithCameras):
     optional = OPTIONAL_FIELDS_OF_KIND[kind]
 
 
-class PackedFrames(_WithCameras):
+People = PackedLabelled | PackedPeople
+"""Packed labelled people of either form."""
+
+
+class PackedFrames(WithCameras, PackedRecords):
     """Packed folder of :func:`pack_tiktok`."""
 
     kind = "frames"
@@ -243,7 +240,7 @@ class PseudoNormals(PackedRecords):
     kind = "pseudo_normals"
     fields = FIELDS_OF_KIND[kind]
 
-    def check_names(self, frames: PackedFrames | PackedLabelled) -> None:
+    def check_names(self, frames: PackedFrames | People) -> None:
         """Raise a DataError unless these are normals of exactly those pictures."""
         if self.names != frames.names or self.size != frames.size:
             raise DataError(
@@ -252,14 +249,23 @@ class PseudoNormals(PackedRecords):
             )
 
 
-def open_packed(folder: Path) -> PackedLabelled | PackedFrames | PseudoNormals:
+def open_packed(folder: Path) -> PackedLabelled | PackedPeople | PackedFrames | PseudoNormals:
     """Open a packed folder of records of any kind.
 
     Raises:
         DataError: As :class:`hdnet.data.store.reading.PackedFolder`, or the kind is unknown.
     """
     kind = read_index(folder)["kind"]
-    for reader in (PackedLabelled, PackedFrames, PseudoNormals):
+    for reader in (PackedLabelled, PackedPeople, PackedFrames, PseudoNormals):
         if reader.kind == kind:
             return reader(folder)
     raise DataError(f"{Path(folder) / INDEX_FILE}: a packed folder of unknown kind {kind!r}; pack the data again")
+
+
+def open_people(folder: Path) -> People:
+    """Open a packed folder of labelled people: of :func:`pack_tang`, or made as one.
+
+    Raises:
+        DataError: As :class:`hdnet.data.store.reading.PackedFolder`, or the folder is of another kind.
+    """
+    return PackedPeople(folder) if read_index(folder)["kind"] == PackedPeople.kind else PackedLabelled(folder)

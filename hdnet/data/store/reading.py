@@ -19,6 +19,7 @@ from hdnet.data.store import shards
 from hdnet.data.store.shards import FORMAT, FORMAT_VERSION, INDEX_FILE, Entry, Field, record_type
 from hdnet.errors import DataError
 from hdnet.files import read_json_object, sha256_of
+from hdnet.geometry import Camera
 
 # Matched pairs had a format of their own; its folders are refused by their version.
 _EARLIER_FORMATS = ("hdnet-pairs",)
@@ -120,6 +121,34 @@ class PackedFolder:
                     f"{file}: found {found} bytes, expected {entry['bytes']} as in {INDEX_FILE}; the file is damaged "
                     f"or only half copied, {self._again}"
                 )
+
+
+class WithCameras(PackedFolder):
+    """Records with cameras, and optionally with the picture before its background."""
+
+    size: tuple[int, int]
+    optional_fields: tuple[str, ...]
+
+    @property
+    def has_scenes(self) -> bool:
+        """Return whether the records have the picture with its background, field "scene"."""
+        return "scene" in self.optional_fields
+
+    def check_scenes(self) -> None:
+        """Raise a DataError unless the records have the picture with its background."""
+        if not self.has_scenes:
+            raise DataError(
+                f"{self.folder}: has no pictures with background; pack the data again, from a raw folder with color/"
+            )
+
+    @cached_property
+    def cameras(self) -> np.ndarray:
+        """(N, 7) float64, the fields of :class:`hdnet.geometry.Camera` of every record."""
+        return self.array("cameras", "<f8", (len(self.names), 7))
+
+    def camera(self, k: int) -> Camera:
+        """Return the camera of record ``k``."""
+        return Camera(*(float(value) for value in self.cameras[k]))
 
 
 class PackedRecords(PackedFolder):

@@ -2,7 +2,7 @@
 
 from hdnet.synthetic.rendering.backgrounds import Background, draw_background
 from hdnet.synthetic.rendering.film import Film, develop, draw_film
-from hdnet.synthetic.rendering.frame import TARGET_MEDIAN_M, Frame, render_frame
+from hdnet.synthetic.rendering.frame import Frame, empty_frame, render_frame
 from hdnet.synthetic.rendering.furniture import draw_furniture
 from hdnet.synthetic.rendering.imperfect import imperfect_frame
 from hdnet.synthetic.rendering.light import Light, draw_light
@@ -11,7 +11,6 @@ from hdnet.synthetic.rendering.view import MIN_MASK_SHARE, PICTURE_SIZE, Framing
 __all__ = [
     "MIN_MASK_SHARE",
     "PICTURE_SIZE",
-    "TARGET_MEDIAN_M",
     "Background",
     "Film",
     "Frame",
@@ -24,6 +23,7 @@ __all__ = [
     "draw_furniture",
     "draw_light",
     "draw_view",
+    "empty_frame",
     "imperfect_frame",
     "render_frame",
 ]

@@ -43,13 +43,13 @@ def averaged(edge: BoolArray, pixels: IntArray, colours: FloatArray) -> tuple[Fl
     Args:
         edge: (H * W,) pixels with four samples; others have one.
         pixels: (N,) flat pixel number of each sample that hit something.
-        colours: (N, 3) its colour.
+        colours: (N, C) its colour, or other values.
 
     Returns:
-        (H * W, 3) colours, black where samples hit nothing, and (H * W,) the share of samples that hit something.
+        (H * W, C) colours, 0 where samples hit nothing, and (H * W,) the share of samples that hit something.
     """
     weight = np.where(edge[pixels], 1 / len(_SUBPIXELS), 1.0)
     count = PICTURE_SIZE**2
     covered = np.bincount(pixels, weight, count)
-    total = [np.bincount(pixels, weight * colours[:, channel], count) for channel in range(3)]
+    total = [np.bincount(pixels, weight * colours[:, channel], count) for channel in range(colours.shape[1])]
     return np.stack(total, axis=1).astype(np.float32), covered.astype(np.float32)

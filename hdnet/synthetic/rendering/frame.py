@@ -6,7 +6,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from hdnet.data.store.people import TARGET_MEDIAN_M
 from hdnet.synthetic.body import SKIN_VERTICES, body_model
+from hdnet.synthetic.canonical import canonical_body
 from hdnet.synthetic.iuv import canonical_charts
 from hdnet.synthetic.person import PosedPerson
 from hdnet.synthetic.rendering.antialiasing import averaged, edges, scatter, subpixels
@@ -20,14 +22,19 @@ from hdnet.synthetic.rendering.textures import gloss, texture
 from hdnet.synthetic.rendering.view import PICTURE_SIZE, View
 from hdnet.synthetic.surface import BoolArray, FloatArray, IntArray
 
-TARGET_MEDIAN_M = 4.0
 _EDGE_STEP_M = 0.03
 _OUTSIDE_PX = 80
 
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """Rendered frame; arrays as in :class:`hdnet.data.layout.samples.LabelledSample`."""
+    """Rendered frame; arrays as in :class:`hdnet.data.layout.samples.LabelledSample`.
+
+    Attributes:
+        distance_m: True median of the depth over the mask, 0 without a person.
+        coverage: (H, W) uint8, share of a pixel that the person covers, 255 for all of it.
+        canonical_m: (H, W, 3) float32, point of the canonical body behind the pixel, 0 where there is none.
+    """
 
     image: IntArray
     white_image: IntArray
@@ -35,6 +42,9 @@ class Frame:
     mask: BoolArray
     depth_m: FloatArray
     normals: FloatArray
+    distance_m: float
+    coverage: IntArray
+    canonical_m: FloatArray
 
 
 def render_frame(
@@ -63,15 +73,38 @@ def render_frame(
     surface = person.shading_normals(foreground.normals)
     mask = scatter(person.ray, np.ones(len(person.ray), dtype=bool))
     # Scaled, not shifted: that leaves picture and normals as they are and makes training's shift a no-op.
-    scale = TARGET_MEDIAN_M / float(np.median(person.depth_m)) if len(person.ray) else 1.0
-    image = develop(rng, film, light.exposure * _picture(foreground, hits, light, background))
+    distance_m = float(np.median(person.depth_m)) if len(person.ray) else 0.0
+    scale = TARGET_MEDIAN_M / distance_m if distance_m else 1.0
+    radiance, coverage = _picture(foreground, hits, light, background)
+    image = develop(rng, film, light.exposure * radiance)
+    iuv, canonical_m = _body_points(foreground.vertices, person)
     return Frame(
         image=image,
         white_image=np.where(mask[..., None], image, 255).astype(np.uint8),
-        iuv=_iuv(foreground.vertices, person),
+        iuv=iuv,
         mask=mask,
         depth_m=scatter(person.ray, (person.depth_m * scale).astype(np.float32)),
         normals=scatter(person.ray, surface.astype(np.float32)),
+        distance_m=distance_m,
+        coverage=coverage,
+        canonical_m=canonical_m,
+    )
+
+
+def empty_frame(light: Light, background: Background, film: Film, rng: np.random.Generator) -> Frame:
+    """Render a picture without a person; arguments as of :func:`render_frame`."""
+    size = (PICTURE_SIZE, PICTURE_SIZE)
+    image = develop(rng, film, light.exposure * background.radiance)
+    return Frame(
+        image=image,
+        white_image=np.full_like(image, 255),
+        iuv=np.zeros((*size, 3), np.uint8),
+        mask=np.zeros(size, bool),
+        depth_m=np.zeros(size, np.float32),
+        normals=np.zeros((*size, 3), np.float32),
+        distance_m=0.0,
+        coverage=np.zeros(size, np.uint8),
+        canonical_m=np.zeros((*size, 3), np.float32),
     )
 
 
@@ -161,8 +194,10 @@ class _Foreground:
         return colour, shine
 
 
-def _picture(foreground: _Foreground, centre: Hits, light: Light, background: Background) -> FloatArray:
-    """Render radiance (256, 256, 3): one ray inside, four where a pixel straddles an edge."""
+def _picture(
+    foreground: _Foreground, centre: Hits, light: Light, background: Background
+) -> tuple[FloatArray, IntArray]:
+    """Render radiance (256, 256, 3) and the person's coverage: one ray inside, four where a pixel straddles an edge."""
     edge = edges(
         scatter(centre.ray, foreground.label(centre), -1), scatter(centre.ray, centre.depth_m), _EDGE_STEP_M
     ).ravel()
@@ -187,7 +222,10 @@ def _picture(foreground: _Foreground, centre: Hits, light: Light, background: Ba
     behind = background.with_shadows(
         foreground.scene, foreground.view, light, foreground.posed.vertices, covered > 0.99
     )
-    return np.asarray(total.reshape(behind.shape) + (1 - covered).reshape(PICTURE_SIZE, PICTURE_SIZE, 1) * behind)
+    radiance = total.reshape(behind.shape) + (1 - covered).reshape(PICTURE_SIZE, PICTURE_SIZE, 1) * behind
+    is_person = (samples.face < len(foreground.posed.person.faces)).astype(np.float32)
+    share, _ = averaged(edge, samples.ray, is_person[:, None])
+    return np.asarray(radiance), np.round(255 * share.reshape(PICTURE_SIZE, PICTURE_SIZE)).astype(np.uint8)
 
 
 def _window(x: FloatArray, y: FloatArray) -> tuple[int, int, int, int]:
@@ -197,8 +235,12 @@ def _window(x: FloatArray, y: FloatArray) -> tuple[int, int, int, int]:
     return int(left), int(right), int(top), int(bottom)
 
 
-def _iuv(vertices: FloatArray, hits: Hits) -> IntArray:
-    """Return I, U, V of the naked body behind the pixels of the dressed one, (H, W, 3) uint8."""
+def _body_points(vertices: FloatArray, hits: Hits) -> tuple[IntArray, FloatArray]:
+    """Find the naked body behind the pixels of the dressed one.
+
+    Returns:
+        I, U, V, (H, W, 3) uint8, and the canonical points, (H, W, 3) float32.
+    """
     charts = canonical_charts()
     # DensePose predicts the body below the clothes: cast the skin alone, hidden faces included.
     points, faces = vertices[:SKIN_VERTICES], body_model().triangles["skin"]
@@ -215,4 +257,7 @@ def _iuv(vertices: FloatArray, hits: Hits) -> IntArray:
     face = facing[found.face]
     uv = np.einsum("nc,ncd->nd", found.weights, charts.uv[face])
     values = np.column_stack([charts.part[face], np.round(np.clip(uv, 0, 1) * 255)])
-    return scatter(hits.ray[found.ray], values.astype(np.uint8))
+    pixels = hits.ray[found.ray]
+    corners = canonical_body().vertices[body_model().triangles["skin"][face]]
+    canonical_m = np.einsum("nc,ncd->nd", found.weights, corners)
+    return scatter(pixels, values.astype(np.uint8)), scatter(pixels, canonical_m.astype(np.float32))

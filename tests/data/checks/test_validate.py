@@ -1,5 +1,6 @@
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from hdnet.data.layout.correspondences import write_corr_mat, write_corresponden
 from hdnet.data.layout.folders import TangFolder, TikTokFolder
 from hdnet.data.layout.png import write_png
 from hdnet.data.layout.text import write_map
+from hdnet.data.store.people import PersonPicture, Piece, join_pieces
 from hdnet.errors import DataError
 
 LABELLED = ["0000000", "0000001", "0000002"]
@@ -78,6 +80,35 @@ def test_correct_folders_pass(raw):
     assert statistics["fitted_focal_ratio"] == pytest.approx(1, abs=0.03)
     assert statistics["normal_angle_deg"]["max"] < 10
     assert reports["frames"].statistics["facing_away"]["max"] < 0.05
+
+
+def test_packed_people_take_the_place_of_a_folder(raw, people, monkeypatch):
+    """Their samples pass as the text did; a mirrored body map and a changed byte are found."""
+    samples = [people.read(name) for name in LABELLED]
+    nothing = {key: np.zeros_like(getattr(samples[0], key)) for key in ("mask", "iuv", "depth_m", "normals")}
+    nobody = replace(samples[0], name="0000003", **nothing)
+
+    def pack(shown):
+        shutil.rmtree(people.root)
+        people.root.mkdir()
+        pictures = [PersonPicture(one, k, 2.0 * one.mask.any(), *empty_maps(one)) for k, one in enumerate(shown)]
+        pieces = [Piece.written(people.root / f"{k}.bin", [picture]) for k, picture in enumerate(pictures)]
+        join_pieces(people.root, raw / "heldout", pieces, 2)
+
+    pack([*samples, nobody])
+    report = validate_tang(people.root)
+    assert (report.samples, report.errors) == (4, [])
+    assert set(report.digests) == set(LABELLED)
+    pack([replace(one, iuv=np.ascontiguousarray(one.iuv[:, ::-1])) for one in samples])
+    error = str(validate_tang(people.root).errors[0])
+    assert str(people.root / "densepose") in error
+    (people.root / "cameras.npy").write_bytes((people.root / "cameras.npy").read_bytes()[:-1] + b"x")
+    with pytest.raises(DataError, match=r"cameras\.npy: SHA-256"):
+        validate_tang(people.root)
+
+
+def empty_maps(sample):
+    return np.zeros(sample.mask.shape, np.uint8), np.zeros((*sample.mask.shape, 3), np.float32)
 
 
 def test_one_folder_or_those_of_a_raw_folder_that_are_there(raw, tmp_path):

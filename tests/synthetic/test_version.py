@@ -7,9 +7,10 @@ from hdnet.synthetic import SyntheticSpec, fingerprint
 from hdnet.synthetic.version import source_files
 
 
-def test_the_key_covers_every_module_of_the_generator_and_of_the_layout() -> None:
+def test_the_key_covers_every_module_of_the_generator_the_layout_and_the_records() -> None:
     package = Path(hdnet.__file__).parent
     expected = {*(package / "synthetic").rglob("*.py"), *(package / "data" / "layout").rglob("*.py")}
+    expected.add(package / "data/store/people.py")
     found = {Path(str(file)) for file in source_files()}
     assert found == expected
     assert {"generate.py", "png.py"} <= {file.name for file in found}

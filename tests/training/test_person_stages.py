@@ -3,12 +3,15 @@
 import csv
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from conftest import tiny_values
 
+from hdnet.data.layout.folders import TangFolder
+from hdnet.data.store.people import PersonPicture, Piece, join_pieces
 from hdnet.errors import DataError, ModelError
 from hdnet.evaluation.run import evaluate_source
 from hdnet.evaluation.sources import open_labelled
@@ -157,6 +160,35 @@ def test_a_file_of_another_network_is_refused(trained, trained_data):
         starting_person(person_params(), trained_data.normal_model)
     with pytest.raises(ModelError, match=r"encoder 'lite0', params\.yaml says 'lite2'"):
         starting_person(person_params(model={"encoder": "lite2"}), trained.normal_model)
+
+
+def test_packed_people_are_learned_from_with_their_size_and_with_pictures_of_nobody(trained, tmp_path):
+    """The text layout has no true distance, so that the scale has no label there."""
+    work = Workspace(tmp_path)
+    shutil.copytree(trained.raw, work.raw)
+    for folder in (work.raw_labelled, work.raw_heldout):
+        text = TangFolder(folder)
+        samples = [text.read(name) for name in text.names()]
+        shutil.rmtree(folder)
+        folder.mkdir()
+        shown = [replace(sample, name=f"{k:07d}") for k, sample in enumerate(samples)]
+        if folder == work.raw_labelled:
+            blank = {key: np.zeros_like(getattr(shown[0], key)) for key in ("mask", "iuv", "depth_m", "normals")}
+            shown.append(replace(shown[0], name=f"{len(shown):07d}", **blank))
+        pieces = []
+        for k, sample in enumerate(shown):
+            maps = np.zeros(sample.mask.shape, np.uint8), np.zeros((*sample.mask.shape, 3), np.float32)
+            picture = PersonPicture(sample, k, 2.0 * sample.mask.any(), *maps)
+            pieces.append(Piece.written(folder / f"{k}.bin", [picture]))
+        join_pieces(folder, tmp_path, pieces, 2)
+    pack(work, person_params())
+    train_normal(work, person_params())
+    train_depth(work, person_params())
+    metrics = [json.loads((one.report("train_depth") / "metrics.json").read_text()) for one in (trained, work)]
+    assert metrics[0]["scale"] == 0 < metrics[1]["scale"]
+    assert np.isfinite(list(metrics[1].values())).all()
+    with (work.report("train_depth") / "validation.csv").open() as file:
+        assert all(np.isfinite(float(row["depth_mae_mm"])) for row in csv.DictReader(file))
 
 
 def test_data_without_backgrounds_is_refused(raw_workspace, tmp_path):

@@ -5,13 +5,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hdnet.predict.inference import Predictor as Predictor
+    from hdnet.predict.inference import load as load
 
 __version__ = "0.1.0"
 
 # Public names and their modules, imported on first use: `import hdnet` does not import torch.
-_MODULES = {"Predictor": "hdnet.predict.inference"}
+_MODULES = {"Predictor": "hdnet.predict.inference", "load": "hdnet.predict.inference"}
 
-__all__ = ["Predictor", "__version__"]
+__all__ = ["Predictor", "__version__", "load"]
 
 
 def __getattr__(name: str) -> Any:

@@ -9,14 +9,14 @@ from hdnet.cli.commands import Arguments, Command, Parser, say
 from hdnet.models.tensorflow import import_checkpoints
 from hdnet.pictures import faults
 from hdnet.pictures.checks import read_photo, read_pictures
-from hdnet.predict.export import export_model
-from hdnet.predict.inference import Predictor, load_source
+from hdnet.predict.export import export_halved, export_model
+from hdnet.predict.inference import Predictor, load_source, model_file
 from hdnet.predict.original_outputs import save_original
 from hdnet.predict.prediction import save_prediction
 from hdnet.visualize import plot_convergence as plot_curves
 
 _CHAMPION = "models:/hdnet@champion"
-_SOURCE = "registry URI, folder or safetensors file"
+_SOURCE = "registry URI, folder, safetensors file, or `shipped`, the model for photographs of the package"
 
 
 def predict(verb: Parser) -> Command:
@@ -43,9 +43,16 @@ def predict(verb: Parser) -> Command:
 
 def export(verb: Parser) -> Command:
     """``export``."""
-    verb.add_argument("--format", choices=("onnx", "openvino"), default="onnx", help="default: onnx")
+    verb.add_argument(
+        "--format",
+        choices=("onnx", "openvino", "safetensors"),
+        default="onnx",
+        help="default: onnx; safetensors: our own, with weights in half precision",
+    )
     verb.add_argument("--model", default=_CHAMPION, help=_SOURCE)
-    verb.add_argument("--out", type=Path, required=True, help="file to write: .onnx, or .xml for openvino")
+    verb.add_argument(
+        "--out", type=Path, required=True, help="file to write: .onnx, .xml for openvino, or .safetensors"
+    )
     return _export
 
 
@@ -91,7 +98,10 @@ def _predict(arguments: Arguments) -> None:
 
 
 def _export(arguments: Arguments) -> None:
-    files, worst = export_model(*load_source(arguments.model), arguments.format, arguments.out)
+    if arguments.format == "safetensors":
+        files, worst = [arguments.out], export_halved(model_file(arguments.model)[0], arguments.out)
+    else:
+        files, worst = export_model(*load_source(arguments.model), arguments.format, arguments.out)
     for path in files:
         say(str(path))
     say(f"differs from PyTorch by {worst.depth_mm:.2g} mm and {worst.normal_deg:.2g} deg at most")

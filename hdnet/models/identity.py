@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass
 
 # Start of the URIs of registered models, models:/NAME@ALIAS and models:/NAME/VERSION.
 REGISTRY_SCHEME = "models:/"
+# Name of the model that comes with the package, wherever a source is asked for.
+SHIPPED_SOURCE = "shipped"
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,8 @@ from hdnet.models.lite import LiteEstimator, PersonModel
 
 FORMAT_VERSION = 1
 HDNET_FILE = "hdnet.safetensors"
+SHIPPED = Path(__file__).parents[1] / "weights" / "person.safetensors"
+"""The network for photographs that comes with the package; its card lies beside it."""
 _MOMENTS = "moments."
 Estimator = Hourglass | LiteEstimator
 # Networks that a model file can hold, by name and role; a new network is added here.
@@ -99,6 +101,25 @@ def save_hdnet(path: Path, model: HDNet | PersonModel, provenance: dict[str, str
     networks = {network.role: _described(network) for network in members}
     header = {"kind": "hdnet", "networks": networks, "camera": model.camera.to_dict()}
     _save(path, model.state_dict(), header, provenance)
+
+
+def save_halved(path: Path, source: Path) -> None:
+    """Write a complete model once more, weights in half precision; vectors, as those of batch norm, stay as they are.
+
+    Args:
+        path: File to write.
+        source: Model file; its header, with the provenance, is kept.
+
+    Raises:
+        ModelError: If the source is missing or not a complete model, or a weight is too large for half precision.
+    """
+    model, header = load_hdnet(source), read_header(source)
+    state = {name: tensor.half() if tensor.dim() > 1 else tensor for name, tensor in model.state_dict().items()}
+    large = [name for name, tensor in state.items() if not tensor.isfinite().all()]
+    if large:
+        raise ModelError(f"{source}: {large[0]} has values beyond half precision; ship it as it is")
+    kept = {key: header[key] for key in ("kind", "networks", "camera")}
+    _save(path, state, kept, header["provenance"])
 
 
 @overload

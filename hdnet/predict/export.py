@@ -15,6 +15,7 @@ import torch
 
 from hdnet.errors import ModelError
 from hdnet.models import HDNet, ModelIdentity, PersonModel
+from hdnet.models.weights import load_hdnet, save_halved
 from hdnet.predict.runtime_names import (
     INPUT_NAME,
     OUTPUT_NAME,
@@ -24,6 +25,7 @@ from hdnet.predict.runtime_names import (
 )
 from hdnet.predict.runtimes import Difference, check_export
 from hdnet.predict.runtimes.agreement import probes_for
+from hdnet.predict.runtimes.pytorch import TorchRuntime
 
 SUFFIXES = {"onnx": ".onnx", "openvino": ".xml"}
 
@@ -77,6 +79,28 @@ def export_model(
         raise ModelError(f"export to {form} needs another package, {_INSTALL} ({error})") from error
     except OSError as error:
         raise ModelError(f"{path}: cannot be written ({error.strerror or error})") from error
+
+
+def export_halved(source: Path, out: Path) -> Difference:
+    """Write a model file once more with weights in half precision, and compare the two as :func:`export_model` does.
+
+    Args:
+        source: Model file of a complete model.
+        out: File to write, ``.safetensors``.
+
+    Raises:
+        ModelError: If the name does not end so, the source is not a complete model, the file cannot be written, or its
+            results differ; then no file is left.
+    """
+    if out.suffix != ".safetensors":
+        raise ModelError(f"{out}: expected a name that ends in .safetensors")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.stem}.") as folder:
+        trial = Path(folder) / out.name
+        save_halved(trial, source)
+        worst = check_export(load_hdnet(source), TorchRuntime(load_hdnet(trial)), str(out))
+        trial.replace(out)
+    return worst
 
 
 def _write_onnx(model: HDNet | PersonModel, path: Path, notes: str) -> None:

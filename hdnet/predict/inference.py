@@ -12,9 +12,9 @@ import numpy as np
 from hdnet.errors import InputError, ModelError
 from hdnet.geometry import Camera
 from hdnet.models import HDNet, ModelIdentity, PersonModel
-from hdnet.models.identity import REGISTRY_SCHEME
+from hdnet.models.identity import REGISTRY_SCHEME, SHIPPED_SOURCE
 from hdnet.models.lite import PersonMaps
-from hdnet.models.weights import HDNET_FILE, load_hdnet
+from hdnet.models.weights import HDNET_FILE, SHIPPED, load_hdnet
 from hdnet.pictures import faults
 from hdnet.pictures.checks import Photo, Pictures, check_photo, check_pictures
 from hdnet.pictures.crop import NETWORK_SIZE, Crop, bounds, map_back, network_inputs, placed
@@ -102,8 +102,8 @@ class Predictor:
         """Loads a model.
 
         Args:
-            source: A registry URI such as ``models:/hdnet@champion``, a folder with ``hdnet.safetensors``, or
-                that file.
+            source: A registry URI such as ``models:/hdnet@champion``, a folder with ``hdnet.safetensors``, that
+                file, or "shipped" for the model for photographs that comes with the package.
             device: PyTorch device.
             runtime: As of the class.
             threads: As of the class.
@@ -284,21 +284,53 @@ class Predictor:
         return Prediction(*maps, valid, prepared.pictures.image, camera, self.identity)
 
 
+def load(
+    source: str | Path = SHIPPED_SOURCE,
+    device: str = "cpu",
+    runtime: str = "torch",
+    threads: int | None = None,
+) -> Predictor:
+    """Loads a model; without a source the one for photographs that comes with the package.
+
+    Args:
+        source: As of :meth:`Predictor.load`.
+        device: PyTorch device.
+        runtime: As of :class:`Predictor`.
+        threads: As of :class:`Predictor`.
+
+    Raises:
+        ModelError: If there is no such model, it cannot be read, or the runtime cannot take it.
+    """
+    return Predictor.load(source, device, runtime, threads)
+
+
 def load_source(source: str | Path) -> tuple[HDNet | PersonModel, ModelIdentity | None]:
     """The model of a source and its registered version, if it has one; ``source`` as of :meth:`Predictor.load`.
 
     Raises:
         ModelError: If there is no such model, or it cannot be read.
     """
+    path, identity = model_file(source)
+    return load_hdnet(path), identity
+
+
+def model_file(source: str | Path) -> tuple[Path, ModelIdentity | None]:
+    """The file of a source and its registered version, if it has one; ``source`` as of :meth:`Predictor.load`.
+
+    Raises:
+        ModelError: If the registry has no such model.
+    """
+    if str(source) == SHIPPED_SOURCE:
+        return SHIPPED, None
     if str(source).startswith(REGISTRY_SCHEME):
         try:
             from hdnet.tracking.versions import download  # optional package
         except ImportError as error:
             raise ModelError(f"{source}: needs the model registry, `pip install hdnet[tracking]` ({error})") from error
         folder, identity = download(str(source))
-        return load_hdnet(folder / HDNET_FILE), identity
+        return folder / HDNET_FILE, identity
     path = Path(source)
-    return load_hdnet(path / HDNET_FILE if path.is_dir() else path), None
+    return path / HDNET_FILE if path.is_dir() else path, None
 
 
 def _maps(outputs_4hw: Outputs, inside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -15,15 +15,16 @@ import torch
 from hdnet.cli import main
 from hdnet.errors import ModelError
 from hdnet.geometry import Camera
-from hdnet.models import DepthEstimator, HDNet, ModelIdentity, NormalEstimator
-from hdnet.models.weights import save_hdnet
+from hdnet.models import DepthEstimator, HDNet, LiteEstimator, ModelIdentity, NormalEstimator, PersonModel
+from hdnet.models.weights import load_hdnet, read_header, save_hdnet
 from hdnet.predict import export
-from hdnet.predict.export import export_model
+from hdnet.predict.export import export_halved, export_model
 from hdnet.predict.runtimes import MAX_EXPORT_DEPTH_MM, MAX_EXPORT_NORMAL_DEG, difference
 from hdnet.predict.runtimes.openvino_cpu import core
 from hdnet.predict.runtimes.probes import probe_inputs
 
 IDENTITY = ModelIdentity("hdnet", "3", "champion", "abc")
+CENTRED = Camera.centred(300.0)
 
 
 @pytest.fixture(scope="module")
@@ -138,3 +139,32 @@ def test_command(model: HDNet, tmp_path: Path, capsys: pytest.CaptureFixture[str
     lines = capsys.readouterr().out.splitlines()
     assert lines[:2] == [str(tmp_path / "m.bin"), str(tmp_path / "m.xml")]
     assert lines[2].startswith("differs from PyTorch by 0.")
+
+
+def test_halved_weights_are_a_model_file_of_half_the_size(tmp_path: Path) -> None:
+    """Its header is that of the source, and it computes nearly the same, in float32."""
+    source, out = tmp_path / "source.safetensors", tmp_path / "deep/small.safetensors"
+    whole = PersonModel(LiteEstimator(), CENTRED).eval()
+    save_hdnet(source, whole, {"stage": "train_hdnet", "seed": "7"})
+    worst = export_halved(source, out)
+    assert worst.depth_mm <= MAX_EXPORT_DEPTH_MM
+    assert out.stat().st_size < 0.55 * source.stat().st_size
+    assert read_header(out) == read_header(source)
+    halved = load_hdnet(out, PersonModel)
+    assert {weight.dtype for weight in halved.parameters()} == {torch.float32}
+    for before, after in zip(whole.parameters(), halved.parameters(), strict=True):
+        torch.testing.assert_close(after, before, rtol=2**-11, atol=2**-24)
+    assert [path.name for path in out.parent.iterdir()] == [out.name]
+
+
+def test_weights_too_large_for_half_precision_are_refused(tmp_path: Path) -> None:
+    source = tmp_path / "source.safetensors"
+    model = PersonModel(LiteEstimator(), CENTRED)
+    with torch.no_grad():
+        model.estimator.pixel_head.weight[0] = 1e5
+    save_hdnet(source, model, {})
+    with pytest.raises(ModelError, match="beyond half precision"):
+        export_halved(source, tmp_path / "small.safetensors")
+    with pytest.raises(ModelError, match=r"ends in \.safetensors"):
+        export_halved(source, tmp_path / "small.onnx")
+    assert [path.name for path in tmp_path.iterdir()] == [source.name]

@@ -100,10 +100,10 @@ def _synthesize(arguments: Arguments) -> None:
 
 
 def _save_sheets(sheets: dict[str, Any], file: Path) -> None:
-    """The people's sheet as ``file``, the film strips as ``NAME-sequences.png``."""
+    """The people's sheet as ``file``, the others as ``NAME-sequences.png`` and ``NAME-distributions.png``."""
     file.parent.mkdir(parents=True, exist_ok=True)
     for name, sheet in sheets.items():
-        sheet.save(file if name == "contact_sheet.png" else file.with_name(f"{file.stem}-sequences.png"), format="PNG")
+        sheet.save(file if name == "contact_sheet.png" else file.with_name(f"{file.stem}-{name}"), format="PNG")
 
 
 def _is_tang(folder: Path) -> bool:

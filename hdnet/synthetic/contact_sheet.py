@@ -1,7 +1,8 @@
-"""Contact sheets of samples and film strips of sequences."""
+"""Contact sheets of samples, film strips of sequences, and distributions of what was drawn."""
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -13,6 +14,7 @@ from hdnet.synthetic.surface import FloatArray
 SHEET_COLUMNS, STRIP_ROWS = 12, 6
 _GAP = 4
 _CELL_PX = 256
+_PLOT_COLUMNS = 5
 
 
 def contact_sheet(samples: Sequence[LabelledSample], columns: int = SHEET_COLUMNS) -> Image.Image:
@@ -41,6 +43,34 @@ def film_strip(frames: Sequence[UnlabelledFrame], columns: int = SHEET_COLUMNS, 
     for frame in frames:
         pictures.setdefault(frame.sequence, []).append(frame.image)
     return _grid([[strip[k] for k in _spread(len(strip), columns)] for strip in list(pictures.values())[:rows]])
+
+
+def distributions(facts: np.ndarray) -> Image.Image:
+    """Plot how often every value of :attr:`hdnet.data.store.people.PackedPeople.facts` was drawn, one panel a fact."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # slow to import
+    from matplotlib.figure import Figure
+
+    names = [name for name in facts.dtype.names or () if name != "clothes"]
+    names += ["clothes"] * ("clothes" in (facts.dtype.names or ()))
+    rows = -(-len(names) // _PLOT_COLUMNS)
+    figure = Figure(figsize=(3 * _PLOT_COLUMNS, 2.2 * rows), dpi=100, layout="constrained")
+    FigureCanvasAgg(figure)
+    for axes, name in zip(figure.subplots(rows, _PLOT_COLUMNS, squeeze=False).flat, names, strict=False):
+        values = facts[name]
+        if values.dtype.kind == "U":
+            words, counts = np.unique([word for text in values for word in text.split() or ["-"]], return_counts=True)
+            axes.barh(words, 100 * counts / len(values))
+            axes.tick_params(axis="y", labelsize=7)
+        else:
+            known = values[np.isfinite(values)]
+            axes.hist(known, bins=24, weights=np.full(len(known), 100 / len(values)))
+        axes.set_title(name.replace("_", " "), fontsize=9)
+        axes.set_xlabel("% of pictures" if values.dtype.kind == "U" else "", fontsize=8)
+    for axes in figure.axes[len(names) :]:
+        axes.remove()
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png")
+    return Image.open(stream).convert("RGB")
 
 
 def strip_names(

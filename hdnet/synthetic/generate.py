@@ -25,7 +25,7 @@ from hdnet.geometry import Camera
 from hdnet.params import SyntheticParams
 from hdnet.synthetic.body import body_model
 from hdnet.synthetic.motion import Pose, draw_dance, draw_still, draw_yaw
-from hdnet.synthetic.person import Person, PosedPerson, draw_person, person_facts, pose_person, turned
+from hdnet.synthetic.person import Person, PosedPerson, draw_person, person_facts, pose_person, true_size, turned
 from hdnet.synthetic.rendering import (
     MIN_MASK_SHARE,
     Frame,
@@ -115,14 +115,15 @@ def make_person(spec: SyntheticSpec, index: int) -> list[PersonPicture]:
     shot = Shot(spec, "still", index)
     posed, frames = shot.render(lambda rng: [draw_still(rng)])
     first = index * spec.pictures_per_person
-    pictures = [_labelled(first, index, shot, frames[0])]
+    shots = [(shot, frames[0])]
     for take in range(1, spec.pictures_per_person):
         other = Shot(spec, "still", index, take)
-        pictures.append(_labelled(first + take, index, other, other.again(shot.person, posed[0])))
-    return pictures
+        shots.append((other, other.again(shot.person, posed[0])))
+    size = true_size(shot.person)
+    return [_labelled(first + take, index, *shown, size) for take, shown in enumerate(shots)]
 
 
-def _labelled(number: int, person: int, shot: Shot, frame: Frame) -> PersonPicture:
+def _labelled(number: int, person: int, shot: Shot, frame: Frame, size: float) -> PersonPicture:
     sample = LabelledSample(
         name=f"{number:07d}",
         image=frame.image,
@@ -133,7 +134,8 @@ def _labelled(number: int, person: int, shot: Shot, frame: Frame) -> PersonPictu
         normals=frame.normals,
         camera=shot.camera,
     )
-    return PersonPicture(sample, person, frame.distance_m, frame.coverage, frame.canonical_m, shot.facts)
+    facts = {**shot.facts, "camera_height_m": float(shot.facts["camera_height_m"]) * size}
+    return PersonPicture(sample, person, frame.distance_m * size, frame.coverage, frame.canonical_m, facts)
 
 
 def make_sequence(spec: SyntheticSpec, index: int) -> list[UnlabelledFrame]:

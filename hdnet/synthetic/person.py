@@ -26,6 +26,8 @@ from hdnet.synthetic.surface import FloatArray, IntArray, Surface, compacted
 # Frames from the plain pose, in which the body is dressed, to the first pose, and frames of rest there.
 _RAMP_FRAMES, _REST_FRAMES = 9, 5
 _TEENAGERS = 0.15
+# Of the body model, and of adults and teenagers of both sexes.
+_DRAWN_HEIGHT_M, _MEDIAN_HEIGHT_M, _HEIGHT_SPREAD = 1.81, 1.69, 0.6
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,11 +109,25 @@ def draw_person(person_rng: np.random.Generator, clothes_rng: np.random.Generato
     return _assembled(shape, components, outfit)
 
 
+def true_size(person: Person) -> float:
+    """Return the factor from the world's metres to those of a real person of this shape.
+
+    MakeHuman's bodies are too tall, 1.81 m at the median and from 1.45 to 2.2 m: a picture shows proportions, not size,
+    so that only the metric labels have to be put right, to 1.69 m at the median and six tenths of the spread.
+    """
+    height_m = _height_m(person)
+    return (_MEDIAN_HEIGHT_M + _HEIGHT_SPREAD * (height_m - _DRAWN_HEIGHT_M)) / height_m
+
+
+def _height_m(person: Person) -> float:
+    return float(np.ptp(person.shape.rest[:SKIN_VERTICES, 2]))
+
+
 def person_facts(person: Person) -> dict[str, str | float]:
-    """Return what was drawn for a person: MakeHuman's scales, 0..1, height and clothes."""
+    """Return what was drawn for a person: MakeHuman's scales, 0..1, true height and clothes."""
     phenotype = person.shape.phenotype
     tones = [material.tone for material in person.materials if isinstance(material, Skin)]
-    height_m = float(np.ptp(person.shape.rest[:SKIN_VERTICES, 2]))
+    height_m = _height_m(person) * true_size(person)
     return {
         "sex": phenotype.gender,
         "age": phenotype.age,

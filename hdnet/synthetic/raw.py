@@ -17,7 +17,7 @@ from hdnet.data.store.shards import INDEX_FILE
 from hdnet.files import read_json_object, write_json
 from hdnet.params import DataParams, SyntheticParams
 from hdnet.synthetic import Progress, SyntheticSpec, contact_sheet, film_strip, fingerprint, synthesize
-from hdnet.synthetic.contact_sheet import SHEET_COLUMNS, strip_names
+from hdnet.synthetic.contact_sheet import SHEET_COLUMNS, distributions, strip_names
 
 # Far from every training seed that a user is likely to try next, so that no held-out person is a training person.
 _HELDOUT_SEED_OFFSET = 1_000_003
@@ -96,13 +96,14 @@ class _PictureBar(tqdm):  # type: ignore[type-arg]
 
 
 def contact_sheets(raw: Path) -> dict[str, Image.Image]:
-    """Pictures to look at, by file name: labelled people of a raw folder, and film strips of its sequences."""
+    """Pictures to look at, by file name: people of a raw folder, plots of packed ones, film strips of its sequences."""
     people, frames = TangFolder(raw / TANG), TikTokFolder(raw / TIKTOK)
     sheets = {}
     if (people.root / INDEX_FILE).is_file():
         packed = PackedPeople(people.root)
         shown = range(min(SHEET_COLUMNS, len(packed.names)))
         sheets["contact_sheet.png"] = contact_sheet([packed.sample(k) for k in shown])
+        sheets["distributions.png"] = distributions(packed.facts)
     elif people.root.is_dir():
         sheets["contact_sheet.png"] = contact_sheet([people.read(name) for name in people.names()[:SHEET_COLUMNS]])
     if frames.root.is_dir():

@@ -4,7 +4,7 @@ import numpy as np
 from data_folders import HEIGHT, WIDTH, labelled_sample, unlabelled_frame
 
 from hdnet.synthetic import contact_sheet, film_strip
-from hdnet.synthetic.contact_sheet import strip_names
+from hdnet.synthetic.contact_sheet import distributions, strip_names
 
 GAP = 4
 
@@ -60,3 +60,12 @@ def test_large_pictures_are_shrunk_to_a_cell():
         if isinstance(value := getattr(sample, field.name), np.ndarray)
     }
     assert contact_sheet([dataclasses.replace(sample, **large)]).size == (192, 5 * 256 + 4 * GAP)
+
+
+def test_distributions_are_a_panel_a_fact():
+    facts = np.zeros(40, [("age", "f4"), ("clothes", "U20"), ("light", "U8"), ("roll_deg", "f4")])
+    facts["age"], facts["light"] = np.linspace(0, 1, 40), "sun"
+    facts["clothes"][:20], facts["roll_deg"] = "shirt trousers", np.nan
+    few, many = distributions(facts[["age"]]), distributions(facts)
+    assert few.size == many.size
+    assert np.asarray(many).std() > np.asarray(few).std()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -8,7 +9,7 @@ from scipy.spatial import cKDTree
 
 from hdnet.synthetic.body import SKIN_VERTICES, body_model
 from hdnet.synthetic.motion import draw_dance, draw_still
-from hdnet.synthetic.person import Person, PosedPerson, draw_person, pose_person
+from hdnet.synthetic.person import Person, PosedPerson, draw_person, person_facts, pose_person, true_size
 
 
 def _person(seed: int) -> Person:
@@ -99,3 +100,27 @@ def test_a_turn_turns_everything() -> None:
     assert np.abs(mirrored[skin] - back.vertices[skin]).max() < 0.01
     # Cloth is simulated anew and may fold a little otherwise.
     assert np.percentile(np.abs(mirrored - back.vertices), 95) < 0.02
+
+
+@pytest.mark.slow
+def test_people_are_of_all_kinds_and_of_true_size() -> None:
+    """Drawn without clothes' simulation: the distributions that docs/synthetic.md shows."""
+    people = [_person(seed) for seed in range(240)]
+    facts = [person_facts(person) for person in people]
+    values = {name: np.array([one[name] for one in facts]) for name in facts[0] if name != "clothes"}
+    assert 0.4 < (values["sex"] > 0.5).mean() < 0.6
+    assert 0.08 < (values["age"] < 2 / 3).mean() < 0.25
+    assert (values["age"] > 0.85).mean() > 0.2
+    low, middle, high = np.quantile(values["height_m"], [0.05, 0.5, 0.95])
+    assert 1.5 < low < 1.6 < middle < 1.75 < high < 1.95
+    by_sex = [np.median(values["height_m"][(values["sex"] > 0.5) == female]) for female in (True, False)]
+    assert 0.03 < by_sex[1] - by_sex[0] < 0.2
+    # The display brightness of skin, from dark to light, each third of the range in use.
+    dark, light = (values["skin_brightness"] < 0.45).mean(), (values["skin_brightness"] > 0.57).mean()
+    assert min(dark, light, 1 - dark - light) > 0.12
+    worn = Counter(name for one in facts for name in str(one["clothes"]).split())
+    assert {"trousers", "skirt", "dress", "t_shirt", "shirt", "hoodie", "jacket", "sweatshirt"} <= set(worn)
+    assert min(worn.values()) > 0.02 * len(people)
+    for person, height_m in zip(people, values["height_m"], strict=True):
+        drawn_m = np.ptp(person.shape.rest[:SKIN_VERTICES, 2])
+        assert height_m == pytest.approx(drawn_m * true_size(person))

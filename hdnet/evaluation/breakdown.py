@@ -1,4 +1,4 @@
-"""Errors by body part and by angle of view."""
+"""Errors by body part, by angle of view, and by what is known of a picture."""
 
 from __future__ import annotations
 
@@ -23,6 +23,8 @@ PARTS_OF_GROUP: dict[str, tuple[int, ...]] = {
     "part_head": (23, 24),
     "part_none": (0,),
 }
+# Groups that numbers are divided into; as few values are a group each.
+_FEW_VALUES = 3
 VIEW_EDGES_DEG = (0, 30, 60, 90)
 VIEW_GROUPS = tuple(f"view_{low:02d}_{high}" for low, high in pairwise(VIEW_EDGES_DEG))
 
@@ -89,3 +91,42 @@ def group_metrics(
                 values["normal_mean_deg"] = float(angles_deg(normals[known], true_normals[known]).mean())
         found[name] = values
     return found
+
+
+def fact_groups(facts: np.ndarray) -> dict[str, dict[str, np.ndarray]]:
+    """(N,) bool of the pictures of every group, by fact and group.
+
+    Args:
+        facts: (N,) structured, see :attr:`hdnet.data.store.people.PackedPeople.facts`.
+
+    Returns:
+        Of numbers up to three groups of equal size, named by their range; of texts one group a word. Facts that do not
+        vary are left out.
+    """
+    found: dict[str, dict[str, np.ndarray]] = {}
+    for name in facts.dtype.names or ():
+        values = facts[name]
+        groups = _word_groups(values) if values.dtype.kind == "U" else _range_groups(values)
+        if len(groups) > 1:
+            found[name] = groups
+    return found
+
+
+def _word_groups(values: np.ndarray) -> dict[str, np.ndarray]:
+    words = sorted({word for text in values for word in text.split()})
+    return {word: np.array([word in text.split() for text in values]) for word in words}
+
+
+def _range_groups(values: np.ndarray) -> dict[str, np.ndarray]:
+    known = values[np.isfinite(values)]
+    if not known.size:
+        return {}
+    different = np.unique(known)
+    if len(different) <= _FEW_VALUES:
+        return {f"{value:g}": values == value for value in different}
+    ends = np.quantile(known, np.linspace(0, 1, _FEW_VALUES + 1))
+    place = np.searchsorted(ends[1:-1], values, side="right")
+    groups = {
+        f"{low:.3g} to {high:.3g}": (place == k) & np.isfinite(values) for k, (low, high) in enumerate(pairwise(ends))
+    }
+    return {name: where for name, where in groups.items() if where.any()}

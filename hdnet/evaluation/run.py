@@ -103,7 +103,7 @@ def report_evaluation(
         progress: Show a progress bar on stderr.
     """
     result = evaluate(model, people.samples, people.names, people.notes, progress)
-    files = write_evaluation(out, result, evaluation_sheet(model, people.samples, result))
+    files = write_evaluation(out, result, evaluation_sheet(model, people.samples, result), people.facts)
     metrics = result.metrics()
     if sequences is not None:
         files += write_sequences(out, sequences)

@@ -13,6 +13,7 @@ from hdnet.data.layout.folders import TANG
 from hdnet.data.store.batches import PreparedItems
 from hdnet.data.store.datasets import Item, LabelledDataset
 from hdnet.data.store.packed import open_people
+from hdnet.data.store.people import PackedPeople
 from hdnet.data.store.records import FIELDS_OF_KIND, OPTIONAL_FIELDS_OF_KIND, LabelledRecords
 from hdnet.data.store.shards import INDEX_FILE, Shard
 from hdnet.errors import DataError, ModelError
@@ -35,11 +36,13 @@ class LabelledPeople:
         samples: Prepared items, see :func:`hdnet.evaluation.evaluate`.
         names: Their names.
         notes: Remarks on what the data lacks.
+        facts: (N,) structured, what is known of each picture of synthetic people; None of others.
     """
 
     samples: Samples
     names: Sequence[str]
     notes: tuple[str, ...] = ()
+    facts: np.ndarray | None = None
 
 
 def open_labelled(folder: Path, scenes: bool = False) -> LabelledPeople:
@@ -57,7 +60,8 @@ def open_labelled(folder: Path, scenes: bool = False) -> LabelledPeople:
     folder = Path(folder)
     if (folder / INDEX_FILE).is_file():
         packed = open_people(folder)
-        return LabelledPeople(PreparedItems(LabelledDataset(packed, scenes=scenes)), packed.names)
+        facts = packed.facts if isinstance(packed, PackedPeople) else None
+        return LabelledPeople(PreparedItems(LabelledDataset(packed, scenes=scenes)), packed.names, facts=facts)
     if (folder / TANG).is_dir():
         folder = folder / TANG
     without = tuple(kind for kind in _NOTES if not (folder / kind).is_dir())

@@ -13,9 +13,10 @@ from PIL import Image
 
 from hdnet.errors import InputError
 from hdnet.evaluation.baselines import MODEL
+from hdnet.evaluation.breakdown import fact_groups
 from hdnet.evaluation.result import EvaluationResult
 from hdnet.evaluation.sequences_result import SequenceResult
-from hdnet.metrics.table import ALL_METRICS, BY_NAME, metric_text
+from hdnet.metrics.table import ALL_METRICS, BY_NAME, HEADLINES, metric_text
 from hdnet.tracking.tracker import SAMPLES_FILE, SHEET_FILE, TABLE_FILE
 from hdnet.visualize import plot_reliability
 
@@ -26,7 +27,9 @@ SEQUENCES_FILE, SEQUENCES_TABLE_FILE = "sequences.json", "sequences.md"
 _GROUP_TITLES = {"part_none": "no part (hair, loose cloth)"}
 
 
-def write_evaluation(folder: Path, result: EvaluationResult, sheet: np.ndarray) -> list[Path]:
+def write_evaluation(
+    folder: Path, result: EvaluationResult, sheet: np.ndarray, facts: np.ndarray | None = None
+) -> list[Path]:
     """Writes ``table.md``, ``samples.json``, ``errors.csv``, ``contact_sheet.png`` and the folder ``confidence``.
 
     The folder holds ``reliability.csv`` and ``reliability.png`` of a model that gives a confidence.
@@ -35,6 +38,7 @@ def write_evaluation(folder: Path, result: EvaluationResult, sheet: np.ndarray) 
         folder: Created if missing.
         result: To be written.
         sheet: (H, W, 3) uint8 of :func:`hdnet.evaluation.sheets.evaluation_sheet`.
+        facts: (N,) structured, what is known of each picture; None for nothing.
 
     Returns:
         The files.
@@ -42,7 +46,8 @@ def write_evaluation(folder: Path, result: EvaluationResult, sheet: np.ndarray) 
     Raises:
         InputError: The folder cannot be written.
     """
-    texts = {TABLE_FILE: report_markdown(result), SAMPLES_FILE: result.to_json(), ERRORS_FILE: errors_csv(result)}
+    report = report_markdown(result, facts)
+    texts = {TABLE_FILE: report, SAMPLES_FILE: result.to_json(), ERRORS_FILE: errors_csv(result)}
     files = _write(folder, texts, sheet)
     confidence, found = folder / CONFIDENCE_FOLDER, result.reliability
     if confidence.exists():
@@ -98,13 +103,29 @@ def errors_csv(result: EvaluationResult) -> str:
     return text.getvalue()
 
 
-def report_markdown(result: EvaluationResult) -> str:
-    """The table of all methods, the model's intervals, the breakdown, and an explanation."""
+def report_markdown(result: EvaluationResult, facts: np.ndarray | None = None) -> str:
+    """The table of all methods, the model's intervals, the breakdown, groups of pictures, and an explanation."""
     pieces = [result.to_markdown(), _confidence(result)]
     if result.breakdown:
         pieces.append(_breakdown(result))
+    if facts is not None:
+        pieces.append(_groups(result, facts))
     pieces.append(_explanation(result))
     return "\n".join(pieces)
+
+
+def _groups(result: EvaluationResult, facts: np.ndarray) -> str:
+    """The model's mean errors by group of pictures, see :func:`hdnet.evaluation.breakdown.fact_groups`."""
+    metrics = [metric for metric in HEADLINES if metric in result.metrics_of()]
+    lines = [
+        f"| fact | group | pictures | {' | '.join(BY_NAME[metric].heading for metric in metrics)} |",
+        f"|---|---|---:|{'---:|' * len(metrics)}",
+    ]
+    for fact, groups in fact_groups(facts).items():
+        for group, where in groups.items():
+            means = [metric_text(metric, float(result.values(metric)[where].mean())) for metric in metrics]
+            lines.append(f"| {fact.replace('_', ' ')} | {group} | {where.sum()} | {' | '.join(means)} |")
+    return "\n".join(lines) + "\n"
 
 
 def _confidence(result: EvaluationResult) -> str:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hdnet.evaluation.breakdown import PARTS_OF_GROUP, group_metrics, part_groups, view_groups
+from hdnet.evaluation.breakdown import PARTS_OF_GROUP, fact_groups, group_metrics, part_groups, view_groups
 from hdnet.geometry import Camera
 
 
@@ -76,3 +76,22 @@ def test_groups_make_up_the_whole():
     whole = 1000 * np.abs(pred[mask] - np.median(pred[mask]) + np.median(true[mask]) - true[mask]).mean()
     assert sum(row["share_pct"] for row in found.values()) == pytest.approx(100)
     assert sum(row["share_pct"] / 100 * row["depth_mae_mm"] for row in found.values()) == pytest.approx(whole)
+
+
+def test_groups_of_pictures_by_what_is_known_of_them():
+    facts = np.zeros(7, [("age", "f4"), ("clothes", "U20"), ("furniture", "f4"), ("seed", "f4")])
+    facts["age"] = [np.nan, 6, 5, 4, 3, 2, 1]
+    facts["clothes"] = ["shirt skirt", "shirt", "", "dress", "shirt", "dress", "shirt"]
+    facts["furniture"][2:4] = 1
+    found = fact_groups(facts)
+    assert list(found) == ["age", "clothes", "furniture"]
+    assert {name: np.flatnonzero(where).tolist() for name, where in found["clothes"].items()} == {
+        "dress": [3, 5], "shirt": [0, 1, 4, 6], "skirt": [0],
+    }  # fmt: skip
+    assert {name: np.flatnonzero(where).tolist() for name, where in found["furniture"].items()} == {
+        "0": [0, 1, 4, 5, 6], "1": [2, 3],
+    }  # fmt: skip
+    # Thirds of 1..6 end at 2.67 and 4.33; the picture without an age is in none.
+    assert {name: np.flatnonzero(where).tolist() for name, where in found["age"].items()} == {
+        "1 to 2.67": [5, 6], "2.67 to 4.33": [3, 4], "4.33 to 6": [1, 2],
+    }  # fmt: skip

@@ -83,6 +83,14 @@ def test_report_has_intervals_groups_and_notes():
     assert "Measured on 4 people, SHA-256 `abababababababab`." in text
 
 
+def test_report_has_groups_of_pictures_where_their_facts_are_known():
+    facts = np.array([("sun",), ("window",), ("sun",), ("window",)], [("light", "U6")])
+    text = report_markdown(result(), facts)
+    assert "| light | sun | 2 | 15.0 |" in text  # 10 and 20
+    assert "| light | window | 2 | 35.0 |" in text  # 40 and 30
+    assert "light" not in report_markdown(result())
+
+
 def test_csv_has_a_line_a_sample():
     lines = list(csv.DictReader(io.StringIO(errors_csv(result()))))
 

@@ -55,6 +55,13 @@ class SyntheticParams(Section):
     """Share of labelled pictures whose border cuts the person at the thighs or the waist."""
     occluded: Share = 0.05
     """Share of labelled pictures with furniture in front of the person."""
+    environments: Path | None = None
+    """Folder of environment maps (.exr, .hdr): light, background, reflections of half of the pictures.
+
+    Equirectangular. See docs/synthetic.md.
+    """
+    photographs: Path | None = None
+    """Folder of photographs without people (JPEG, PNG): backgrounds of a fifth of the pictures."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

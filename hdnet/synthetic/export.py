@@ -26,6 +26,7 @@ from hdnet.geometry import Camera
 from hdnet.synthetic.body import body_model
 from hdnet.synthetic.cost import check_room, cost
 from hdnet.synthetic.generate import Progress, SyntheticSpec, make_person, make_sequence, making
+from hdnet.synthetic.rendering import check_surroundings
 from hdnet.synthetic.version import fingerprint
 
 logger = logging.getLogger(__name__)
@@ -198,6 +199,7 @@ def _make(
         return
     # Before any worker starts, so that caches are built once.
     engine.prepare()
+    check_surroundings(spec.environments, spec.photographs)
     folders.work.mkdir()
     try:
         work = partial(_make_task, folders, spec, engine)

@@ -30,10 +30,12 @@ from hdnet.synthetic.rendering import (
     MIN_MASK_SHARE,
     Frame,
     Framing,
+    check_surroundings,
     draw_background,
     draw_film,
     draw_furniture,
     draw_light,
+    draw_surroundings,
     draw_view,
     empty_frame,
     imperfect_frame,
@@ -46,7 +48,7 @@ T = TypeVar("T")
 
 _ATTEMPTS = 8
 _KINDS = {"still": 0, "sequence": 1}
-_STREAMS = ("person", "clothes", "pose", "light", "camera", "noise", "imperfection", "surroundings")
+_STREAMS = ("person", "clothes", "pose", "light", "camera", "noise", "imperfection", "surroundings", "environment")
 
 
 class SyntheticSpec(SyntheticParams):
@@ -174,14 +176,19 @@ class Shot:
         streams = np.random.SeedSequence(spec.seed, spawn_key=key).spawn(len(_STREAMS))
         self.spec, self.kind = spec, kind
         self.rng = {name: np.random.default_rng(s) for name, s in zip(_STREAMS, streams, strict=True)}
-        self.light = draw_light(self.rng["light"])
+        self.surroundings = draw_surroundings(self.rng["environment"], spec.environments, spec.photographs)
+        drawn = draw_light(self.rng["light"])
+        self.light = (self.surroundings and self.surroundings.light) or drawn
         self.film = draw_film(self.rng["light"])
         focal_px = float(self.rng["camera"].uniform(*spec.focal_px))
         self.camera = Camera.reference() if spec.camera == "reference" else Camera.centred(round(focal_px, 3))
         self.facts: dict[str, str | float] = {
             "light": self.light.kind,
+            "environment": "",
+            "photograph": "",
             "exposure_stops": float(np.log2(self.film.gain.mean())),
         }
+        self.facts |= self.surroundings.facts if self.surroundings else {}
 
     @cached_property
     def is_empty(self) -> bool:
@@ -230,7 +237,7 @@ class Shot:
         framing, rng = self.spec.framing(self.kind), self.rng["camera"]
         view = draw_view(rng, self.camera, posed, framing)
         furniture = draw_furniture(rng, view, posed) if rng.random() < framing.furniture else None
-        background = draw_background(self.rng["light"], view, self.light, posed)
+        background = draw_background(self.rng["light"], view, self.light, posed, self.surroundings)
         self.facts |= {
             "camera_pitch_deg": view.pitch_deg,
             "camera_height_m": float(view.centre_m[2]),
@@ -269,8 +276,9 @@ def _in_order(
         raise DataError(f"jobs is {jobs}; expected 1 or more processes")
     if not count:
         return
-    # Before any worker starts, so that the cache is built once and missing packages show at once.
+    # Before any worker starts, so that the cache is built once, and missing packages and bad files show at once.
     body_model()
+    check_surroundings(spec.environments, spec.photographs)
     results = ordered_map(partial(_make, make, spec), range(count), jobs, progress=False, label="", inner_threads=1)
     for done, result in enumerate(results, start=1):
         yield result

@@ -9,20 +9,35 @@ from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
 from importlib.resources.abc import Traversable
+from pathlib import Path
 
+from hdnet.files import sha256_of
 from hdnet.synthetic.generate import SyntheticSpec
+from hdnet.synthetic.rendering import environment_files, photograph_files
 
 # Packages whose results go into the bytes.
 _PACKAGES = ("anny", "embreex", "numpy", "pillow", "roma", "scikit-image", "scipy", "torch", "warp-lang")
 
 
 def fingerprint(spec: SyntheticSpec) -> str:
-    """Return the hexadecimal key of a spec and of :func:`generator_version`.
+    """Return the hexadecimal key of a spec, of the files that it names and of :func:`generator_version`.
 
-    Equal keys give equal bytes on one machine.
+    Equal keys give equal bytes on one machine, wherever the files lie.
+
+    Raises:
+        DataError: A folder of the spec is missing, empty or unreadable.
     """
-    text = json.dumps([spec.model_dump(mode="json"), generator_version()], sort_keys=True)
+    values = spec.model_dump(mode="json")
+    if spec.environments is not None:
+        values["environments"] = [_version("OpenImageIO"), *_contents(environment_files(spec.environments))]
+    if spec.photographs is not None:
+        values["photographs"] = _contents(photograph_files(spec.photographs))
+    text = json.dumps([values, generator_version()], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _contents(files: list[Path]) -> list[tuple[str, str]]:
+    return [(file.name, sha256_of(file)) for file in files]
 
 
 @lru_cache

@@ -55,6 +55,8 @@ NOT_IN_REFERENCE = NOT_IN_DEMO | {
     "data.iuv",
     "data.truncated",
     "data.occluded",
+    "data.environments",
+    "data.photographs",
     "evaluate.sequence_pairs",
     "validation.people",
     "validation.metric",
@@ -256,7 +258,7 @@ def test_sizes_change_the_synthetic_data_and_go_back(params, name):
     trainings = {"model", "train_normal", "train_depth", "train_hdnet", "augment", "validation", "runtime"}
     assert changed == ({"data"} if name == "large" else {"data"} | trainings)
     as_in_demo = {"source", "folder", "take", "stride", "camera", "masks", "iuv"}
-    as_in_demo |= {"pictures_per_person", "format", "empty"}
+    as_in_demo |= {"pictures_per_person", "format", "empty", "environments", "photographs"}
     assert set(read_overlay(name)["data"]) == set(DataParams.model_fields) - as_in_demo
     apply_overlay(params, read_overlay("demo"))
     assert params.read_bytes() == SHIPPED.read_bytes()

@@ -2,11 +2,14 @@ from __future__ import annotations
 
 from dataclasses import fields
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from maps import sunny, write_hdr, write_photograph
+from scipy import ndimage
 from scipy.ndimage import label
 from specs import spec_of
 
@@ -277,3 +280,31 @@ def test_further_pictures_of_a_person_show_the_same_body_in_other_light_and_from
         assert other.camera != first.camera
         assert (other.mask != first.mask).mean() > 0.02
     assert not np.array_equal(second.image, third.image)
+
+
+def test_real_surroundings_change_the_picture_and_no_label(tmp_path: Path) -> None:
+    """About half of the pictures in the light of a map, a fifth before a photograph, the rest as without."""
+    pytest.importorskip("OpenImageIO")
+    write_hdr(tmp_path / "maps" / "sun.hdr", sunny())
+    write_photograph(tmp_path / "photographs" / "cells.png")
+    given = {"environments": tmp_path / "maps", "photographs": tmp_path / "photographs"}
+    spec = spec_of(1, 0, 0, 6, pictures_per_person=8)
+    before, after = make_person(spec, 0), make_person(spec.model_copy(update=given), 0)
+    used = []
+    for take, (old, new) in enumerate(zip(before, after, strict=True)):
+        for name in ("mask", "iuv", "depth_m", "normals"):
+            assert np.array_equal(getattr(old, name), getattr(new, name)), name
+        about = Shot(spec.model_copy(update=given), "still", 0, take).facts
+        used.append((about["environment"], about["photograph"]))
+        assert np.array_equal(old.image, new.image) == (used[-1] == ("", ""))
+        if about["photograph"]:
+            # The same light, whatever is behind.
+            inside = ndimage.binary_erosion(old.mask, iterations=6)
+            assert np.abs(old.image[inside].astype(int) - new.image[inside]).mean() < 6
+    assert {("sun.hdr", ""), ("", "cells.png"), ("", "")} == set(used)
+    assert Shot(spec, "still", 0).facts["environment"] == ""
+
+
+def test_a_bad_folder_is_an_error_before_any_picture(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="is no folder"):
+        next(generate_stills(spec_of(1, 0, 0, 6, photographs=tmp_path / "none")))

@@ -15,6 +15,7 @@ from hdnet.synthetic.rendering.rays import Hits, Scene, pixel_directions
 from hdnet.synthetic.rendering.rooms import draw_room, draw_studio
 from hdnet.synthetic.rendering.shading import IncomingLight, blur, incoming_light
 from hdnet.synthetic.rendering.solids import Solid, merged
+from hdnet.synthetic.rendering.surroundings import Surroundings
 from hdnet.synthetic.rendering.textures import texture, value_noise
 from hdnet.synthetic.rendering.view import PICTURE_SIZE, View
 from hdnet.synthetic.surface import BoolArray, FloatArray
@@ -78,15 +79,24 @@ class Background:
         return np.asarray(self.radiance * share.reshape(self.radiance.shape))
 
 
-def draw_background(rng: np.random.Generator, view: View, light: Light, posed: Sequence[PosedPerson]) -> Background:
-    """Draw a room, an outdoor scene or a studio that matches the light.
+def draw_background(
+    rng: np.random.Generator,
+    view: View,
+    light: Light,
+    posed: Sequence[PosedPerson],
+    surroundings: Surroundings | None = None,
+) -> Background:
+    """Draw a room, an outdoor scene or a studio that matches the light, or show given surroundings.
 
     Args:
         rng: Stream of the light.
         view: View of the camera.
         light: Light of the person.
         posed: All frames of the person, in the world; nothing is placed where they stand.
+        surroundings: Surroundings to show instead.
     """
+    if surroundings is not None:
+        return _shown(rng, view, light, posed, surroundings)
     plans = [frame.vertices[::7, :2] for frame in posed]
     ends = np.concatenate([[plan.min(0), plan.max(0)] for plan in plans])
     standing = np.concatenate([view.centre_m[None, :2], ends])
@@ -113,7 +123,7 @@ def draw_background(rng: np.random.Generator, view: View, light: Light, posed: S
     x, y, pixel = subpixels(edge)
     fine = scene.cast(pixel_directions(view.camera, x, y)).renumbered(pixel)
     samples = hits.chosen(~edge[hits.ray]).joined(fine)
-    person_z = float(np.median(view.points(posed[0].vertices[::50])[:, 2]))
+    person_z = _person_z(view, posed)
     total, covered = averaged(edge, samples.ray, _radiance(view, light, solid, samples, light_here, person_z))
     empty = np.flatnonzero(covered < 1)
     if len(empty):
@@ -122,6 +132,24 @@ def draw_background(rng: np.random.Generator, view: View, light: Light, posed: S
     picture = _defocused(rng, total.reshape(PICTURE_SIZE, PICTURE_SIZE, 3), depth.ravel(), person_z)
     ambient, direct = _irradiance(view, light, normals, light_here.openness, light_here.lit)
     return Background(picture, depth.ravel(), normals, ambient, direct)
+
+
+def _shown(
+    rng: np.random.Generator, view: View, light: Light, posed: Sequence[PosedPerson], surroundings: Surroundings
+) -> Background:
+    person = posed[0].vertices[::50].mean(0, dtype=np.float64)
+    beyond = surroundings.beyond(rng, light.exposure, view, person)
+    picture = beyond.radiance.reshape(PICTURE_SIZE, PICTURE_SIZE, 3)
+    picture = _defocused(rng, picture, beyond.depth_m, _person_z(view, posed), beyond.blur_px)
+    up = view.directions(np.array([[0.0, 0.0, 1.0]]))
+    normals = np.where(beyond.depth_m[:, None] > 0, up, np.float32(0))
+    nothing_hidden = np.ones(len(normals), dtype=np.float32)
+    ambient, direct = _irradiance(view, light, normals, nothing_hidden, nothing_hidden)
+    return Background(picture, beyond.depth_m, normals, ambient, direct)
+
+
+def _person_z(view: View, posed: Sequence[PosedPerson]) -> float:
+    return float(np.median(view.points(posed[0].vertices[::50])[:, 2]))
 
 
 def _coarse_light(view: View, light: Light, hits: Hits, flat: FloatArray, blocking: Solid) -> IncomingLight:
@@ -137,7 +165,7 @@ def _irradiance(
 ) -> tuple[FloatArray, FloatArray]:
     """Return ambient irradiance (N, 3), and the cosine (lamps, N) of each visible lamp."""
     ambient = light.ambient(view.world_directions(normals)) * openness[:, None]
-    towards = view.directions(np.array([lamp.direction for lamp in light.lamps]))
+    towards = view.directions(np.array([lamp.direction for lamp in light.lamps]).reshape(-1, 3))
     return ambient, np.clip(towards @ normals.T, 0, None) * lit
 
 
@@ -156,11 +184,14 @@ def _radiance(
     return np.asarray(colour * (irradiance * (behind * pools)[:, None] + glow[:, None] / light.exposure))
 
 
-def _defocused(rng: np.random.Generator, radiance: FloatArray, depth_m: FloatArray, person_z: float) -> FloatArray:
-    """Blur the picture with the distance behind the person."""
+def _defocused(
+    rng: np.random.Generator, radiance: FloatArray, depth_m: FloatArray, person_z: float, least_px: float = 0.55
+) -> FloatArray:
+    """Blur the picture with the distance behind the person, everywhere at least by ``least_px``."""
     sigma = float(rng.choice([rng.uniform(0.55, 1.0), rng.uniform(1.0, 5.0)], p=[0.6, 0.4]))
     planes = np.ascontiguousarray(np.moveaxis(radiance, -1, 0))
-    soft, sharp = blur(planes, sigma), blur(planes, 0.55)
+    least_px = max(least_px, 0.55)
+    soft, sharp = blur(planes, max(sigma, least_px)), blur(planes, least_px)
     behind = np.where(depth_m > 0, 1 - person_z / np.maximum(depth_m, person_z), 1.0).reshape(planes.shape[1:])
     share = blur(np.clip(2 * behind, 0, 1).astype(np.float32)[None], 1.0)
     return np.asarray(np.moveaxis(sharp + share * (soft - sharp), 0, -1))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 
 from hdnet.synthetic.materials import hue_rgb
+from hdnet.synthetic.rendering.panorama import Panorama
 from hdnet.synthetic.surface import FloatArray, normalized
 
 Place = Literal["room", "outdoor", "studio", "night"]
@@ -52,6 +53,8 @@ class Light:
         lamps: Lamps, which cast shadows.
         exposure: Factor from radiance to film, on which a white surface is about 1.
         behind: Brightness of the surroundings behind the person, relative to the light.
+        mirror: What glossy surfaces reflect besides the lamps; without it they reflect the ambient light.
+        lobe_power: Exponent of the lobes, larger for narrower ones.
     """
 
     kind: str
@@ -61,10 +64,12 @@ class Light:
     lamps: tuple[Lamp, ...]
     exposure: float
     behind: float
+    mirror: Panorama | None = None
+    lobe_power: float = 1.5
 
     def ambient(self, normals: FloatArray) -> FloatArray:
         """Return ambient irradiance (N, 3) at world normals (N, 3)."""
-        wrapped = np.clip(0.5 + 0.5 * (normals @ self.lobes.T.astype(normals.dtype)), 0, None) ** 1.5
+        wrapped = np.clip(0.5 + 0.5 * (normals @ self.lobes.T.astype(normals.dtype)), 0, None) ** self.lobe_power
         return np.asarray(wrapped @ self.lobe_rgb.astype(normals.dtype))
 
     def frontal_irradiance(self) -> float:
@@ -75,6 +80,10 @@ class Light:
             total = total + np.clip(facing @ lamp.direction, 0, None)[:, None] * lamp.rgb
         return float(total.mean())
 
+    def exposed(self, rng: np.random.Generator) -> Light:
+        """Return the light with a drawn exposure on which a lit white shirt is just below white."""
+        return replace(self, exposure=float(rng.uniform(0.75, 1.25) / self.frontal_irradiance()))
+
 
 def draw_light(rng: np.random.Generator) -> Light:
     """Draw indoor, outdoor, studio or night light, from soft to hard."""
@@ -82,10 +91,8 @@ def draw_light(rng: np.random.Generator) -> Light:
     kind = names[int(rng.choice(len(names), p=shares))]
     ambient, lamps, place, behind = _SITUATIONS[kind](rng)
     directions, colours = zip(*ambient, strict=True)
-    light = Light(kind, place, normalized(np.array(directions)), np.array(colours), tuple(lamps), 1.0, behind)
-    # Expose so that a lit white shirt is just below white.
-    exposure = rng.uniform(0.75, 1.25) / light.frontal_irradiance()
-    return Light(kind, place, light.lobes, light.lobe_rgb, light.lamps, float(exposure), behind)
+    lobes = normalized(np.array(directions))
+    return Light(kind, place, lobes, np.array(colours), tuple(lamps), 1.0, behind).exposed(rng)
 
 
 _Lobe = tuple[tuple[float, float, float], FloatArray]

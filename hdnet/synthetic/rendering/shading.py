@@ -21,6 +21,8 @@ SHADOW_REACH_M = 4.0
 BIAS_M = 0.005
 _AMBIENT_RAYS = 8
 _GOLDEN_ANGLE = 2.399963
+# Gloss beyond which a surface mirrors its surroundings in its own colour: metal.
+_SATIN = 0.35
 _HELPERS = np.array([[0, 0, 1], [1, 0, 0]], dtype=np.float32)
 
 
@@ -167,7 +169,13 @@ def outgoing_radiance(
     facing = np.clip(np.einsum("ij,ij->i", normals, to_camera), 0, 1)
     power = 6 + 90 * gloss
     fresnel = (0.02 + 0.1 * (1 - facing) ** 4 * openness) * np.minimum(4 * gloss, 1)
-    radiance = colours * ambient + (fresnel * openness)[:, None] * ambient
+    if light.mirror is None:
+        radiance = colours * ambient + (fresnel * openness)[:, None] * ambient
+    else:
+        bounced = 2 * facing[:, None] * normals - to_camera
+        mirrored = light.mirror.sample(view.world_directions(bounced)) * openness[:, None]
+        polished = np.clip((gloss - _SATIN) / (1 - _SATIN), 0, 1)[:, None]
+        radiance = colours * (ambient + polished * (mirrored - ambient)) + fresnel[:, None] * mirrored
     for number, lamp in enumerate(light.lamps):
         towards = view.directions(lamp.direction[None])[0]
         rgb = lamp.rgb.astype(np.float32)

@@ -34,7 +34,7 @@ class SyntheticParams(Section):
     pictures_per_person: Positive = 1
     """Labelled pictures of each: from other sides, with other cameras, light and surroundings."""
     format: Literal["text", "packed"] = "text"
-    """Labelled pictures as `text` in the original's layout, or `packed`: a tenth of the size, with more labels."""
+    """Labelled pictures as `text` in the original's layout, or `packed`: a tenth of the size, more labels."""
     empty: Share = 0.0
     """Share of labelled pictures without anybody; needs `format: packed`."""
     sequences: Positive = 4

@@ -289,15 +289,17 @@ def test_real_surroundings_change_the_picture_and_no_label(tmp_path: Path) -> No
     write_photograph(tmp_path / "photographs" / "cells.png")
     given = {"environments": tmp_path / "maps", "photographs": tmp_path / "photographs"}
     spec = spec_of(1, 0, 0, 6, pictures_per_person=8)
-    before, after = make_person(spec, 0), make_person(spec.model_copy(update=given), 0)
+    before, after = (
+        [picture.sample for picture in make_person(one, 0)] for one in (spec, spec.model_copy(update=given))
+    )
     used = []
     for take, (old, new) in enumerate(zip(before, after, strict=True)):
         for name in ("mask", "iuv", "depth_m", "normals"):
             assert np.array_equal(getattr(old, name), getattr(new, name)), name
-        about = Shot(spec.model_copy(update=given), "still", 0, take).facts
-        used.append((about["environment"], about["photograph"]))
+        facts = Shot(spec.model_copy(update=given), "still", 0, take).facts
+        used.append((facts["environment"], facts["photograph"]))
         assert np.array_equal(old.image, new.image) == (used[-1] == ("", ""))
-        if about["photograph"]:
+        if facts["photograph"]:
             # The same light, whatever is behind.
             inside = ndimage.binary_erosion(old.mask, iterations=6)
             assert np.abs(old.image[inside].astype(int) - new.image[inside]).mean() < 6

@@ -26,7 +26,8 @@ def predict_normals(work: Workspace, params: Params, open_run: OpenRun | None = 
     """Read packed pictures and the normal estimator; write unit normals inside the mask to ``data/pseudo_normals``.
 
     For unlabelled frames they are input and target of the joint stage at once, as in the original (docs/parity.md, 44);
-    for labelled people they can take the place of the true ones as input. An interrupted run goes on.
+    for labelled people they can take the place of the true ones as the hourglasses' input; of a network for photographs
+    they are left out. An interrupted run goes on.
     """
     kind: type[NormalEstimator | LiteEstimator]
     kind = LiteEstimator if read_header(work.normal_model)["kind"] == LiteEstimator.role else NormalEstimator
@@ -39,7 +40,10 @@ def predict_normals(work: Workspace, params: Params, open_run: OpenRun | None = 
     for name, packed in pictures.items():
         tags[f"data.{name}"] = packed.digest
         made_from = f"{model_sha256} {packed.digest}"
-        sources[name] = NormalRecords(packed.names, packed.size, partial(_predictions, packed, model), made_from)
+        # Only hourglasses take normals as input; those of a large set of people would take hours.
+        is_unused = isinstance(model, LiteEstimator) and name == work.labelled_normals.name
+        names = [] if is_unused else packed.names
+        sources[name] = NormalRecords(names, packed.size, partial(_predictions, packed, model), made_from)
     with opened(open_run, "predict_normals", tags=tags):
         pack_together(sources, work.pseudo_normals, progress=True, jobs=1)
 

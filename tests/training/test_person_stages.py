@@ -11,6 +11,7 @@ import torch
 from conftest import tiny_values
 
 from hdnet.data.layout.folders import TangFolder
+from hdnet.data.store.packed import PackedFrames, PseudoNormals
 from hdnet.data.store.people import PersonPicture, Piece, join_pieces
 from hdnet.errors import DataError, ModelError
 from hdnet.evaluation.run import evaluate_source
@@ -89,6 +90,12 @@ def test_each_stage_goes_on_where_the_one_before_ended(trained):
         return sum(float((weight.detach() - values[name]).abs().mean()) for name, weight in before.named_parameters())
 
     assert distance(after) < distance(fresh) / 2
+
+
+def test_normals_are_predicted_for_frames_alone(trained):
+    """The network takes none of labelled people as input, as the hourglasses may."""
+    assert PseudoNormals(trained.labelled_normals).names == []
+    assert PseudoNormals(trained.frame_normals).names == PackedFrames(trained.frames).names
 
 
 def test_the_model_is_measured_like_every_other(trained):

@@ -62,6 +62,12 @@ class SyntheticParams(Section):
     """
     photographs: Path | None = None
     """Folder of photographs without people (JPEG, PNG): backgrounds of a fifth of the pictures."""
+    company: Share = 0.0
+    """Share of pictures with other people or mannequins, who are not part of the mask."""
+    things: Share = 0.0
+    """Share of pictures with something held, worn or in front, not part of the mask: bags, cups, pets, bicycles."""
+    alike: Share = 0.0
+    """Share of pictures whose surroundings have about the colour of the clothes."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

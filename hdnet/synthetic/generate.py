@@ -7,7 +7,7 @@ neither on the number of processes nor on how many others are made, and a sequen
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache, cached_property, partial
 from typing import Annotated, Any, Self, TypeVar
@@ -28,19 +28,29 @@ from hdnet.synthetic.motion import Pose, draw_dance, draw_still, draw_yaw
 from hdnet.synthetic.person import Person, PosedPerson, draw_person, person_facts, pose_person, true_size, turned
 from hdnet.synthetic.rendering import (
     MIN_MASK_SHARE,
+    Company,
     Frame,
     Framing,
+    Light,
+    View,
+    alike_light,
     check_surroundings,
     draw_background,
+    draw_clothes_colour,
+    draw_company,
     draw_film,
     draw_furniture,
     draw_light,
     draw_surroundings,
+    draw_thing,
     draw_view,
     empty_frame,
     imperfect_frame,
+    overlaid,
     render_frame,
 )
+from hdnet.synthetic.rendering.solids import Solid, merged
+from hdnet.synthetic.surface import FloatArray
 
 Progress = Callable[[int, int], None]
 """Called with (done, total) pictures."""
@@ -48,7 +58,10 @@ T = TypeVar("T")
 
 _ATTEMPTS = 8
 _KINDS = {"still": 0, "sequence": 1}
-_STREAMS = ("person", "clothes", "pose", "light", "camera", "noise", "imperfection", "surroundings", "environment")
+_STREAMS = (
+    *("person", "clothes", "pose", "light", "camera", "noise", "imperfection", "surroundings", "environment"),
+    *("company", "things", "alike"),
+)
 
 
 class SyntheticSpec(SyntheticParams):
@@ -176,7 +189,9 @@ class Shot:
         streams = np.random.SeedSequence(spec.seed, spawn_key=key).spawn(len(_STREAMS))
         self.spec, self.kind = spec, kind
         self.rng = {name: np.random.default_rng(s) for name, s in zip(_STREAMS, streams, strict=True)}
-        self.surroundings = draw_surroundings(self.rng["environment"], spec.environments, spec.photographs)
+        self.is_alike = bool(self.rng["alike"].random() < spec.alike)
+        surroundings = draw_surroundings(self.rng["environment"], spec.environments, spec.photographs)
+        self.surroundings = None if self.is_alike else surroundings
         drawn = draw_light(self.rng["light"])
         self.light = (self.surroundings and self.surroundings.light) or drawn
         self.film = draw_film(self.rng["light"])
@@ -237,21 +252,53 @@ class Shot:
         framing, rng = self.spec.framing(self.kind), self.rng["camera"]
         view = draw_view(rng, self.camera, posed, framing)
         furniture = draw_furniture(rng, view, posed) if rng.random() < framing.furniture else None
-        background = draw_background(self.rng["light"], view, self.light, posed, self.surroundings)
+        company = self._company(view, posed)
+        thing, held = self._things(view, posed)
+        tint, light = self._colours(posed[0].person)
+        background = draw_background(
+            self.rng["light"], view, light, posed, self.surroundings, others=company.behind, tint=tint
+        )
+        background = overlaid(background, view, light, company.behind)
         self.facts |= {
             "camera_pitch_deg": view.pitch_deg,
             "camera_height_m": float(view.centre_m[2]),
             "focal_px": self.camera.pixel_intrinsics()[0],
             "yaw_deg": posed[0].pose.yaw_deg,
             "furniture": float(furniture is not None),
+            "company": float(company.count),
+            "things": thing,
+            "alike": float(self.is_alike),
             "nobody": float(self.is_empty),
         }
         if self.is_empty:
-            return [empty_frame(self.light, background, self.film, self.rng["noise"]) for _ in posed]
-        return [
-            self._finished(render_frame(view, person, self.light, background, furniture, self.film, self.rng["noise"]))
-            for person in posed
-        ]
+            return [empty_frame(light, background, self.film, self.rng["noise"]) for _ in posed]
+        frames = []
+        for person, one in zip(posed, held, strict=True):
+            in_front = _merged(furniture, company.before, one)
+            frame = render_frame(view, person, light, background, in_front, self.film, self.rng["noise"])
+            frames.append(self._finished(frame))
+        return frames
+
+    def _company(self, view: View, posed: list[PosedPerson]) -> Company:
+        """Draw other people, or none."""
+        if self.rng["company"].random() < self.spec.company and not self.is_empty:
+            return draw_company(self.rng["company"], self.spec.seed, view, posed)
+        return Company()
+
+    def _things(self, view: View, posed: list[PosedPerson]) -> tuple[str, Sequence[Solid | None]]:
+        """Draw a thing at the person, or none; return its name and a solid for each frame."""
+        if self.rng["things"].random() < self.spec.things and not self.is_empty:
+            name, solids = draw_thing(self.rng["things"], view, posed)
+            if solids:
+                return name, solids
+        return "", [None] * len(posed)
+
+    def _colours(self, person: Person) -> tuple[FloatArray | None, Light]:
+        """Return the colour of the surroundings where it is that of the clothes, and the light."""
+        if not self.is_alike:
+            return None, self.light
+        colour = draw_clothes_colour(self.rng["alike"], person)
+        return colour, alike_light(self.rng["alike"], self.light, colour)
 
     def _finished(self, frame: Frame) -> Frame:
         if self.spec.masks == "exact" and self.spec.iuv == "exact":
@@ -262,6 +309,11 @@ class Shot:
             segmenter=self.spec.masks == "segmenter",
             densepose=self.spec.iuv == "densepose",
         )
+
+
+def _merged(*solids: Solid | None) -> Solid | None:
+    some = [solid for solid in solids if solid is not None]
+    return merged(some) if some else None
 
 
 def _too_small() -> DataError:

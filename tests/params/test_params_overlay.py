@@ -60,6 +60,9 @@ NOT_IN_REFERENCE = NOT_IN_DEMO | {
     "data.occluded",
     "data.environments",
     "data.photographs",
+    "data.company",
+    "data.things",
+    "data.alike",
     "evaluate.sequence_pairs",
     "validation.people",
     "validation.metric",
@@ -262,6 +265,7 @@ def test_sizes_change_the_synthetic_data_and_go_back(params, name):
     assert changed == ({"data"} if name == "large" else {"data"} | trainings)
     as_in_demo = {"source", "folder", "take", "stride", "camera", "masks", "iuv"}
     as_in_demo |= {"pictures_per_person", "format", "empty", "environments", "photographs"}
+    as_in_demo |= {"company", "things", "alike"}
     assert set(read_overlay(name)["data"]) == set(DataParams.model_fields) - as_in_demo
     apply_overlay(params, read_overlay("demo"))
     assert params.read_bytes() == SHIPPED.read_bytes()

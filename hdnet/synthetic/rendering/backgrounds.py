@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hdnet.synthetic.person import PosedPerson
+from hdnet.synthetic.rendering.alike import tinted
 from hdnet.synthetic.rendering.antialiasing import averaged, edges, scatter, subpixels
 from hdnet.synthetic.rendering.light import Light
 from hdnet.synthetic.rendering.outdoors import draw_outdoors, sky
@@ -24,6 +25,7 @@ _MARGIN_M, _FADE_M = 1.6, 0.6
 _STRIDE = 2
 # Step in the logarithm of the depth.
 _EDGE_STEP = 0.04
+_TINT = 0.9
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +38,8 @@ class Background:
         normals: (H * W, 3) unit, camera frame, towards the camera.
         ambient: (H * W, 3) ambient irradiance.
         direct: (lamps, H * W) cosines of the lamps, 0 in the shade of the background itself.
+        focus_m: Depth of the person, on whom the camera is focused.
+        soft_px: Blur far behind the person.
     """
 
     radiance: FloatArray
@@ -43,6 +47,8 @@ class Background:
     normals: FloatArray
     ambient: FloatArray
     direct: FloatArray
+    focus_m: float
+    soft_px: float
 
     def with_shadows(self, scene: Scene, view: View, light: Light, body: FloatArray, covered: BoolArray) -> FloatArray:
         """Return radiance (256, 256, 3) with the shadows of person and furniture on what is near them.
@@ -85,6 +91,9 @@ def draw_background(
     light: Light,
     posed: Sequence[PosedPerson],
     surroundings: Surroundings | None = None,
+    *,
+    others: Sequence[Solid] = (),
+    tint: FloatArray | None = None,
 ) -> Background:
     """Draw a room, an outdoor scene or a studio that matches the light, or show given surroundings.
 
@@ -94,10 +103,12 @@ def draw_background(
         light: Light of the person.
         posed: All frames of the person, in the world; nothing is placed where they stand.
         surroundings: Surroundings to show instead.
+        others: Other people, for whom there has to be room.
+        tint: (3,) linear RGB that floor and walls take on, and things partly.
     """
     if surroundings is not None:
         return _shown(rng, view, light, posed, surroundings)
-    plans = [frame.vertices[::7, :2] for frame in posed]
+    plans = [frame.vertices[::7, :2] for frame in posed] + [other.vertices[::7, :2] for other in others]
     ends = np.concatenate([[plan.min(0), plan.max(0)] for plan in plans])
     standing = np.concatenate([view.centre_m[None, :2], ends])
     night = light.place == "night"
@@ -109,6 +120,8 @@ def draw_background(
         )
     else:
         shell, things = draw_outdoors(rng, standing, night)
+    if tint is not None:
+        shell, things = tinted(shell, tint, _TINT), tinted(things, tint, 0.5 * _TINT)
     solid = merged(shell + things)
     y, x = (grid.ravel() for grid in np.mgrid[:PICTURE_SIZE, :PICTURE_SIZE])
     directions = pixel_directions(view.camera, x, y)
@@ -129,9 +142,10 @@ def draw_background(
     if len(empty):
         above = sky(rng, light, view.world_directions(directions[empty]))
         total[empty] += (1 - covered[empty, None]) * above
-    picture = _defocused(rng, total.reshape(PICTURE_SIZE, PICTURE_SIZE, 3), depth.ravel(), person_z)
-    ambient, direct = _irradiance(view, light, normals, light_here.openness, light_here.lit)
-    return Background(picture, depth.ravel(), normals, ambient, direct)
+    soft_px = _draw_blur(rng)
+    picture = _defocused(total.reshape(PICTURE_SIZE, PICTURE_SIZE, 3), depth.ravel(), person_z, soft_px)
+    ambient, direct = irradiance(view, light, normals, light_here.openness, light_here.lit)
+    return Background(picture, depth.ravel(), normals, ambient, direct, person_z, soft_px)
 
 
 def _shown(
@@ -140,12 +154,13 @@ def _shown(
     person = posed[0].vertices[::50].mean(0, dtype=np.float64)
     beyond = surroundings.beyond(rng, light.exposure, view, person)
     picture = beyond.radiance.reshape(PICTURE_SIZE, PICTURE_SIZE, 3)
-    picture = _defocused(rng, picture, beyond.depth_m, _person_z(view, posed), beyond.blur_px)
+    person_z, soft_px = _person_z(view, posed), _draw_blur(rng)
+    picture = _defocused(picture, beyond.depth_m, person_z, soft_px, beyond.blur_px)
     up = view.directions(np.array([[0.0, 0.0, 1.0]]))
     normals = np.where(beyond.depth_m[:, None] > 0, up, np.float32(0))
     nothing_hidden = np.ones(len(normals), dtype=np.float32)
-    ambient, direct = _irradiance(view, light, normals, nothing_hidden, nothing_hidden)
-    return Background(picture, beyond.depth_m, normals, ambient, direct)
+    ambient, direct = irradiance(view, light, normals, nothing_hidden, nothing_hidden)
+    return Background(picture, beyond.depth_m, normals, ambient, direct, person_z, soft_px)
 
 
 def _person_z(view: View, posed: Sequence[PosedPerson]) -> float:
@@ -160,7 +175,7 @@ def _coarse_light(view: View, light: Light, hits: Hits, flat: FloatArray, blocki
     return incoming_light(scene, view, light, hits.ray[coarse], hits.points()[coarse], flat[coarse], stride=4)
 
 
-def _irradiance(
+def irradiance(
     view: View, light: Light, normals: FloatArray, openness: FloatArray, lit: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
     """Return ambient irradiance (N, 3), and the cosine (lamps, N) of each visible lamp."""
@@ -169,29 +184,37 @@ def _irradiance(
     return ambient, np.clip(towards @ normals.T, 0, None) * lit
 
 
+def brightness(light: Light, depth_m: FloatArray, person_z: float) -> FloatArray:
+    """Return the brightness (N,) of the light at depths (N,), relative to that at the person."""
+    return np.asarray(1 + (light.behind - 1) * np.clip((depth_m - person_z) / 1.5, 0, 1))
+
+
 def _radiance(
     view: View, light: Light, solid: Solid, hits: Hits, light_here: IncomingLight, person_z: float
 ) -> FloatArray:
     """Return radiance (N, 3) of samples whose ``ray`` is the flat pixel number."""
     flat, where = hits.facing_face_normals(), view.world_points(hits.points())
     colour, glow = texture(solid, hits.face, where, view.world_directions(flat), hits.pixel_m(view.camera))
-    irradiance, direct = _irradiance(view, light, flat, light_here.openness[hits.ray], light_here.lit[:, hits.ray])
+    arriving, direct = irradiance(view, light, flat, light_here.openness[hits.ray], light_here.lit[:, hits.ray])
     for cosine, lamp in zip(direct, light.lamps, strict=True):
-        irradiance = irradiance + cosine[:, None] * lamp.rgb.astype(np.float32)
-    behind = 1 + (light.behind - 1) * np.clip((hits.depth_m - person_z) / 1.5, 0, 1)
+        arriving = arriving + cosine[:, None] * lamp.rgb.astype(np.float32)
+    behind = brightness(light, hits.depth_m, person_z)
     # Real places are lit unevenly.
     pools = 1 + 0.1 * value_noise(0.45 * where[:, 0] + 0.45 * where[:, 1], 0.6 * where[:, 2] + 0.4 * where[:, 1])
-    return np.asarray(colour * (irradiance * (behind * pools)[:, None] + glow[:, None] / light.exposure))
+    return np.asarray(colour * (arriving * (behind * pools)[:, None] + glow[:, None] / light.exposure))
+
+
+def _draw_blur(rng: np.random.Generator) -> float:
+    return float(rng.choice([rng.uniform(0.55, 1.0), rng.uniform(1.0, 5.0)], p=[0.6, 0.4]))
 
 
 def _defocused(
-    rng: np.random.Generator, radiance: FloatArray, depth_m: FloatArray, person_z: float, least_px: float = 0.55
+    radiance: FloatArray, depth_m: FloatArray, person_z: float, soft_px: float, least_px: float = 0.55
 ) -> FloatArray:
-    """Blur the picture with the distance behind the person, everywhere at least by ``least_px``."""
-    sigma = float(rng.choice([rng.uniform(0.55, 1.0), rng.uniform(1.0, 5.0)], p=[0.6, 0.4]))
+    """Blur the picture with the distance behind the person, from ``least_px`` to ``soft_px``."""
     planes = np.ascontiguousarray(np.moveaxis(radiance, -1, 0))
     least_px = max(least_px, 0.55)
-    soft, sharp = blur(planes, max(sigma, least_px)), blur(planes, least_px)
+    soft, sharp = blur(planes, max(soft_px, least_px)), blur(planes, least_px)
     behind = np.where(depth_m > 0, 1 - person_z / np.maximum(depth_m, person_z), 1.0).reshape(planes.shape[1:])
     share = blur(np.clip(2 * behind, 0, 1).astype(np.float32)[None], 1.0)
     return np.asarray(np.moveaxis(sharp + share * (soft - sharp), 0, -1))

@@ -18,7 +18,7 @@ from hdnet.synthetic.rendering.light import Light
 from hdnet.synthetic.rendering.rays import Hits, Scene, pixel_directions, project_points
 from hdnet.synthetic.rendering.shading import incoming_light, outgoing_radiance
 from hdnet.synthetic.rendering.solids import Solid
-from hdnet.synthetic.rendering.textures import gloss, texture
+from hdnet.synthetic.rendering.textures import gloss, painted, texture
 from hdnet.synthetic.rendering.view import PICTURE_SIZE, View
 from hdnet.synthetic.surface import BoolArray, FloatArray, IntArray
 
@@ -117,7 +117,7 @@ class _Foreground:
         posed: The person.
         furniture: Furniture in front of the person.
         vertices: (V, 3) of both.
-        normals: (V, 3), 0 of furniture.
+        normals: (V, 3), 0 of furniture with flat faces.
         scene: The faces that may be seen.
         built: Numbers of these faces among all faces.
         window: Left, right, top and bottom pixel of the visible region.
@@ -138,7 +138,8 @@ class _Foreground:
         if furniture is not None:
             faces = np.concatenate([faces, furniture.faces + len(vertices)])
             vertices = np.concatenate([vertices, view.points(furniture.vertices)])
-            normals = np.concatenate([normals, np.zeros_like(furniture.vertices)])
+            round_ones = np.zeros_like(furniture.vertices) if furniture.normals is None else furniture.normals
+            normals = np.concatenate([normals, view.directions(round_ones)])
         x, y = project_points(view.camera, vertices[: len(posed.vertices)]).T
         built = np.arange(len(faces))
         if x.min() < -_OUTSIDE_PX or max(x.max(), y.max()) > PICTURE_SIZE + _OUTSIDE_PX or y.min() < -_OUTSIDE_PX:
@@ -170,9 +171,11 @@ class _Foreground:
         return np.where(own, labels[np.where(own, hits.face, 0)], -2)
 
     def shading_normals(self, hits: Hits) -> FloatArray:
-        """Return shading normals (N, 3), flat for furniture."""
-        own = hits.face < len(self.posed.person.faces)
-        return np.where(own[:, None], hits.shading_normals(self.normals), hits.facing_face_normals())
+        """Return shading normals (N, 3), flat for furniture that is not round."""
+        smooth = hits.face < len(self.posed.person.faces)
+        if self.furniture is not None and self.furniture.normals is not None:
+            smooth |= self.normals[hits.corners].any(axis=(1, 2))
+        return np.where(smooth[:, None], hits.shading_normals(self.normals), hits.facing_face_normals())
 
     def colours(self, hits: Hits) -> tuple[FloatArray, FloatArray]:
         """Return albedo (N, 3) and gloss (N,)."""
@@ -189,7 +192,8 @@ class _Foreground:
             hit, face = hits.chosen(here), hits.face[here] - len(person.faces)
             normals = self.view.world_directions(hit.facing_face_normals())
             where, pixel_m = self.view.world_points(hit.points()), hit.pixel_m(self.view.camera)
-            colour[here], _ = texture(self.furniture, face, where, normals, pixel_m)
+            finish, _ = texture(self.furniture, face, where, normals, pixel_m)
+            colour[here] = painted(self.furniture, face, hit.weights, finish)
             shine[here] = gloss(self.furniture, face)
         return colour, shine
 

@@ -37,7 +37,7 @@ def draw_furniture(rng: np.random.Generator, view: View, posed: Sequence[PosedPe
     number = np.repeat(np.arange(len(posed)), len(points) // len(posed))
     for _ in range(_ATTEMPTS):
         piece = _draw_piece(rng, view, points)
-        hidden, seen = _hidden(view, piece, points)
+        hidden, seen = hidden_points(view, piece, points)
         by_frame = np.bincount(number, hidden & seen) / np.maximum(np.bincount(number, seen), 1)
         of_head = (hidden & seen)[heads].sum() / max(int(seen[heads].sum()), 1)
         if by_frame.max() <= MOST_HIDDEN and by_frame.max() >= _LEAST_HIDDEN and of_head <= _MOST_OF_HEAD:
@@ -45,7 +45,7 @@ def draw_furniture(rng: np.random.Generator, view: View, posed: Sequence[PosedPe
     return None
 
 
-def _hidden(view: View, piece: Solid, points: FloatArray) -> tuple[FloatArray, FloatArray]:
+def hidden_points(view: View, piece: Solid, points: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Return whether the piece hides each point, and whether the point is in the picture, both (N,)."""
     here = view.points(points)
     rays = here / here[:, 2:]

@@ -1,14 +1,14 @@
-"""Solids of furniture, rooms and streets, in the world frame, and their finishes."""
+"""Solids of furniture, rooms, streets, things and bystanders, in the world frame, and their finishes."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 
-from hdnet.synthetic.surface import FloatArray, IntArray, triangulate
+from hdnet.synthetic.surface import FloatArray, IntArray, Surface, triangulate
 
 Pattern = Literal["plain", "noise", "wood", "planks", "tiles", "bricks", "stripes", "windows", "books"]
 _BOX_QUADS = np.array([[0, 1, 3, 2], [4, 6, 7, 5], [0, 4, 5, 1], [2, 3, 7, 6], [0, 2, 6, 4], [1, 5, 7, 3]])
@@ -42,19 +42,37 @@ class Solid:
         faces: (F, 3) int32.
         finish: (F,) index into ``finishes``.
         finishes: Finishes of the faces.
+        normals: (V, 3) float32 unit normals of round solids, 0 where faces are flat; None if all are flat.
+        paint: (V, 3) float32 linear RGB instead of the finishes' colours, negative where those hold; None if all do.
     """
 
     vertices: FloatArray
     faces: IntArray
     finish: IntArray
     finishes: tuple[Finish, ...]
+    normals: FloatArray | None = None
+    paint: FloatArray | None = None
 
-    def moved(self, yaw_deg: float, at: Sequence[float]) -> Solid:
+    def moved(self, yaw_deg: float, at: Sequence[float] | FloatArray) -> Solid:
         """Turn about the vertical, then move."""
         turn = np.radians(yaw_deg)
         matrix = np.array([[np.cos(turn), -np.sin(turn), 0], [np.sin(turn), np.cos(turn), 0], [0, 0, 1]])
-        vertices = (self.vertices @ matrix.T + np.asarray(at)).astype(np.float32)
-        return Solid(vertices, self.faces, self.finish, self.finishes)
+        return self.placed(matrix, at)
+
+    def placed(self, rotation: FloatArray, at: Sequence[float] | FloatArray) -> Solid:
+        """Turn by ``rotation`` (3, 3), then move."""
+        vertices = (self.vertices @ rotation.T + np.asarray(at)).astype(np.float32)
+        normals = None if self.normals is None else (self.normals @ rotation.T).astype(np.float32)
+        return replace(self, vertices=vertices, normals=normals)
+
+    def smooth(self) -> Solid:
+        """Shade the faces as one round surface."""
+        normals = Surface(self.faces, len(self.vertices)).normals(self.vertices)
+        return replace(self, normals=normals.astype(np.float32))
+
+    def at_vertices(self, values: FloatArray, face: IntArray, weights: FloatArray) -> FloatArray:
+        """Interpolate values (V, C) at the vertices to points (N,) of faces with barycentric weights (N, 3)."""
+        return np.asarray(np.einsum("nk,nkc->nc", weights, values[self.faces[face]]), dtype=np.float32)
 
 
 def box(finish: Finish, low: Sequence[float], high: Sequence[float]) -> Solid:
@@ -139,4 +157,17 @@ def merged(solids: Sequence[Solid]) -> Solid:
         np.concatenate([s.faces + start for s, start in zip(solids, first_vertex, strict=False)]).astype(np.int32),
         np.concatenate([s.finish + start for s, start in zip(solids, first_finish, strict=False)]),
         tuple(finish for s in solids for finish in s.finishes),
+        _joined([s.normals for s in solids], solids, 0.0),
+        _joined([s.paint for s in solids], solids, -1.0),
     )
+
+
+def _joined(values: Sequence[FloatArray | None], solids: Sequence[Solid], missing: float) -> FloatArray | None:
+    """Join values (V, 3) at the vertices of solids, of which some have none."""
+    if all(value is None for value in values):
+        return None
+    every = [
+        np.full_like(solid.vertices, missing) if value is None else value
+        for value, solid in zip(values, solids, strict=True)
+    ]
+    return np.concatenate(every)

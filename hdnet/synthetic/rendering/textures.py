@@ -66,6 +66,21 @@ def texture(
     return np.clip(colour, 0.003, 0.95), glow
 
 
+def painted(solid: Solid, face: IntArray, weights: FloatArray, colour: FloatArray) -> FloatArray:
+    """Return the solid's paint (N, 3) where it has some, ``colour`` (N, 3) elsewhere.
+
+    Args:
+        solid: Solid.
+        face: (N,) faces of the solid.
+        weights: (N, 3) barycentric weights of the faces' corners.
+        colour: (N, 3) colours of the finishes.
+    """
+    if solid.paint is None:
+        return colour
+    paint = solid.at_vertices(solid.paint, face, weights)
+    return np.where(paint[:, :1] < 0, colour, paint)
+
+
 def gloss(solid: Solid, face: IntArray) -> FloatArray:
     """Return gloss (N,) of faces (N,)."""
     return np.array([finish.gloss for finish in solid.finishes], dtype=np.float32)[solid.finish[face]]

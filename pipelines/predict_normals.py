@@ -39,10 +39,9 @@ def predict_normals(work: Workspace, params: Params, open_run: OpenRun | None = 
     sources, tags = {}, {}
     for name, packed in pictures.items():
         tags[f"data.{name}"] = packed.digest
-        made_from = f"{model_sha256} {packed.digest}"
         # Only hourglasses take normals as input; those of a large set of people would take hours.
-        is_unused = isinstance(model, LiteEstimator) and name == work.labelled_normals.name
-        names = [] if is_unused else packed.names
+        names = [] if isinstance(model, LiteEstimator) and isinstance(packed, People) else packed.names
+        made_from = f"{model_sha256} {packed.digest}"
         sources[name] = NormalRecords(names, packed.size, partial(_predictions, packed, model), made_from)
     with opened(open_run, "predict_normals", tags=tags):
         pack_together(sources, work.pseudo_normals, progress=True, jobs=1)

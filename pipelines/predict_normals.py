@@ -26,8 +26,7 @@ def predict_normals(work: Workspace, params: Params, open_run: OpenRun | None = 
     """Read packed pictures and the normal estimator; write unit normals inside the mask to ``data/pseudo_normals``.
 
     For unlabelled frames they are input and target of the joint stage at once, as in the original (docs/parity.md, 44);
-    for labelled people they can take the place of the true ones as the hourglasses' input; of a network for photographs
-    they are left out. An interrupted run goes on.
+    for labelled people they can replace the true ones as input of hourglasses, the only ones for which they are made.
     """
     kind: type[NormalEstimator | LiteEstimator]
     kind = LiteEstimator if read_header(work.normal_model)["kind"] == LiteEstimator.role else NormalEstimator

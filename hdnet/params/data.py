@@ -47,6 +47,18 @@ class SyntheticParams(Section):
     """Range of the focal length in pixels of the 256 x 256 picture."""
     camera: Literal["centred", "reference"] = "centred"
     """Cameras: `centred` on the person, or `reference`, off axis as the original's."""
+    framing: Literal["dance", "phone"] = "dance"
+    """Views and poses of labelled pictures: of a `dance`, or as people with a `phone` take them.
+
+    `phone`: from 0.2 to 1.3 of the picture high and off its middle, half bodies, heads, selfies, from a balcony and
+    from the floor, tilted; seated, lying, kneeling people. Pictures at arm's length have 200 to 280 px instead of
+    ``focal_px``; ``truncated`` has no meaning there. Sequences stay as they are.
+    """
+    film: Literal["plain", "phone"] = "plain"
+    """Processing of the picture: `plain`, or as a `phone` and the internet do it.
+
+    `phone`: mixed light, local tone mapping, halos, motion, small or compressed files, captions and borders.
+    """
     masks: Literal["exact", "segmenter"] = "exact"
     """Masks: `exact`, or as a `segmenter` makes them, with soft edges, holes and spill."""
     iuv: Literal["exact", "densepose"] = "exact"
@@ -75,6 +87,12 @@ class SyntheticParams(Section):
             raise ValueError(f"focal_px is {list(self.focal_px)}: write the smaller focal length first")
         if self.empty and self.format == "text":
             raise ValueError(f"empty is {self.empty}, but text needs a person in every picture; set format: packed")
+        return self
+
+    @model_validator(mode="after")
+    def _phones_are_centred(self) -> Self:
+        if self.framing == "phone" and self.camera != "centred":
+            raise ValueError(f"framing is phone and camera {self.camera}; expected camera centred")
         return self
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cache, cached_property, partial
 from typing import Annotated, Any, Self, TypeVar
 
@@ -24,10 +25,11 @@ from hdnet.errors import DataError, HDNetError
 from hdnet.geometry import Camera
 from hdnet.params import SyntheticParams
 from hdnet.synthetic.body import body_model
-from hdnet.synthetic.motion import Pose, draw_dance, draw_still, draw_yaw
+from hdnet.synthetic.motion import Pose, draw_dance, draw_everyday, draw_still, draw_yaw
 from hdnet.synthetic.person import Person, PosedPerson, draw_person, person_facts, pose_person, true_size, turned
 from hdnet.synthetic.rendering import (
     MIN_MASK_SHARE,
+    MIN_SNAPSHOT_SHARE,
     Company,
     Frame,
     Framing,
@@ -41,6 +43,9 @@ from hdnet.synthetic.rendering import (
     draw_film,
     draw_furniture,
     draw_light,
+    draw_phone_film,
+    draw_seat,
+    draw_snapshot,
     draw_surroundings,
     draw_thing,
     draw_view,
@@ -58,9 +63,10 @@ T = TypeVar("T")
 
 _ATTEMPTS = 8
 _KINDS = {"still": 0, "sequence": 1}
+_BACKLIT = 0.08
 _STREAMS = (
     *("person", "clothes", "pose", "light", "camera", "noise", "imperfection", "surroundings", "environment"),
-    *("company", "things", "alike"),
+    *("company", "things", "alike", "film"),
 )
 
 
@@ -87,7 +93,7 @@ class SyntheticSpec(SyntheticParams):
         """Number of labelled stills."""
         return self.people * self.pictures_per_person
 
-    def framing(self, kind: str) -> Framing:
+    def framing_of(self, kind: str) -> Framing:
         """Return the framing of the pictures of a kind."""
         usual = Framing() if kind == "still" else Framing.of_sequences()
         # Sequences are cut and hidden less often than stills, by a constant factor.
@@ -128,7 +134,8 @@ def make_person(spec: SyntheticSpec, index: int) -> list[PersonPicture]:
     surroundings.
     """
     shot = Shot(spec, "still", index)
-    posed, frames = shot.render(lambda rng: [draw_still(rng)])
+    draw_pose = draw_everyday if spec.framing == "phone" else draw_still
+    posed, frames = shot.render(lambda rng: [draw_pose(rng)])
     first = index * spec.pictures_per_person
     shots = [(shot, frames[0])]
     for take in range(1, spec.pictures_per_person):
@@ -195,6 +202,9 @@ class Shot:
         drawn = draw_light(self.rng["light"])
         self.light = (self.surroundings and self.surroundings.light) or drawn
         self.film = draw_film(self.rng["light"])
+        if spec.film == "phone":
+            self.film = draw_phone_film(self.rng["film"])
+            self.light = self._backlit(self.light)
         focal_px = float(self.rng["camera"].uniform(*spec.focal_px))
         self.camera = Camera.reference() if spec.camera == "reference" else Camera.centred(round(focal_px, 3))
         self.facts: dict[str, str | float] = {
@@ -204,6 +214,13 @@ class Shot:
             "exposure_stops": float(np.log2(self.film.gain.mean())),
         }
         self.facts |= self.surroundings.facts if self.surroundings else {}
+
+    def _backlit(self, light: Light) -> Light:
+        """Put a few people before much brighter surroundings, to which the camera is exposed."""
+        if self.rng["film"].random() > _BACKLIT:
+            return light
+        brighter = self.rng["film"].uniform(2, 4.5)
+        return replace(light, behind=light.behind * brighter, exposure=light.exposure * brighter**-0.45)
 
     @cached_property
     def is_empty(self) -> bool:
@@ -229,9 +246,9 @@ class Shot:
         for _ in range(_ATTEMPTS):
             posed = self.posed(draw_poses(self.rng["pose"]))
             frames = self.pictures(posed)
-            if self.is_empty or min(frame.mask.mean() for frame in frames) >= MIN_MASK_SHARE:
+            if self.is_empty or min(frame.mask.mean() for frame in frames) >= self.least_share:
                 return posed, frames
-        raise _too_small()
+        raise self._too_small()
 
     def again(self, person: Person, posed: PosedPerson) -> Frame:
         """Render a person of another shot who has been posed, turned to another side.
@@ -243,15 +260,30 @@ class Shot:
         for _ in range(_ATTEMPTS):
             turn_deg = draw_yaw(self.rng["pose"]) - posed.pose.yaw_deg
             frame = self.pictures([turned(posed, turn_deg)])[0]
-            if self.is_empty or frame.mask.mean() >= MIN_MASK_SHARE:
+            if self.is_empty or frame.mask.mean() >= self.least_share:
                 return frame
-        raise _too_small()
+        raise self._too_small()
+
+    @property
+    def least_share(self) -> float:
+        """Least share of a picture that the person covers."""
+        return MIN_SNAPSHOT_SHARE if self._is_snapshot else MIN_MASK_SHARE
+
+    @property
+    def _is_snapshot(self) -> bool:
+        return self.spec.framing == "phone" and self.kind == "still"
 
     def pictures(self, posed: list[PosedPerson]) -> list[Frame]:
         """Render the frames of the posed person with one camera and background."""
-        framing, rng = self.spec.framing(self.kind), self.rng["camera"]
-        view = draw_view(rng, self.camera, posed, framing)
-        furniture = draw_furniture(rng, view, posed) if rng.random() < framing.furniture else None
+        framing, rng = self.spec.framing_of(self.kind), self.rng["camera"]
+        self.facts |= {"framing": "dance", "hold": ""}
+        seat = None
+        if self._is_snapshot:
+            view, posed, seat = self._snapshot(posed[0])
+        else:
+            view = draw_view(rng, self.camera, posed, framing)
+        hidden = rng.random() < framing.furniture and self.facts["hold"] != "arm"
+        furniture = draw_furniture(rng, view, posed) if hidden else None
         company = self._company(view, posed)
         thing, held = self._things(view, posed)
         tint, light = self._colours(posed[0].person)
@@ -261,9 +293,11 @@ class Shot:
         background = overlaid(background, view, light, company.behind)
         self.facts |= {
             "camera_pitch_deg": view.pitch_deg,
+            "camera_roll_deg": view.roll_deg,
             "camera_height_m": float(view.centre_m[2]),
             "focal_px": self.camera.pixel_intrinsics()[0],
             "yaw_deg": posed[0].pose.yaw_deg,
+            "pose": posed[0].pose.name,
             "furniture": float(furniture is not None),
             "company": float(company.count),
             "things": thing,
@@ -274,10 +308,20 @@ class Shot:
             return [empty_frame(light, background, self.film, self.rng["noise"]) for _ in posed]
         frames = []
         for person, one in zip(posed, held, strict=True):
-            in_front = _merged(furniture, company.before, one)
+            in_front = _merged(seat, furniture, company.before, one)
             frame = render_frame(view, person, light, background, in_front, self.film, self.rng["noise"])
             frames.append(self._finished(frame))
+        rows = np.flatnonzero(frames[0].mask.any(1))
+        self.facts["person_height_px"] = float(np.ptp(rows) + 1) if len(rows) else 0.0
         return frames
+
+    def _snapshot(self, posed: PosedPerson) -> tuple[View, list[PosedPerson], Solid | None]:
+        """Draw the view of a phone picture, and what the person sits or lies on."""
+        indoors = self.surroundings is None and self.light.place == "room"
+        snapshot = draw_snapshot(self.rng["camera"], posed, self.spec.focal_px, indoors)
+        self.camera = snapshot.view.camera
+        self.facts |= {"framing": snapshot.framing, "hold": snapshot.hold}
+        return snapshot.view, [snapshot.posed], draw_seat(self.rng["camera"], snapshot.posed)
 
     def _company(self, view: View, posed: list[PosedPerson]) -> Company:
         """Draw other people, or none."""
@@ -300,6 +344,9 @@ class Shot:
         colour = draw_clothes_colour(self.rng["alike"], person)
         return colour, alike_light(self.rng["alike"], self.light, colour)
 
+    def _too_small(self) -> DataError:
+        return DataError(f"the person covers less than {100 * self.least_share:g}% of the picture in {_ATTEMPTS} draws")
+
     def _finished(self, frame: Frame) -> Frame:
         if self.spec.masks == "exact" and self.spec.iuv == "exact":
             return frame
@@ -314,10 +361,6 @@ class Shot:
 def _merged(*solids: Solid | None) -> Solid | None:
     some = [solid for solid in solids if solid is not None]
     return merged(some) if some else None
-
-
-def _too_small() -> DataError:
-    return DataError(f"the person covers less than {MIN_MASK_SHARE:.0%} of the picture in {_ATTEMPTS} draws")
 
 
 def _in_order(

@@ -166,8 +166,23 @@ def pose_person(person: Person, poses: Sequence[Pose], stride: int = 1) -> list[
         meshes = [component.carrier.vertices(bodies[frame]) for component in person.components] + clothes
         normals = [surface.normals(mesh) for surface, mesh in zip(surfaces, meshes, strict=True)]
         points = np.concatenate(meshes).astype(np.float32)
-        result.append(PosedPerson(points, np.concatenate(normals).astype(np.float32), person, solved[frame]))
+        dressed = PosedPerson(points, np.concatenate(normals).astype(np.float32), person, solved[frame])
+        result.append(reclined(dressed) if solved[frame].recline_deg else dressed)
     return result
+
+
+def reclined(posed: PosedPerson) -> PosedPerson:
+    """Lay a dressed person down, middle over the world's origin."""
+    pose = posed.pose
+    angles = [-pose.yaw_deg, pose.rolled_deg, -pose.recline_deg, pose.yaw_deg]
+    upright, rolled, down, back = (
+        Rotation.from_euler(axis, angle, degrees=True) for axis, angle in zip("zzxz", angles, strict=True)
+    )
+    turn = np.asarray((back * down * rolled * upright).as_matrix(), np.float32).T
+    vertices = posed.vertices @ turn
+    low, high = vertices.min(0), vertices.max(0)
+    vertices = vertices - np.array([*(low[:2] + high[:2]) / 2, low[2] - pose.lift_m], np.float32)
+    return replace(posed, vertices=vertices, normals=posed.normals @ turn)
 
 
 def turned(posed: PosedPerson, yaw_deg: float) -> PosedPerson:

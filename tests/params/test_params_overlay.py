@@ -54,6 +54,8 @@ NOT_IN_REFERENCE = NOT_IN_DEMO | {
     "data.frames_per_sequence",
     "data.stride",
     "data.focal_px",
+    "data.framing",
+    "data.film",
     "data.masks",
     "data.iuv",
     "data.truncated",
@@ -265,7 +267,7 @@ def test_sizes_change_the_synthetic_data_and_go_back(params, name):
     assert changed == ({"data"} if name == "large" else {"data"} | trainings)
     as_in_demo = {"source", "folder", "take", "stride", "camera", "masks", "iuv"}
     as_in_demo |= {"pictures_per_person", "format", "empty", "environments", "photographs"}
-    as_in_demo |= {"company", "things", "alike"}
+    as_in_demo |= {"company", "things", "alike", "framing", "film"}
     assert set(read_overlay(name)["data"]) == set(DataParams.model_fields) - as_in_demo
     apply_overlay(params, read_overlay("demo"))
     assert params.read_bytes() == SHIPPED.read_bytes()

@@ -88,6 +88,10 @@ class Pose:
             as yaw); clearance of the sole (metres); pitch (degrees, heel up positive). None leaves the legs to
             their angles.
         reach: (2, len(GOALS)) how much each hand is wanted at each goal, 0..1; rows sum to at most 1.
+        name: What it is, as "walk, pockets".
+        recline_deg: Turn backwards of the dressed person, after their clothes have been simulated upright: 90 lies
+            on the back, -90 on the belly, with ``lift_m`` then the height of the lowest point.
+        rolled_deg: Turn to the person's left about their own length before that.
     """
 
     angles_deg: FloatArray
@@ -98,6 +102,9 @@ class Pose:
     stature: float = 1.0
     feet: FloatArray | None = None
     reach: FloatArray = field(default_factory=lambda: np.zeros((2, len(GOALS))))
+    name: str = "dance"
+    recline_deg: float = 0.0
+    rolled_deg: float = 0.0
 
     def angle(self, name: str) -> float:
         """Return one angle in degrees, by its name in :data:`ANGLES`."""
@@ -221,15 +228,15 @@ class PoseBuilder:
         sign = 1 - 2 * side
         self.feet[side] = [sign * x, y, sign * heading, clear, pitch]
 
-    def pose(self, yaw_deg: float) -> Pose:
-        """Return the pose, turned by ``yaw_deg``."""
+    def pose(self, yaw_deg: float, name: str) -> Pose:
+        """Return the pose with its name, turned by ``yaw_deg``."""
         turn = floor_turn(yaw_deg)
         feet = self.feet.copy()
         # The hips stay over the start: the feet move the other way.
         feet[:, :2] = (feet[:, :2] - self.hips) @ turn.T
         feet[:, 2] += yaw_deg
         angles = clamp(self.angles[None])[0]
-        return Pose(angles, yaw_deg, 0.0, np.zeros(2), self.contact, self.stature, feet, self.reach)
+        return Pose(angles, yaw_deg, 0.0, np.zeros(2), self.contact, self.stature, feet, self.reach, name)
 
 
 def relax_arm(rng: np.random.Generator, angles: FloatArray, side: int) -> None:

@@ -39,8 +39,9 @@ def draw_still(rng: np.random.Generator) -> Pose:
         choices = {"thighs": 3.0, "reach": 1.0, "front": 1.0}
     else:
         choices = _ARM_SHARES
-    _ARMS[rng.choice(list(choices), p=_shares(list(choices.values())))](rng, builder)
-    return builder.pose(draw_yaw(rng))
+    arms = rng.choice(list(choices), p=_shares(list(choices.values())))
+    ARMS[arms](rng, builder)
+    return builder.pose(draw_yaw(rng), f"{stance}, {arms}")
 
 
 def _turned(pose: Pose, yaw_deg: float) -> Pose:
@@ -125,7 +126,7 @@ def _thighs(rng: np.random.Generator, builder: PoseBuilder) -> None:
         builder.reach_for(side, "knee" if rng.random() < 0.6 else "thigh")
 
 
-_ARMS: dict[str, ArmDraw] = {
+ARMS: dict[str, ArmDraw] = {
     "hang": _hang,
     "crossed": _crossed,
     "pockets": _both("pocket", "pocket"),

@@ -10,6 +10,9 @@ from hdnet.synthetic.rendering.furniture import draw_furniture
 from hdnet.synthetic.rendering.imperfect import imperfect_frame
 from hdnet.synthetic.rendering.layers import overlaid
 from hdnet.synthetic.rendering.light import Light, draw_light
+from hdnet.synthetic.rendering.phone_film import draw_phone_film
+from hdnet.synthetic.rendering.seats import draw_seat
+from hdnet.synthetic.rendering.snapshots import MIN_SNAPSHOT_SHARE, Snapshot, draw_snapshot
 from hdnet.synthetic.rendering.surroundings import (
     Surroundings,
     check_surroundings,
@@ -21,6 +24,7 @@ from hdnet.synthetic.rendering.view import MIN_MASK_SHARE, PICTURE_SIZE, Framing
 
 __all__ = [
     "MIN_MASK_SHARE",
+    "MIN_SNAPSHOT_SHARE",
     "PICTURE_SIZE",
     "Background",
     "Company",
@@ -28,6 +32,7 @@ __all__ = [
     "Frame",
     "Framing",
     "Light",
+    "Snapshot",
     "Surroundings",
     "View",
     "alike_light",
@@ -39,6 +44,9 @@ __all__ = [
     "draw_film",
     "draw_furniture",
     "draw_light",
+    "draw_phone_film",
+    "draw_seat",
+    "draw_snapshot",
     "draw_surroundings",
     "draw_thing",
     "draw_view",

@@ -10,9 +10,31 @@ from PIL import Image
 from scipy.ndimage import correlate
 
 from hdnet.synthetic.rendering.shading import blur
-from hdnet.synthetic.surface import FloatArray
+from hdnet.synthetic.surface import BoolArray, FloatArray
 
+_LOCAL_STEP, _LOCAL_PX = 4, 5.0
 _LUMINANCE = np.array([0.2126, 0.7152, 0.0722], dtype=np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class Phone:
+    """What a phone's software and the internet do to a picture.
+
+    Attributes:
+        cast: (2, 3) change of the white balance to the right and down the picture, from its middle to its border.
+        local: Strength of local tone mapping: 0 none, 1 makes all regions equally bright.
+        halo_px: Width of the sharpening's halos.
+        size_px: Size that the picture was made smaller to, before it was enlarged again.
+        again: Quality of a second JPEG, None for no second one.
+        overlay: (H, W, 4) uint8 captions and borders, with opacity; None for none. 255 hides the person.
+    """
+
+    cast: FloatArray
+    local: float
+    halo_px: float
+    size_px: int
+    again: int | None
+    overlay: FloatArray | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +56,7 @@ class Film:
         sharpening: Strength of the halo at edges.
         quality: JPEG quality, None for no compression.
         halved_colour: Whether the JPEG stores colour at half the resolution.
+        phone: Processing of a phone, None for that of a plain camera.
     """
 
     gain: FloatArray
@@ -50,6 +73,14 @@ class Film:
     sharpening: float
     quality: int | None
     halved_colour: bool
+    phone: Phone | None = None
+
+    @property
+    def covered(self) -> BoolArray | None:
+        """(H, W) where a border hides the person, None for nowhere."""
+        if self.phone is None or self.phone.overlay is None:
+            return None
+        return np.asarray(self.phone.overlay[..., 3] == 255)
 
 
 def draw_film(rng: np.random.Generator) -> Film:
@@ -93,11 +124,45 @@ def develop(rng: np.random.Generator, film: Film, radiance: FloatArray) -> Float
     smooth = blur(0.5 * noise[:3] + 0.85 * noise[3], film.grain)
     noise = smooth * np.float32(0.8 / max(float(smooth.std()), 1e-6))
     planes = np.maximum(planes + noise * np.sqrt(film.shot * np.maximum(planes, 0) + film.read**2), 0)
+    if film.phone is not None:
+        planes = _evened(film.phone, planes)
     shown = _tone(film, planes)
     if film.sharpening > 0:
-        shown = shown + film.sharpening * (shown - blur(shown, 1.0))
+        shown = shown + film.sharpening * (shown - blur(shown, 1.0 if film.phone is None else film.phone.halo_px))
     pixels = np.clip(np.round(np.moveaxis(shown, 0, -1) * 255), 0, 255).astype(np.uint8)
+    if film.phone is not None:
+        return _published(film, film.phone, pixels)
     return pixels if film.quality is None else _jpeg(pixels, film.quality, film.halved_colour)
+
+
+def _evened(phone: Phone, planes: FloatArray) -> FloatArray:
+    """Tint linear light (3, H, W) across the picture, and brighten its dark regions and darken its bright ones."""
+    y, x = (np.linspace(-1, 1, size, dtype=np.float32) for size in planes.shape[1:])
+    right, down = (step[:, None, None] for step in phone.cast)
+    planes = planes * np.maximum(1 + right * x + down * y[:, None], 0.2)
+    if phone.local:
+        height, width = planes.shape[1:]
+        grey = np.tensordot(_LUMINANCE, planes, 1).reshape(height // _LOCAL_STEP, _LOCAL_STEP, -1, _LOCAL_STEP)
+        around = blur(np.log(grey.mean((1, 3)) + 0.02)[None], _LOCAL_PX)[0]
+        gain = np.exp(np.float32(phone.local) * (around.mean() - around)).astype(np.float32)
+        smooth = Image.fromarray(gain).resize((width, height), Image.Resampling.BILINEAR)
+        planes = planes * np.asarray(smooth)
+    return planes
+
+
+def _published(film: Film, phone: Phone, pixels: FloatArray) -> FloatArray:
+    """Compress a picture, make it smaller and larger, lay captions over it, and compress it again."""
+    height, width = pixels.shape[:2]
+    if phone.size_px < width:
+        pixels = np.asarray(Image.fromarray(pixels).resize((phone.size_px,) * 2, Image.Resampling.BOX))
+    if film.quality is not None:
+        pixels = _jpeg(pixels, film.quality, film.halved_colour)
+    if phone.size_px < width:
+        pixels = np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC))
+    if phone.overlay is not None:
+        opacity = phone.overlay[..., 3:].astype(np.float32) / 255
+        pixels = np.round(pixels + opacity * (phone.overlay[..., :3] - pixels.astype(np.float32))).astype(np.uint8)
+    return pixels if phone.again is None else _jpeg(pixels, phone.again, True)
 
 
 def _vignette(shape: tuple[int, ...], strength: float) -> FloatArray:

@@ -24,6 +24,7 @@ from hdnet.synthetic.surface import BoolArray, FloatArray, IntArray
 
 _EDGE_STEP_M = 0.03
 _OUTSIDE_PX = 80
+_BESIDE_LENS_M = 0.05
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,13 +70,18 @@ def render_frame(
     """
     foreground = _Foreground.of(view, posed, furniture)
     hits = foreground.cast_centres()
-    person = hits.chosen(hits.face < len(posed.person.faces))
+    seen = hits.face < len(posed.person.faces)
+    if film.covered is not None:
+        seen &= ~film.covered.ravel()[hits.ray]
+    person = hits.chosen(seen)
     surface = person.shading_normals(foreground.normals)
     mask = scatter(person.ray, np.ones(len(person.ray), dtype=bool))
     # Scaled, not shifted: that leaves picture and normals as they are and makes training's shift a no-op.
     distance_m = float(np.median(person.depth_m)) if len(person.ray) else 0.0
     scale = TARGET_MEDIAN_M / distance_m if distance_m else 1.0
     radiance, coverage = _picture(foreground, hits, light, background)
+    if film.covered is not None:
+        coverage = np.where(film.covered, 0, coverage).astype(np.uint8)
     image = develop(rng, film, light.exposure * radiance)
     iuv, canonical_m = _body_points(foreground.vertices, person)
     return Frame(
@@ -140,9 +146,14 @@ class _Foreground:
             vertices = np.concatenate([vertices, view.points(furniture.vertices)])
             round_ones = np.zeros_like(furniture.vertices) if furniture.normals is None else furniture.normals
             normals = np.concatenate([normals, view.directions(round_ones)])
-        x, y = project_points(view.camera, vertices[: len(posed.vertices)]).T
+        own = vertices[: len(posed.vertices)]
+        x, y = project_points(view.camera, own).T
         built = np.arange(len(faces))
-        if x.min() < -_OUTSIDE_PX or max(x.max(), y.max()) > PICTURE_SIZE + _OUTSIDE_PX or y.min() < -_OUTSIDE_PX:
+        # Where the person holds the camera, parts of them are beside and behind it: no place in the picture.
+        around = bool(own[:, 2].min() < _BESIDE_LENS_M)
+        if around:
+            pass
+        elif x.min() < -_OUTSIDE_PX or max(x.max(), y.max()) > PICTURE_SIZE + _OUTSIDE_PX or y.min() < -_OUTSIDE_PX:
             # Faces far outside the picture cost time and cast no shadow into it.
             near = (np.abs(x - PICTURE_SIZE / 2) < PICTURE_SIZE / 2 + _OUTSIDE_PX) & (
                 np.abs(y - PICTURE_SIZE / 2) < PICTURE_SIZE / 2 + _OUTSIDE_PX
@@ -150,7 +161,7 @@ class _Foreground:
             near = np.append(near, np.ones(len(vertices) - len(near), dtype=bool))
             built = np.flatnonzero(near[faces[:, 0]])
         whole = (0, PICTURE_SIZE, 0, PICTURE_SIZE)
-        window = whole if furniture is not None else _window(x, y)
+        window = whole if furniture is not None or around else _window(x, y)
         return cls(view, posed, furniture, vertices, normals, Scene(vertices, faces[built]), built, window)
 
     def cast(self, x: FloatArray, y: FloatArray) -> Hits:

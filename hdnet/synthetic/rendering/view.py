@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass
+from functools import partial
 
 import numpy as np
 from scipy.spatial.transform import Rotation
@@ -27,6 +28,9 @@ _NEAREST_M, _FARTHEST_M = 0.35, 10.0
 _DEPTH_RATIOS = (0.3, 1.85)
 # From the world (z up, people face -y) into a camera in front of them (x right, y down, z forward).
 _FRONT_VIEW = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]])
+
+Layout = Callable[[FloatArray], tuple[float, FloatArray]]
+"""From the size (2,) of a bounding box in pixels to its zoom, and the place (2,) of its middle after that."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +106,11 @@ class View:
         """Angle by which the camera looks down."""
         return float(np.degrees(np.arcsin(-self.rotation[2, 2])))
 
+    @property
+    def roll_deg(self) -> float:
+        """Angle by which the camera is turned about its axis, so that what is upright leans to the picture's right."""
+        return float(np.degrees(np.arctan2(self.rotation[0, 2], -self.rotation[1, 2])))
+
 
 def draw_view(
     rng: np.random.Generator, camera: Camera, posed: Sequence[PosedPerson], framing: Framing | None = None
@@ -119,7 +128,7 @@ def draw_view(
     """
     shares = (framing or Framing()).shares
     wanted = int(rng.choice(4, p=shares))
-    cloud = _PointCloud.of(posed)
+    cloud = PointCloud.of(posed)
     for attempt in range(_ATTEMPTS):
         # Poses that cannot be framed as wanted (a kick towards the camera in a close-up) are shown whole.
         view = _try(rng, camera, cloud, wanted if attempt < _ATTEMPTS // 2 else WHOLE)
@@ -129,7 +138,7 @@ def draw_view(
 
 
 @dataclass(frozen=True, eq=False)
-class _PointCloud:
+class PointCloud:
     """Sampled vertices of all frames: world points (N, 3), canonical positions (N, 3), frame number (N,)."""
 
     points: FloatArray
@@ -137,7 +146,8 @@ class _PointCloud:
     frame: FloatArray
 
     @classmethod
-    def of(cls, posed: Sequence[PosedPerson]) -> _PointCloud:
+    def of(cls, posed: Sequence[PosedPerson]) -> PointCloud:
+        """Sample the vertices of all frames of a person."""
         # Every 7th vertex is dense enough for a bounding box.
         points = [frame.vertices[::7] for frame in posed]
         texture = [frame.person.canonical[::7] for frame in posed]
@@ -149,10 +159,10 @@ class _PointCloud:
         return (self.canonical[:, 2] > height_m) & (np.abs(self.canonical[:, 0]) < 0.22)
 
 
-def _try(rng: np.random.Generator, camera: Camera, cloud: _PointCloud, kind: int) -> View | None:
+def _try(rng: np.random.Generator, camera: Camera, cloud: PointCloud, kind: int) -> View | None:
     pitch = float(np.clip(rng.normal(3, 5.5), -12, 20))
     roll = float(np.clip(rng.normal(0, 1.4), -4, 4))
-    rotation = Rotation.from_euler("xz", [pitch, roll], degrees=True).as_matrix() @ _FRONT_VIEW
+    rotation = camera_rotation(pitch, roll)
     joints = canonical_body().joints
     head = cloud.above(float(joints["head"][2]))
     if kind == WHOLE:
@@ -166,35 +176,57 @@ def _try(rng: np.random.Generator, camera: Camera, cloud: _PointCloud, kind: int
         }[kind]
         kept, height_px = cloud.above(low), PICTURE_SIZE - rng.uniform(8, 48)
     slack = rng.uniform(-0.25, 0.25) if kind == WHOLE else rng.uniform(-0.5, 0.5)
-    shift = _fit(camera, cloud.points[kept] @ rotation.T, kind, height_px, slack, rng.uniform(-0.35, 0.35))
+    slack_y = rng.uniform(-0.35, 0.35)
+    layout = partial(_layout, kind, height_px, np.array([slack, slack_y]))
+    shift = fit(camera, cloud.points[kept] @ rotation.T, height_px, layout, _NEAREST_M + 0.1)
     view = View(camera, rotation, shift)
     return view if _is_fine(view, cloud, head, kind) else None
 
 
-def _fit(camera: Camera, cloud: FloatArray, kind: int, height_px: float, slack_x: float, slack_y: float) -> FloatArray:
-    """Return the translation that gives a rotated cloud's bounding box its height and place in the picture."""
+def camera_rotation(pitch_deg: float, roll_deg: float) -> FloatArray:
+    """Return the rotation (3, 3) from the world into a camera that looks down by a pitch, turned about its axis."""
+    return np.asarray(Rotation.from_euler("xz", [pitch_deg, roll_deg], degrees=True).as_matrix() @ _FRONT_VIEW)
+
+
+def fit(
+    camera: Camera, cloud: FloatArray, height_px: float, layout: Layout, nearest_m: float, rounds: int = 10
+) -> FloatArray:
+    """Return the translation (3,) that gives a rotated cloud's bounding box its size and place in the picture.
+
+    Args:
+        camera: Intrinsics.
+        cloud: (N, 3) points, rotated into the camera's axes.
+        height_px: About the height of the box.
+        layout: Size and place of the box.
+        nearest_m: Least depth of the points.
+        rounds: Steps of the search.
+    """
     focal_px = camera.pixel_intrinsics()[0]
-    widest = PICTURE_SIZE - 1 - 2 * _BORDER_PX
     middle_z = (cloud[:, 2].min() + cloud[:, 2].max()) / 2
     shift = np.array([0.0, 0.0, 1.1 * focal_px * np.ptp(cloud[:, 1]) / height_px + 0.3 - middle_z])
-    for _ in range(10):
+    for _ in range(rounds):
         pixels = project_points(camera, cloud + shift)
         low, high = pixels.min(0), pixels.max(0)
-        extent = high - low
-        zoom = min(height_px / extent[1], (widest if kind == WHOLE else 1.2 * widest) / extent[0])
-        room = np.maximum(widest - extent * zoom, 0)
-        middle = (PICTURE_SIZE - 1) / 2 + np.array([slack_x, slack_y]) * room
-        if kind != WHOLE:
-            # The cut is at the lower edge of the picture.
-            middle[1] = PICTURE_SIZE + 1 - extent[1] * zoom / 2
+        zoom, middle = layout(high - low)
         distance = shift[2] + middle_z
-        nearest = _NEAREST_M + 0.1 - cloud[:, 2].min()
+        nearest = nearest_m - cloud[:, 2].min()
         shift[2] = max(distance / np.clip(zoom, 0.5, 1.6) - middle_z, nearest)
         shift[:2] += (middle - (low + high) / 2) * (shift[2] + middle_z) / focal_px
     return shift
 
 
-def _is_fine(view: View, cloud: _PointCloud, head: BoolArray, kind: int) -> bool:
+def _layout(kind: int, height_px: float, slack: FloatArray, extent: FloatArray) -> tuple[float, FloatArray]:
+    widest = PICTURE_SIZE - 1 - 2 * _BORDER_PX
+    zoom = min(height_px / extent[1], (widest if kind == WHOLE else 1.2 * widest) / extent[0])
+    room = np.maximum(widest - extent * zoom, 0)
+    middle = (PICTURE_SIZE - 1) / 2 + slack * room
+    if kind != WHOLE:
+        # The cut is at the lower edge of the picture.
+        middle[1] = PICTURE_SIZE + 1 - extent[1] * zoom / 2
+    return float(zoom), middle
+
+
+def _is_fine(view: View, cloud: PointCloud, head: BoolArray, kind: int) -> bool:
     points = view.points(cloud.points)
     if points[:, 2].min() < _NEAREST_M or not _HEIGHT_M[0] <= view.centre_m[2] <= _HEIGHT_M[1]:
         return False

@@ -155,7 +155,7 @@ def _shown(
     beyond = surroundings.beyond(rng, light.exposure, view, person)
     picture = beyond.radiance.reshape(PICTURE_SIZE, PICTURE_SIZE, 3)
     person_z, soft_px = _person_z(view, posed), _draw_blur(rng)
-    picture = _defocused(picture, beyond.depth_m, person_z, soft_px, beyond.blur_px)
+    picture = _defocused(picture, beyond.depth_m, person_z, soft_px)
     up = view.directions(np.array([[0.0, 0.0, 1.0]]))
     normals = np.where(beyond.depth_m[:, None] > 0, up, np.float32(0))
     nothing_hidden = np.ones(len(normals), dtype=np.float32)
@@ -208,13 +208,10 @@ def _draw_blur(rng: np.random.Generator) -> float:
     return float(rng.choice([rng.uniform(0.55, 1.0), rng.uniform(1.0, 5.0)], p=[0.6, 0.4]))
 
 
-def _defocused(
-    radiance: FloatArray, depth_m: FloatArray, person_z: float, soft_px: float, least_px: float = 0.55
-) -> FloatArray:
-    """Blur the picture with the distance behind the person, from ``least_px`` to ``soft_px``."""
+def _defocused(radiance: FloatArray, depth_m: FloatArray, person_z: float, soft_px: float) -> FloatArray:
+    """Blur the picture with the distance behind the person, up to ``soft_px``."""
     planes = np.ascontiguousarray(np.moveaxis(radiance, -1, 0))
-    least_px = max(least_px, 0.55)
-    soft, sharp = blur(planes, max(soft_px, least_px)), blur(planes, least_px)
+    soft, sharp = blur(planes, soft_px), blur(planes, 0.55)
     behind = np.where(depth_m > 0, 1 - person_z / np.maximum(depth_m, person_z), 1.0).reshape(planes.shape[1:])
     share = blur(np.clip(2 * behind, 0, 1).astype(np.float32)[None], 1.0)
     return np.asarray(np.moveaxis(sharp + share * (soft - sharp), 0, -1))

@@ -15,6 +15,7 @@ from hdnet.pictures.reading import read_image
 from hdnet.synthetic.rendering.environments import Environment, environment_files, files_of, load_environment
 from hdnet.synthetic.rendering.light import Light
 from hdnet.synthetic.rendering.rays import pixel_directions
+from hdnet.synthetic.rendering.shading import blur
 from hdnet.synthetic.rendering.view import PICTURE_SIZE, View
 from hdnet.synthetic.surface import FloatArray
 
@@ -28,6 +29,8 @@ _KEPT_SIZE = 768
 _BRIGHTEST = 12.0
 # Height of a map's middle above the floor and radius of the sphere around it.
 _MIDDLE_HEIGHT_M, _RADIUS_M = (0.8, 2.2), (6.0, 16.0)
+# Detail made up for maps whose pixels are this much blurred, over their own local contrast.
+_COARSE_PX, _DETAIL = 0.8, (0.0, 1.0)
 # Least side of the part shown of a photograph, over its shorter side.
 _SMALLEST_CROP = 0.4
 _GAMMA = 2.2
@@ -40,12 +43,10 @@ class Beyond:
     Attributes:
         radiance: (H * W, 3) linear.
         depth_m: (H * W,) z of the floor, 0 where what is seen is far away.
-        blur_px: Least blur, which hides the grid of a map with larger pixels than the picture's.
     """
 
     radiance: FloatArray
     depth_m: FloatArray
-    blur_px: float
 
 
 class Surroundings(Protocol):
@@ -129,9 +130,26 @@ class Around:
         depth, floor = _hits(rays.astype(np.float64), camera, middle, radius)
         seen = picture.sample((camera - middle + rays * depth[:, None]).astype(np.float32))
         seen_px = view.camera.pixel_intrinsics()[0] * np.pi / len(picture.radiance)
-        blur_px = 0.5 * seen_px * radius / (radius + np.linalg.norm(camera - middle))
-        radiance = np.minimum(seen, _BRIGHTEST / exposure).astype(np.float32)
-        return Beyond(radiance, np.where(floor, depth, 0).astype(np.float32), float(blur_px))
+        blur_px = 0.45 * seen_px * radius / (radius + np.linalg.norm(camera - middle))
+        radiance = _magnified(rng, np.minimum(seen, _BRIGHTEST / exposure), float(blur_px))
+        return Beyond(radiance, np.where(floor, depth, 0).astype(np.float32))
+
+
+def _magnified(rng: np.random.Generator, radiance: FloatArray, blur_px: float) -> FloatArray:
+    """Blur away the grid of a map with pixels larger than the picture's, and add detail where the map has some.
+
+    Else the person would be the only sharp thing before coarse maps.
+    """
+    strength, noise = rng.uniform(*_DETAIL), rng.standard_normal((1, PICTURE_SIZE, PICTURE_SIZE), dtype=np.float32)
+    planes = np.ascontiguousarray(radiance.T, dtype=np.float32).reshape(3, PICTURE_SIZE, PICTURE_SIZE)
+    planes = blur(planes, max(blur_px, 0.55))
+    if blur_px > _COARSE_PX:
+        grey = planes.mean(0, keepdims=True) + 1e-6
+        contrast = np.sqrt(blur(((grey - blur(grey, 3 * blur_px)) / grey) ** 2, 2 * blur_px))
+        noise = blur(noise, 0.6) - blur(noise, blur_px)
+        # Edges between things have more contrast than the things themselves.
+        planes = planes * np.exp(strength * np.minimum(contrast, 0.12) / noise.std() * noise)
+    return np.ascontiguousarray(planes.reshape(3, -1).T)
 
 
 def _hits(rays: FloatArray, camera: FloatArray, middle: FloatArray, radius: float) -> tuple[FloatArray, FloatArray]:
@@ -172,8 +190,7 @@ class Behind:
         )
         shown = np.asarray(square, dtype=np.float32)[:, :: -1 if rng.random() < 0.5 else 1]
         radiance = (shown.reshape(-1, 3) / 255) ** np.float32(_GAMMA) * np.float32(rng.uniform(0.8, 1.25))
-        nowhere = np.zeros(PICTURE_SIZE**2, dtype=np.float32)
-        return Beyond(radiance / np.float32(exposure), nowhere, 0.5 * PICTURE_SIZE / side)
+        return Beyond(radiance / np.float32(exposure), np.zeros(PICTURE_SIZE**2, dtype=np.float32))
 
 
 def photograph_files(folder: Path) -> list[Path]:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from maps import SUN, sunny, write_hdr, write_photograph
 from PIL import Image
+from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
 from hdnet.errors import DataError
@@ -24,7 +25,7 @@ from hdnet.synthetic.rendering.light import Light
 from hdnet.synthetic.rendering.panorama import Panorama, pixel_rays
 from hdnet.synthetic.rendering.rays import Hits, project_points
 from hdnet.synthetic.rendering.shading import outgoing_radiance
-from hdnet.synthetic.rendering.surroundings import Around, Behind, load_photograph
+from hdnet.synthetic.rendering.surroundings import Around, Behind, _magnified, load_photograph
 from hdnet.synthetic.rendering.view import _FRONT_VIEW, View
 
 pytest.importorskip("OpenImageIO")
@@ -95,6 +96,25 @@ def test_the_floor_shows_the_map_below_its_middle(tmp_path: Path) -> None:
     clear = near & ~edge
     assert clear.sum() > 200
     assert np.abs(beyond.radiance[pixel[clear], 0] - expected[clear]).max() < 0.1
+
+
+def test_coarse_maps_get_detail_where_they_have_contrast() -> None:
+    """Nothing on a plain wall, fine grain on grass, no more on the edge between black and white."""
+    rng = np.random.default_rng(0)
+    plain, grass = np.full((256, 128), 0.5), ndimage.gaussian_filter(rng.normal(0.5, 0.4, (256, 128)), 2)
+    grass[:, -32:] = 0.02
+    radiance = np.concatenate([plain, grass], axis=1).reshape(-1, 1).repeat(3, 1)
+    strongest = next(seed for seed in range(99) if np.random.default_rng(seed).uniform(0, 1) > 0.95)
+    fine = _magnified(np.random.default_rng(strongest), radiance, 2.0).reshape(256, 256, 3)
+    coarse = ndimage.gaussian_filter(radiance.reshape(256, 256, 3), (2, 2, 0), truncate=2.5, mode="nearest")
+    added = fine / coarse - 1
+    assert np.abs(added[:, :100]).max() < 1e-5
+    assert 0.03 < added[:, 140:210].std() < 0.12
+    assert np.abs(added[:, 140:210].mean()) < 0.01
+    assert added[:, 220:230].std() < 0.14
+    # Neighbours 3 pixels apart differ independently, as those of the coarse picture do not.
+    grain = added[:, 140:210, 0]
+    assert np.corrcoef(grain[:, 3:].ravel(), grain[:, :-3].ravel())[0, 1] < 0.3
 
 
 def test_people_stand_in_their_shadow_on_the_floor_of_the_map(tmp_path: Path, stand_in: Any) -> None:

@@ -22,9 +22,9 @@ from hdnet.synthetic.surface import FloatArray, normalized
 
 _SUFFIXES = (".exr", ".hdr")
 _MIN_HEIGHT = 16
-# Rows kept: for the background, for the search of lamps, for ambient light and reflections.
-_PICTURE_HEIGHT, _LAMP_HEIGHT, _LIGHT_HEIGHT = 1024, 256, 32
-_KEPT_MAPS = 24
+# Rows kept: for the background, for the search of lamps, for ambient light, for reflections.
+_PICTURE_HEIGHT, _LAMP_HEIGHT, _LIGHT_HEIGHT, _MIRROR_HEIGHT = 1024, 256, 32, 16
+_KEPT_MAPS = 32
 _LAMPS = 3
 # A lamp is what is brighter than so many times the mean of a map's darker 80 %, within a cone, if it gives at least
 # this share of the light.
@@ -123,7 +123,8 @@ def load_environment(file: Path) -> Environment:
     lobes, lobe_rgb = fit_lobes(rest)
     # Half floats end at 65504; the sun of a day without clouds has more.
     kept = np.minimum(picture, 6e4).astype(np.float16)
-    return Environment(file.name, Panorama(kept), Panorama(_blurred(rest)), lobes, lobe_rgb, lamps)
+    mirror = _blurred(reduced(rest, _MIRROR_HEIGHT))
+    return Environment(file.name, Panorama(kept), Panorama(mirror), lobes, lobe_rgb, lamps)
 
 
 def read_map(file: Path) -> FloatArray:
@@ -247,7 +248,7 @@ def _icosahedron() -> FloatArray:
 
 def _blurred(radiance: FloatArray) -> FloatArray:
     """Blur a small map as a glossy surface mirrors it, float32."""
-    rays, solid = pixel_rays(len(radiance)), np.repeat(solid_angles(len(radiance)), 2 * len(radiance))
-    weights = np.clip(rays @ rays.T, 0, None).astype(np.float32) ** _MIRROR_POWER * solid.astype(np.float32)
-    flat = weights @ radiance.reshape(-1, 3).astype(np.float32)
-    return np.asarray((flat / weights.sum(1, keepdims=True)).reshape(radiance.shape))
+    rays, solid = pixel_rays(len(radiance)), solid_angles(len(radiance)).repeat(2 * len(radiance))
+    weights = np.clip(rays @ rays.T, 0, None) ** _MIRROR_POWER * solid
+    flat = weights @ radiance.reshape(-1, 3) / weights.sum(1, keepdims=True)
+    return np.asarray(flat.reshape(radiance.shape), dtype=np.float32)

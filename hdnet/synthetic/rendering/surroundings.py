@@ -12,7 +12,7 @@ from PIL import Image
 
 from hdnet.errors import DataError, InputError
 from hdnet.pictures.reading import read_image
-from hdnet.synthetic.rendering.environments import Environment, environment_files, files_of, load_environment
+from hdnet.synthetic.rendering.environments import Environment, environment_files, files_of, load_environment, read_map
 from hdnet.synthetic.rendering.light import Light
 from hdnet.synthetic.rendering.rays import pixel_directions
 from hdnet.synthetic.rendering.shading import blur
@@ -98,7 +98,7 @@ def check_surroundings(environments: Path | None, photographs: Path | None) -> N
         DataError: A folder or a file in it cannot be used.
     """
     for file in [] if environments is None else environment_files(environments):
-        load_environment(file)
+        read_map(file)
     for file in [] if photographs is None else photograph_files(photographs):
         load_photograph(file)
 

@@ -310,3 +310,16 @@ def test_real_surroundings_change_the_picture_and_no_label(tmp_path: Path) -> No
 def test_a_bad_folder_is_an_error_before_any_picture(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="is no folder"):
         next(generate_stills(spec_of(1, 0, 0, 6, photographs=tmp_path / "none")))
+
+
+def test_company_and_things_do_not_depend_on_the_number_of_processes() -> None:
+    spec = spec_of(2, 0, 0, 5, company=1.0, things=1.0, alike=1.0)
+    with_two = list(generate_stills(spec, jobs=2))
+    # The second person alone, with none of the first one's bystanders made before.
+    again = make_person(spec, 1)[0]
+    assert _same(with_two[1], again.sample)
+    assert again.facts["alike"] == 1
+    alone = Shot(spec.model_copy(update={"company": 0.0, "things": 0.0, "alike": 0.0}), "still", 1)
+    both = Shot(spec, "still", 1)
+    for stream in ("person", "clothes", "pose", "camera", "light", "noise"):
+        assert alone.rng[stream].integers(2**32) == both.rng[stream].integers(2**32)

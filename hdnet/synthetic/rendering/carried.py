@@ -80,7 +80,7 @@ def hand(posed: PosedPerson, side: str) -> Hand:
     across = index - little
     across = normalized(across - (across @ along) * along)
     # The left palm looks to the other side of these two than the right one.
-    out = np.cross(along, across) * (-1 if side == "L" else 1)
+    out = np.cross(along, across) * (1 if side == "L" else -1)
     grip = 0.35 * wrist + 0.65 * middle + 0.03 * out
     room = float(cKDTree(posed.vertices[outside[side]]).query(grip)[0])
     low, top = (float(end) for end in np.quantile(posed.vertices[:SKIN_VERTICES, 2], [0, 1]))
@@ -199,8 +199,8 @@ class _Torso:
         joints, canonical = canonical_body().joints, posed.person.canonical
         inside = (np.abs(canonical[:, 0]) < 0.2) & (canonical[:, 2] < joints["neck01"][2] + 0.02)
         inside &= canonical[:, 2] > joints["upperleg01.L"][2] - 0.05
-        # Hair and jewellery hang before the trunk.
-        inside &= np.abs(canonical[:, 1] - joints["spine03"][1]) < 0.25
+        # Skin and clothes: hair has other texture coordinates.
+        inside[SKIN_VERTICES : sum(component.surface.vertex_count for component in posed.person.components)] = False
         points, place = posed.vertices[inside].astype(np.float64), canonical[inside]
         level = [np.abs(place[:, 2] - z) < 0.04 for z in (joints["neck01"][2] - 0.06, joints["upperleg01.L"][2])]
         neck, hip = (points[rows].mean(0) for rows in level)

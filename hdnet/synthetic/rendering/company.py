@@ -206,11 +206,15 @@ class _Stage:
 
     def _floor(self, away: float, x: float) -> FloatArray:
         """Return the place on the floor (3,) in column x, ``away`` times as far as the person."""
-        fx, _, cx, _ = self._view.camera.pixel_intrinsics()
-        ahead, right = (self._view.rotation[row, :2] for row in (2, 0))
-        ahead, right = ahead / np.linalg.norm(ahead), right / np.linalg.norm(right)
-        far = self._distance_m * away
-        return np.append(self._view.centre_m[:2] + far * (ahead + right * (x - cx) / fx), 0.0)
+        fx = self._view.camera.pixel_intrinsics()[0]
+        camera = self._view.centre_m[:2]
+        # Not from the camera's axes, which may be tilted and rolled by any angle.
+        ahead = self._points[:, :2].mean(0) - camera
+        right = np.array([ahead[1], -ahead[0]])
+        middle = (self._left + self._right) / 2
+        far = max(self._distance_m, float(np.linalg.norm(ahead)))
+        sideways = right / max(float(np.linalg.norm(right)), 1e-6) * far * (x - middle) / fx
+        return np.append(camera + away * (ahead + sideways), 0.0)
 
     def _is_fine(self, solid: Solid, place: str) -> bool:
         points = solid.vertices[::13]

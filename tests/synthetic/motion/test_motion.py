@@ -17,6 +17,7 @@ from hdnet.synthetic.motion import (
     approach,
     blend,
     draw_dance,
+    draw_everyday,
     draw_still,
     place,
     rotations,
@@ -225,3 +226,31 @@ def test_between_turns_one_direction_onto_the_other() -> None:
     start, end = normalized(np.array([1.0, 2.0, -0.5])), normalized(np.array([[-0.3, 0.4, 1.0]]))
     assert np.allclose(between(start, end) @ start, end)
     assert np.allclose(between(start, start[None]), np.eye(3))
+
+
+@pytest.mark.parametrize(
+    ("start", "hips", "tallest"),
+    [("seated,", (0.45, 0.72), 1.5), ("seated on", (0.1, 0.3), 1.1), ("kneeling", (0.4, 0.65), 1.45)],
+)
+def test_everyday_poses_are_as_high_as_their_name_says(start: str, hips: tuple[float, float], tallest: float) -> None:
+    drawn = (draw_everyday(np.random.default_rng(seed)) for seed in range(2000))
+    poses = [pose for pose in drawn if pose.name.startswith(start)][:3]
+    assert len(poses) == 3
+    for pose in poses:
+        solved = solve([pose], shape())[0]
+        assert solved.name == pose.name
+        assert (solved.angles_deg >= LIMITS[:, 0] - 1e-6).all()
+        assert (solved.angles_deg <= LIMITS[:, 1] + 1e-6).all()
+        body = posed(solved, shape())
+        body = body + place([solved], [body])[0]
+        assert hips[0] < joints_of(body)["upperleg01.L"][2] < hips[1]
+        assert body[:SKIN_VERTICES, 2].max() < tallest
+
+
+def test_a_selfies_hand_is_stretched_out_before_the_face() -> None:
+    drawn = (draw_everyday(np.random.default_rng(seed)) for seed in range(200))
+    for pose in [pose for pose in drawn if pose.name == "selfie"][:4]:
+        joints = joints_of(posed(solve([pose], shape())[0], shape()))
+        hand = max((joints[f"wrist.{side}"] for side in "LR"), key=lambda point: point[2])
+        assert 0.3 < np.linalg.norm(hand - joints["head"]) < 0.7
+        assert hand[2] > joints["spine01"][2] - 0.15

@@ -77,7 +77,7 @@ class SyntheticParams(Section):
     company: Share = 0.0
     """Share of pictures with other people or mannequins, who are not part of the mask."""
     things: Share = 0.0
-    """Share of pictures with something held, worn or in front, not part of the mask: bags, cups, pets, bicycles."""
+    """Share of pictures with something held, worn or in front, outside the mask: bags, cups, pets, bicycles."""
     alike: Share = 0.0
     """Share of pictures whose surroundings have about the colour of the clothes."""
 

@@ -297,7 +297,7 @@ class Shot:
             "camera_height_m": float(view.centre_m[2]),
             "focal_px": self.camera.pixel_intrinsics()[0],
             "yaw_deg": posed[0].pose.yaw_deg,
-            "pose": posed[0].pose.name,
+            "pose": posed[0].pose.name.replace(",", ""),
             "furniture": float(furniture is not None),
             "company": float(company.count),
             "things": thing,

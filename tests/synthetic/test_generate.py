@@ -272,10 +272,10 @@ def test_further_pictures_of_a_person_show_the_same_body_in_other_light_and_from
     """The first is that of a run with one picture a person; masks, cameras and colours of the others differ."""
     once = next(iter(generate_stills(spec_of(1, 0, 0, 6))))
     spec = spec_of(2, 0, 0, 6, pictures_per_person=3)
-    first, second, third = make_person(spec, 0)
+    first, second, third = (picture.sample for picture in make_person(spec, 0))
     assert _same(first, once)
-    assert [sample.name for sample in make_person(spec, 1)] == ["0000003", "0000004", "0000005"]
-    assert _same(make_person(spec, 0)[2], third)
+    assert [picture.sample.name for picture in make_person(spec, 1)] == ["0000003", "0000004", "0000005"]
+    assert _same(make_person(spec, 0)[2].sample, third)
     for other in (second, third):
         assert other.camera != first.camera
         assert (other.mask != first.mask).mean() > 0.02

@@ -100,7 +100,7 @@ def _synthesize(arguments: Arguments) -> None:
 
 
 def _save_sheets(sheets: dict[str, Any], file: Path) -> None:
-    """The people's sheet as ``file``, the others as ``NAME-sequences.png`` and ``NAME-distributions.png``."""
+    """The people's sheet as ``file``, the others beside it: ``NAME-sequences.png``, ``NAME-pictures.png``, ..."""
     file.parent.mkdir(parents=True, exist_ok=True)
     for name, sheet in sheets.items():
         sheet.save(file if name == "contact_sheet.png" else file.with_name(f"{file.stem}-{name}"), format="PNG")

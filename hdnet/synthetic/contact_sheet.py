@@ -12,9 +12,10 @@ from hdnet.data.layout.samples import LabelledSample, UnlabelledFrame
 from hdnet.synthetic.surface import FloatArray
 
 SHEET_COLUMNS, STRIP_ROWS = 12, 6
+PICTURES, PICTURE_COLUMNS = 48, 8
 _GAP = 4
 _CELL_PX = 256
-_PLOT_COLUMNS = 5
+_PLOT_COLUMNS, _PLOTTED_WORDS = 5, 12
 
 
 def contact_sheet(samples: Sequence[LabelledSample], columns: int = SHEET_COLUMNS) -> Image.Image:
@@ -29,6 +30,11 @@ def contact_sheet(samples: Sequence[LabelledSample], columns: int = SHEET_COLUMN
     """
     panels = [_panels(sample) for sample in samples[:columns]]
     return _grid([list(row) for row in zip(*panels, strict=True)])
+
+
+def picture_sheet(pictures: Sequence[FloatArray], columns: int = PICTURE_COLUMNS) -> Image.Image:
+    """Lay out pictures (H, W, 3) uint8 alone, in rows."""
+    return _grid([pictures[first : first + columns] for first in range(0, len(pictures), columns)])
 
 
 def film_strip(frames: Sequence[UnlabelledFrame], columns: int = SHEET_COLUMNS, rows: int = STRIP_ROWS) -> Image.Image:
@@ -46,7 +52,10 @@ def film_strip(frames: Sequence[UnlabelledFrame], columns: int = SHEET_COLUMNS, 
 
 
 def distributions(facts: np.ndarray) -> Image.Image:
-    """Plot how often every value of :attr:`hdnet.data.store.people.PackedPeople.facts` was drawn, one panel a fact."""
+    """Plot how often values of :attr:`hdnet.data.store.people.PackedPeople.facts` were drawn, one panel a fact.
+
+    Of texts the most frequent words.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # slow to import
     from matplotlib.figure import Figure
 
@@ -59,7 +68,8 @@ def distributions(facts: np.ndarray) -> Image.Image:
         values = facts[name]
         if values.dtype.kind == "U":
             words, counts = np.unique([word for text in values for word in text.split() or ["-"]], return_counts=True)
-            axes.barh(words, 100 * counts / len(values))
+            most = np.argsort(counts, kind="stable")[-_PLOTTED_WORDS:]
+            axes.barh(words[most], 100 * counts[most] / len(values))
             axes.tick_params(axis="y", labelsize=7)
         else:
             known = values[np.isfinite(values)]

@@ -296,7 +296,7 @@ class Shot:
             "camera_roll_deg": view.roll_deg,
             "camera_height_m": float(view.centre_m[2]),
             "focal_px": self.camera.pixel_intrinsics()[0],
-            "yaw_deg": posed[0].pose.yaw_deg,
+            "yaw_deg": (posed[0].pose.yaw_deg + 180) % 360 - 180,
             "pose": posed[0].pose.name.replace(",", ""),
             "furniture": float(furniture is not None),
             "company": float(company.count),

@@ -4,7 +4,7 @@ import numpy as np
 from data_folders import HEIGHT, WIDTH, labelled_sample, unlabelled_frame
 
 from hdnet.synthetic import contact_sheet, film_strip
-from hdnet.synthetic.contact_sheet import distributions, strip_names
+from hdnet.synthetic.contact_sheet import distributions, picture_sheet, strip_names
 
 GAP = 4
 
@@ -69,3 +69,11 @@ def test_distributions_are_a_panel_a_fact():
     few, many = distributions(facts[["age"]]), distributions(facts)
     assert few.size == many.size
     assert np.asarray(many).std() > np.asarray(few).std()
+
+
+def test_pictures_alone_fill_rows():
+    pictures = [labelled_sample(f"{k:07d}", k).image for k in range(11)]
+    sheet = picture_sheet(pictures)
+    assert sheet.size == (8 * (WIDTH + GAP) - GAP, 2 * (HEIGHT + GAP) - GAP)
+    np.testing.assert_array_equal(cell(sheet, 1, 2), pictures[10])
+    assert (cell(sheet, 1, 3) == 255).all()

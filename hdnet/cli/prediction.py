@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import logging
+import os
 from pathlib import Path
 
 from hdnet.cli.commands import Arguments, Command, Parser, say
+from hdnet.models.identity import SHIPPED_SOURCE
 from hdnet.models.tensorflow import import_checkpoints
 from hdnet.pictures import faults
 from hdnet.pictures.checks import read_photo, read_pictures
@@ -14,6 +17,8 @@ from hdnet.predict.inference import Predictor, load_source, model_file
 from hdnet.predict.original_outputs import save_original
 from hdnet.predict.prediction import save_prediction
 from hdnet.visualize import plot_convergence as plot_curves
+
+logger = logging.getLogger(__name__)
 
 _CHAMPION = "models:/hdnet@champion"
 _SOURCE = "registry URI, folder, safetensors file, or `shipped`, the model for photographs of the package"
@@ -31,7 +36,7 @@ def predict(verb: Parser) -> Command:
         "--densepose", type=Path, help="DensePose IUV as PNG, channels V, U, I; models for photographs need none"
     )
     verb.add_argument("--out", type=Path, required=True, help="folder for the results")
-    verb.add_argument("--model", default=_CHAMPION, help=_SOURCE)
+    verb.add_argument("--model", help=f"{_SOURCE} (default: {_CHAMPION} where there is a registry, else shipped)")
     verb.add_argument(
         "--format",
         choices=("metric", "original"),
@@ -79,7 +84,7 @@ def serve(verb: Parser) -> Command:
 
 
 def _predict(arguments: Arguments) -> None:
-    predictor = Predictor.load(arguments.model)
+    predictor = Predictor.load(arguments.model or _usual_source())
     iuv = None
     if predictor.finds_people:
         image, mask = read_photo(arguments.image, arguments.mask)
@@ -95,6 +100,14 @@ def _predict(arguments: Arguments) -> None:
         files = save_prediction(predictor.infer(image, mask, iuv), arguments.out)
     for path in files.values():
         say(str(path))
+
+
+def _usual_source() -> str:
+    """The champion where a registry is named or lies in this folder; the shipped model needs neither."""
+    has_registry = "MLFLOW_TRACKING_URI" in os.environ or Path("mlflow.db").exists()
+    source = _CHAMPION if has_registry else SHIPPED_SOURCE
+    logger.info("model: %s", source)
+    return source
 
 
 def _export(arguments: Arguments) -> None:

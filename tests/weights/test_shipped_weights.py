@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 from pathlib import Path
 
@@ -52,17 +51,16 @@ def test_it_is_as_good_as_its_card_says():
     assert summary["depth_rmse_mm"] < result.summary["flat_plane"]["depth_rmse_mm"] - 10
 
 
-def test_a_photograph_is_all_that_it_needs(tmp_path, monkeypatch, caplog):
+def test_a_photograph_is_all_that_it_needs(tmp_path, monkeypatch, capsys):
     """In a folder without a registry the command takes the model of the package."""
     from PIL import Image
 
     sample = PackedPeople(PEOPLE).sample(0)
     Image.fromarray(sample.image).save(tmp_path / "photo.jpg", quality=95)
-    caplog.set_level(logging.INFO)
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     main(["predict", "photo.jpg", "--out", "result"])
-    assert "model: shipped" in caplog.text
+    assert "model: shipped" in capsys.readouterr().err
     depth_m = np.load(tmp_path / "result/depth.npy")
     found = hdnet.load().infer(np.asarray(Image.open(tmp_path / "photo.jpg")))
     np.testing.assert_array_equal(depth_m, found.depth_m)

@@ -26,7 +26,7 @@ from collections import Counter
 from pathlib import Path
 from types import FrameType
 
-from hdnet.errors import run_command
+from hdnet.errors import DataError, run_command
 from hdnet.params import DataParams
 
 # Stage by module below hdnet, the first that fits; other modules are stages of their own.
@@ -149,6 +149,8 @@ def measure(arguments: argparse.Namespace) -> dict[str, float | dict[str, float]
     wanted, engine = spec(arguments), Engine()
     engine.prepare()
     tasks = _tasks(wanted)
+    if not tasks:
+        raise DataError("nothing to make: give --people and --sequences of at least 1")
     folder, notes = (Path(tempfile.mkdtemp(dir=arguments.scratch)) for _ in range(2))
     pieces: list[Piece] = []
 

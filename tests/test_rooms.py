@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -64,3 +65,9 @@ def test_no_import_points_up(room: str) -> None:
 def test_the_client_needs_nothing_but_errors() -> None:
     for file in files_of("client"):
         assert rooms_of_imports(file) <= {"client", "errors"}, file
+
+
+def test_every_test_file_has_a_name_of_its_own() -> None:
+    """Pytest imports them by that name alone: of two it would refuse the second, but only in a run over both rooms."""
+    names = Counter(path.name for path in (ROOT / "tests").rglob("test_*.py"))
+    assert not [name for name, count in names.items() if count > 1]

@@ -29,7 +29,7 @@ def synthesize(verb: Parser) -> Command:
         "frames_per_sequence": {"flag": "--frames"},
         "focal_px": {"metavar": ("LOW", "HIGH")},
     }
-    differs |= {name: {"metavar": "SHARE"} for name in ("truncated", "occluded", "company", "things", "alike")}
+    differs |= {name: {"metavar": "SHARE"} for name in ("truncated", "occluded", "company", "things", "alike", "empty")}
     for name in SyntheticParams.model_fields:
         add_parameter(verb, SyntheticParams, name, **{"default": None, **differs.get(name, {})})
     verb.add_argument("--seed", type=int, default=0)

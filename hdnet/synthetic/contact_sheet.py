@@ -48,7 +48,7 @@ def film_strip(frames: Sequence[UnlabelledFrame], columns: int = SHEET_COLUMNS, 
     pictures: dict[str, list[FloatArray]] = {}
     for frame in frames:
         pictures.setdefault(frame.sequence, []).append(frame.image)
-    return _grid([[strip[k] for k in _spread(len(strip), columns)] for strip in list(pictures.values())[:rows]])
+    return _grid([[strip[k] for k in spread(len(strip), columns)] for strip in list(pictures.values())[:rows]])
 
 
 def distributions(facts: np.ndarray) -> Image.Image:
@@ -93,10 +93,10 @@ def strip_names(
         columns: Frames of a sequence at most.
         rows: Sequences at most.
     """
-    return [names[k] for names in list(sequences.values())[:rows] for k in _spread(len(names), columns)]
+    return [names[k] for names in list(sequences.values())[:rows] for k in spread(len(names), columns)]
 
 
-def _spread(count: int, columns: int) -> list[int]:
+def spread(count: int, columns: int) -> list[int]:
     """Return at most ``columns`` evenly spaced numbers below ``count``, the first and the last included."""
     return [int(k) for k in np.linspace(0, count - 1, min(count, columns)).round()]
 

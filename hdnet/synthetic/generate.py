@@ -224,7 +224,7 @@ class Shot:
 
     @cached_property
     def is_empty(self) -> bool:
-        """Whether the picture shows nobody."""
+        """Mark of a picture that shows nobody, drawn once."""
         return self.kind == "still" and bool(self.rng["surroundings"].random() < self.spec.empty)
 
     @cached_property

@@ -8,7 +8,6 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
@@ -18,7 +17,7 @@ from hdnet.data.store.shards import INDEX_FILE
 from hdnet.files import read_json_object, write_json
 from hdnet.params import DataParams, SyntheticParams
 from hdnet.synthetic import Progress, SyntheticSpec, contact_sheet, film_strip, fingerprint, synthesize
-from hdnet.synthetic.contact_sheet import PICTURES, SHEET_COLUMNS, distributions, picture_sheet, strip_names
+from hdnet.synthetic.contact_sheet import PICTURES, SHEET_COLUMNS, distributions, picture_sheet, spread, strip_names
 
 # Far from every training seed that a user is likely to try next, so that no held-out person is a training person.
 _HELDOUT_SEED_OFFSET = 1_000_003
@@ -104,8 +103,7 @@ def contact_sheets(raw: Path) -> dict[str, Image.Image]:
         packed = PackedPeople(people.root)
         shown = range(min(SHEET_COLUMNS, len(packed.names)))
         sheets["contact_sheet.png"] = contact_sheet([packed.sample(k) for k in shown])
-        spread = np.linspace(0, len(packed) - 1, min(PICTURES, len(packed))).astype(int)
-        sheets["pictures.png"] = picture_sheet([packed.sample(k).image for k in spread])
+        sheets["pictures.png"] = picture_sheet([packed.sample(k).image for k in spread(len(packed), PICTURES)])
         sheets["distributions.png"] = distributions(packed.facts)
     elif people.root.is_dir():
         sheets["contact_sheet.png"] = contact_sheet([people.read(name) for name in people.names()[:SHEET_COLUMNS]])

@@ -359,6 +359,17 @@ def _deflated(values: np.ndarray) -> bytes:
     return zlib.compress(np.ascontiguousarray(values).tobytes(), 6)
 
 
+def _joined(first: bytes, second: bytes) -> bytes:
+    """Return a block of two parts, behind the length of the first."""
+    return np.array([len(first)], "<u4").tobytes() + first + second
+
+
+def _split(block: bytes) -> tuple[bytes, bytes]:
+    """Return the two parts of :func:`_joined`."""
+    end = 4 + int(np.frombuffer(block, "<u4", 1)[0])
+    return block[4:end], block[end:]
+
+
 def _differences(codes: np.ndarray) -> np.ndarray:
     """Return the low, then the high bytes of the differences of codes (C, N) along N, modulo 2^16, as (C, 2, N)."""
     codes = codes.astype(np.uint16)
@@ -413,15 +424,14 @@ def _encoded_iuv(iuv: np.ndarray) -> bytes:
     has_part = part > 0
     uv = iuv[..., 1:].reshape(-1, 2)[has_part].T
     steps = np.diff(uv, axis=1, prepend=np.zeros((2, 1), np.uint8))
-    parts = _deflated(part)
-    return np.array([len(parts)], "<u4").tobytes() + parts + _deflated(steps)
+    return _joined(_deflated(part), _deflated(steps))
 
 
 def _decoded_vui(block: bytes, size: tuple[int, int]) -> np.ndarray:
-    length = 4 + int(np.frombuffer(block, "<u4", 1)[0])
-    part = np.frombuffer(zlib.decompress(block[4:length]), np.uint8)
+    parts, steps_block = _split(block)
+    part = np.frombuffer(zlib.decompress(parts), np.uint8)
     there = np.flatnonzero(part)
-    steps = np.frombuffer(zlib.decompress(block[length:]), np.uint8).reshape(2, -1)
+    steps = np.frombuffer(zlib.decompress(steps_block), np.uint8).reshape(2, -1)
     vui = np.zeros((3, part.size), np.uint8)
     vui[2] = part
     vui[1::-1, there] = np.cumsum(steps, axis=1, dtype=np.uint8)
@@ -432,15 +442,13 @@ def _encoded_canonical(canonical_m: np.ndarray) -> bytes:
     points = canonical_m.reshape(-1, 3)
     there = points.any(1)
     codes = np.round(points[there] / _CANONICAL_STEP_M).astype(np.int16).view(np.uint16)
-    bits = _deflated(np.packbits(there))
-    return np.array([len(bits)], "<u4").tobytes() + bits + _deflated(_differences(codes.T))
+    return _joined(_deflated(np.packbits(there)), _deflated(_differences(codes.T)))
 
 
 def _decoded_canonical(block: bytes, size: tuple[int, int]) -> np.ndarray:
-    length = 4 + int(np.frombuffer(block, "<u4", 1)[0])
-    bits = np.frombuffer(zlib.decompress(block[4:length]), np.uint8)
-    there = np.flatnonzero(np.unpackbits(bits, count=size[0] * size[1]))
-    codes = _summed(block[length:], 3, len(there))
+    bits, codes_block = _split(block)
+    there = np.flatnonzero(np.unpackbits(np.frombuffer(zlib.decompress(bits), np.uint8), count=size[0] * size[1]))
+    codes = _summed(codes_block, 3, len(there))
     points = np.zeros((3, size[0] * size[1]), np.float32)
     points[:, there] = codes.view(np.int16) * np.float32(_CANONICAL_STEP_M)
     return points.reshape(3, *size)

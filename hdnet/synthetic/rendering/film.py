@@ -18,7 +18,7 @@ _LUMINANCE = np.array([0.2126, 0.7152, 0.0722], dtype=np.float32)
 
 @dataclass(frozen=True, eq=False)
 class Phone:
-    """What a phone's software and the internet do to a picture.
+    """Effects of a phone's software and of the internet on a picture.
 
     Attributes:
         cast: (2, 3) change of the white balance to the right and down the picture, from its middle to its border.

@@ -1,4 +1,4 @@
-"""What phones and the internet do to pictures: mixed light, local tones, small files, captions and borders."""
+"""Effects of phones and the internet on pictures: mixed light, local tones, small files, captions and borders."""
 
 from __future__ import annotations
 

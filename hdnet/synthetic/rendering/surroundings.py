@@ -38,7 +38,7 @@ _GAMMA = 2.2
 
 @dataclass(frozen=True, eq=False)
 class Beyond:
-    """What is seen where no solid is.
+    """Picture beyond all solids.
 
     Attributes:
         radiance: (H * W, 3) linear.

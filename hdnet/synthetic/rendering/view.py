@@ -30,7 +30,7 @@ _DEPTH_RATIOS = (0.3, 1.85)
 _FRONT_VIEW = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]])
 
 Layout = Callable[[FloatArray], tuple[float, FloatArray]]
-"""From the size (2,) of a bounding box in pixels to its zoom, and the place (2,) of its middle after that."""
+"""Rule that maps the size (2,) of a bounding box in pixels to its zoom, and to the place (2,) of its middle then."""
 
 
 @dataclass(frozen=True)

@@ -103,7 +103,7 @@ def test_a_picture_of_nobody_is_a_record_too(tmp_path, pictures):
 
 
 def test_batches_are_those_of_a_packed_text_folder(tmp_path):
-    """Where the true distance is that of the text layout, both folders give the same batch."""
+    """Both folders give the same batch where the true distance is that of the text layout."""
     pictures = [person_picture(f"{k:07d}", k, k, 4.0) for k in range(3)]
     folder = TangFolder(tmp_path / "Tang_data")
     for picture in pictures:

@@ -33,6 +33,7 @@ from hdnet.synthetic.rendering import (
     Company,
     Frame,
     Framing,
+    FramingError,
     Light,
     View,
     alike_light,
@@ -243,12 +244,7 @@ class Shot:
             DataError: No frame large enough after a few draws.
         """
         self.facts |= person_facts(self.person)
-        for _ in range(_ATTEMPTS):
-            posed = self.posed(draw_poses(self.rng["pose"]))
-            frames = self.pictures(posed)
-            if self.is_empty or min(frame.mask.mean() for frame in frames) >= self.least_share:
-                return posed, frames
-        raise self._too_small()
+        return self._drawn(lambda: self.posed(draw_poses(self.rng["pose"])))
 
     def again(self, person: Person, posed: PosedPerson) -> Frame:
         """Render a person of another shot who has been posed, turned to another side.
@@ -257,12 +253,22 @@ class Shot:
             DataError: No frame large enough after a few draws.
         """
         self.facts |= person_facts(person)
+        return self._drawn(lambda: [turned(posed, draw_yaw(self.rng["pose"]) - posed.pose.yaw_deg)])[1][0]
+
+    def _drawn(self, draw: Callable[[], list[PosedPerson]]) -> tuple[list[PosedPerson], list[Frame]]:
+        """Render drawn people, drawn again where no camera frames them or a frame shows too little of them."""
+        fault = DataError(f"the person covers less than {100 * self.least_share:g}% of the picture")
         for _ in range(_ATTEMPTS):
-            turn_deg = draw_yaw(self.rng["pose"]) - posed.pose.yaw_deg
-            frame = self.pictures([turned(posed, turn_deg)])[0]
-            if self.is_empty or frame.mask.mean() >= self.least_share:
-                return frame
-        raise self._too_small()
+            posed = draw()
+            try:
+                frames = self.pictures(posed)
+            except FramingError as error:
+                # A person who lies with the head to the camera, say.
+                fault = error
+                continue
+            if self.is_empty or min(frame.mask.mean() for frame in frames) >= self.least_share:
+                return posed, frames
+        raise DataError(f"{fault}, in {_ATTEMPTS} draws")
 
     @property
     def least_share(self) -> float:
@@ -343,9 +349,6 @@ class Shot:
             return None, self.light
         colour = draw_clothes_colour(self.rng["alike"], person)
         return colour, alike_light(self.rng["alike"], self.light, colour)
-
-    def _too_small(self) -> DataError:
-        return DataError(f"the person covers less than {100 * self.least_share:g}% of the picture in {_ATTEMPTS} draws")
 
     def _finished(self, frame: Frame) -> Frame:
         if self.spec.masks == "exact" and self.spec.iuv == "exact":

@@ -24,7 +24,7 @@ from hdnet.synthetic import (
     generate_stills,
 )
 from hdnet.synthetic.generate import Shot, make_person
-from hdnet.synthetic.rendering import MIN_MASK_SHARE
+from hdnet.synthetic.rendering import MIN_MASK_SHARE, FramingError
 
 
 def _same(a: Any, b: Any) -> bool:
@@ -265,6 +265,31 @@ def test_frames_that_show_too_little_are_drawn_again_and_then_refused(
     monkeypatch.setattr(generate, "MIN_MASK_SHARE", 0.95)
     monkeypatch.setattr(generate, "_ATTEMPTS", 2)
     with pytest.raises(DataError, match="covers less than 95%"):
+        list(generate_stills(spec))
+
+
+def test_people_whom_no_camera_frames_are_drawn_again_and_then_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One person of thousands must not end a run: a pose, or for further pictures a side, is drawn again."""
+    spec = spec_of(1, 0, 0, 6, pictures_per_person=2)
+    draw_view, calls = generate.draw_view, []
+
+    def sometimes(*arguments: Any) -> Any:
+        calls.append(arguments[2][0].pose)
+        if len(calls) % 2:
+            raise FramingError("a person cannot be placed")
+        return draw_view(*arguments)
+
+    monkeypatch.setattr(generate, "draw_view", sometimes)
+    assert len(make_person(spec, 0)) == 2
+    first, second, third, fourth = calls
+    assert first.name != second.name or first.yaw_deg != second.yaw_deg
+    assert third.yaw_deg != fourth.yaw_deg
+
+    def never(*_: object) -> None:
+        raise FramingError("a person cannot be placed")
+
+    monkeypatch.setattr(generate, "draw_view", never)
+    with pytest.raises(DataError, match=r"sample 0 of seed 6 .*cannot be placed, in 8 draws"):
         list(generate_stills(spec))
 
 

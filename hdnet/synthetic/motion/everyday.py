@@ -141,11 +141,11 @@ def _lying(rng: np.random.Generator) -> Pose:
 
 
 _POSES: tuple[tuple[str, float, _Draw], ...] = (
-    ("standing", 0.5, draw_still),
-    ("selfie", 0.13, _selfie),
-    ("seated", 0.17, _seated),
-    ("floor", 0.04, _floor),
-    ("kneeling", 0.05, _kneeling),
-    ("bending", 0.05, _bending),
-    ("lying", 0.06, _lying),
+    ("standing", 0.62, draw_still),
+    ("selfie", 0.1, _selfie),
+    ("seated", 0.14, _seated),
+    ("floor", 0.03, _floor),
+    ("kneeling", 0.04, _kneeling),
+    ("bending", 0.04, _bending),
+    ("lying", 0.03, _lying),
 )

@@ -20,7 +20,7 @@ from hdnet.synthetic.rendering.surroundings import (
     photograph_files,
 )
 from hdnet.synthetic.rendering.things import draw_thing
-from hdnet.synthetic.rendering.view import MIN_MASK_SHARE, PICTURE_SIZE, Framing, View, draw_view
+from hdnet.synthetic.rendering.view import MIN_MASK_SHARE, PICTURE_SIZE, Framing, FramingError, View, draw_view
 
 __all__ = [
     "MIN_MASK_SHARE",
@@ -31,6 +31,7 @@ __all__ = [
     "Film",
     "Frame",
     "Framing",
+    "FramingError",
     "Light",
     "Snapshot",
     "Surroundings",

@@ -7,14 +7,13 @@ from functools import cache
 
 import numpy as np
 
-from hdnet.errors import DataError
 from hdnet.geometry import Camera
 from hdnet.synthetic.body import body_model
 from hdnet.synthetic.canonical import canonical_body
 from hdnet.synthetic.motion.pose import floor_turn
 from hdnet.synthetic.person import PosedPerson, turned
 from hdnet.synthetic.rendering.rays import project_points
-from hdnet.synthetic.rendering.view import PICTURE_SIZE, PointCloud, View, camera_rotation, fit
+from hdnet.synthetic.rendering.view import PICTURE_SIZE, FramingError, PointCloud, View, camera_rotation, fit
 from hdnet.synthetic.surface import BoolArray, FloatArray, IntArray, normalized
 
 MIN_SNAPSHOT_SHARE = 0.004
@@ -23,7 +22,7 @@ MIN_SNAPSHOT_SHARE = 0.004
 # Shares of what is meant to be in the frame: the whole person, or from above the knees, hips, chest or chin up.
 _PARTS = {"whole": 0.44, "thigh": 0.15, "half": 0.22, "bust": 0.13, "head": 0.06}
 # Shares of where the phone is held, and its height above the floor in metres.
-_HOLDS = {"eye": 0.5, "low": 0.14, "floor": 0.07, "raised": 0.17, "balcony": 0.12}
+_HOLDS = {"eye": 0.6, "low": 0.15, "floor": 0.04, "raised": 0.16, "balcony": 0.05}
 _HEIGHTS_M = {"eye": (1.15, 1.8), "low": (0.45, 1.1), "floor": (0.1, 0.45), "raised": (1.8, 2.2), "balcony": (2.6, 8.0)}
 _CHEST_M = 1.35
 _LYING_HOLDS = {"above": 0.5, "eye": 0.2, "low": 0.2, "floor": 0.1}
@@ -99,20 +98,20 @@ def draw_snapshot(
         indoors: Whether the camera stays below a ceiling and within a room.
 
     Raises:
-        DataError: No place frames the person well enough.
+        FramingError: No place frames the person well enough.
     """
     lying = posed.pose.name.startswith("lying")
     framing, hold = _draw_kind(rng, posed.pose.name, lying, indoors)
     for attempt in range(_ATTEMPTS):
         if attempt == _ATTEMPTS // 2:
-            framing, hold = "whole", "above" if lying else "eye"
+            framing, hold = "whole", "above" if lying and not indoors else "eye"
         if framing in ("near", _SELFIE):
             found = _at_arms_length(rng, posed, framing)
         else:
             found = _at_a_distance(rng, posed, focal_px, framing, hold)
         if found is not None and _is_fine(found, indoors):
             return found
-    raise DataError(f"a person ({posed.pose.name}) cannot be framed with focal lengths of {focal_px} pixels")
+    raise FramingError(f"a person ({posed.pose.name}) cannot be framed with focal lengths of {focal_px} pixels")
 
 
 def _draw_kind(rng: np.random.Generator, pose: str, lying: bool, indoors: bool) -> tuple[str, str]:

@@ -33,6 +33,10 @@ Layout = Callable[[FloatArray], tuple[float, FloatArray]]
 """Rule that maps the size (2,) of a bounding box in pixels to its zoom, and to the place (2,) of its middle then."""
 
 
+class FramingError(DataError):
+    """No camera frames a posed person well enough; another pose or side may do."""
+
+
 @dataclass(frozen=True)
 class Framing:
     """Shares of pictures by how much of a person they show.
@@ -124,7 +128,7 @@ def draw_view(
         framing: Shares of whole and cut people.
 
     Raises:
-        DataError: No place frames the person well enough.
+        FramingError: No place frames the person well enough.
     """
     shares = (framing or Framing()).shares
     wanted = int(rng.choice(4, p=shares))
@@ -134,7 +138,7 @@ def draw_view(
         view = _try(rng, camera, cloud, wanted if attempt < _ATTEMPTS // 2 else WHOLE)
         if view is not None:
             return view
-    raise DataError(f"a person cannot be placed inside the picture with {camera}; use a longer focal length")
+    raise FramingError(f"a person cannot be placed inside the picture with {camera}; use a longer focal length")
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 import struct
 from collections.abc import Mapping
@@ -13,10 +12,14 @@ from PIL import ExifTags, Image
 
 from hdnet.geometry import Camera
 from hdnet.pictures import faults
+from hdnet.pictures.decoding import open_header
 
 _FULL_FRAME_DIAGONAL_MM = math.hypot(36.0, 24.0)
 _SHORTEST_MM, _LONGEST_MM = 3.0, 3000.0  # 0 stands for "not known"
 _ASPECT_TOLERANCE = 0.02
+# Apple's focal lengths of 35 mm include the digital zoom, those of others do not.
+_ZOOM_INCLUDED = "apple"
+_MOST_ZOOM = 100.0
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 # Limits of a caller's camera. No lens exceeds them, and beyond them the relief would be turned out of the picture.
 _FOCAL_RANGE = (0.2, 100.0)  # in longer sides of the picture: 136 to 0.6 degrees
@@ -47,11 +50,13 @@ def caller_camera(
 ) -> CallerCamera:
     """The camera of a photograph: the caller's intrinsics or field of view, else that of EXIF, else none.
 
+    Intrinsics are in pixels of the file, whose picture may have been shrunk while it was read.
+
     Args:
         data: The photograph's file.
-        width: Of the upright picture in pixels.
-        height: Of the upright picture in pixels.
-        fx: Focal length in pixels of the upright picture.
+        width: Of the upright picture in pixels, as it was read.
+        height: Of the upright picture in pixels, as it was read.
+        fx: Focal length in pixels of the upright picture in the file.
         fy: Focal length along y; that of fx if not given.
         cx: x of the principal point, 0 at the centre of the first pixel; the picture's centre if not given.
         cy: y of the principal point, likewise.
@@ -68,8 +73,10 @@ def caller_camera(
             raise faults.CAMERA_CONFLICT.error(*given, given=listed)
         return CallerCamera(_checked(camera_of_fov(fov_deg, width, height), width, height, given), "fov")
     if fx is not None:
-        centre = _centred(fx, width, height)
-        camera = Camera(fx, fy or fx, centre.cx if cx is None else cx, centre.cy if cy is None else cy)
+        shrink = _shrink(data, width, height)
+        camera = _centred(fx / shrink, width, height)
+        centre = [_shrunk(given_at, shrink, at) for given_at, at in ((cx, camera.cx), (cy, camera.cy))]
+        camera = Camera(camera.fx, (fy or fx) / shrink, *centre)
         return CallerCamera(_checked(camera, width, height, given), "given")
     if given:
         raise faults.INCOMPLETE_CAMERA.error(*given, given=listed)
@@ -116,10 +123,11 @@ def camera_of_focal_35mm(focal_mm: float, width: int, height: int) -> Camera:
 
 
 def exif_camera(data: bytes, width: int, height: int) -> Camera | None:
-    """The camera of a photograph by its EXIF ``FocalLengthIn35mmFilm``.
+    """The camera of a photograph by its EXIF ``FocalLengthIn35mmFilm`` and ``DigitalZoomRatio``.
 
-    The focal length holds for the whole photograph. Where EXIF's own size has another shape than the picture,
-    it was cropped afterwards, and its camera is unknown.
+    The zoom multiplies the focal length but in pictures of Apple's phones, whose focal length includes it. It holds for
+    the whole photograph. Where EXIF's own size has another shape than the picture, it was cropped afterwards, and its
+    camera is unknown.
 
     Args:
         data: The file's bytes, which can be opened.
@@ -129,8 +137,11 @@ def exif_camera(data: bytes, width: int, height: int) -> Camera | None:
     Returns:
         A camera that looks along the middle of the picture; None without a usable focal length.
     """
-    tags = _exif_tags(data)
+    tags, maker = _exif_tags(data)
     focal_mm = _number(tags.get(ExifTags.Base.FocalLengthIn35mmFilm))
+    zoom = _number(tags.get(ExifTags.Base.DigitalZoomRatio)) or 1.0  # 0 stands for "not used"
+    if focal_mm is not None and 1 < zoom <= _MOST_ZOOM and not maker.lower().startswith(_ZOOM_INCLUDED):
+        focal_mm *= zoom
     if focal_mm is None or not _SHORTEST_MM <= focal_mm <= _LONGEST_MM:
         return None
     sides = (tags.get(ExifTags.Base.ExifImageWidth), tags.get(ExifTags.Base.ExifImageHeight))
@@ -144,20 +155,30 @@ def _centred(focal_px: float, width: int, height: int) -> Camera:
     return Camera(focal_px, focal_px, (width - 1) / 2, (height - 1) / 2)
 
 
-def _exif_tags(data: bytes) -> dict[int, object]:
-    """The photograph's own part of its EXIF data; empty where there is none or it is damaged."""
+def _shrink(data: bytes, width: int, height: int) -> int:
+    """How many times as many pixels a file has along a side as the picture that was read from it."""
+    try:
+        header = open_header(data)
+    except Exception:  # noqa: BLE001 - the picture itself was read, or is given as an array
+        return 1
+    return max(1, round(max(header.size) / max(width, height)))
+
+
+def _shrunk(coordinate: float | None, shrink: int, middle: float) -> float:
+    """A coordinate of the file's picture in the shrunk one; ``middle`` where there is none."""
+    if coordinate is None:
+        return middle
+    return coordinate if shrink == 1 else (coordinate + 0.5) / shrink - 0.5
+
+
+def _exif_tags(data: bytes) -> tuple[dict[int, object], str]:
+    """The photograph's own part of its EXIF data and the camera's maker; empty where there is none or it is damaged."""
     try:
         exif = Image.Exif()
-        exif.load(_png_exif(data) if data.startswith(_PNG_SIGNATURE) else _exif_of_header(data))
-        return dict(exif.get_ifd(ExifTags.IFD.Exif))
+        exif.load(_png_exif(data) if data.startswith(_PNG_SIGNATURE) else open_header(data).info.get("exif", b""))
+        return dict(exif.get_ifd(ExifTags.IFD.Exif)), str(exif.get(ExifTags.Base.Make, ""))
     except Exception:  # noqa: BLE001 - Pillow's parser raises many kinds of errors on damaged data
-        return {}
-
-
-def _exif_of_header(data: bytes) -> bytes:
-    with Image.open(io.BytesIO(data)) as image:
-        raw: bytes = image.info.get("exif", b"")
-    return raw
+        return {}, ""
 
 
 def _png_exif(data: bytes) -> bytes:

@@ -9,18 +9,25 @@ import numpy as np
 
 from hdnet.errors import InputError
 from hdnet.pictures import faults
-from hdnet.pictures.crop import MIN_MASK_PIXELS
-from hdnet.pictures.people import count_people
+from hdnet.pictures.crop import MIN_MASK_PIXELS, NETWORK_SIZE, Crop
+from hdnet.pictures.decoding import MAX_PIXELS
+from hdnet.pictures.densepose import (
+    NEIGHBOUR_NOTE,
+    WELL_COVERED,
+    check_cover,
+    check_inverted,
+    check_iuv,
+    check_not_all_white,
+    own_parts,
+)
+from hdnet.pictures.people import count_people, count_silhouettes
 from hdnet.pictures.reading import (
     LAST_PART,
-    MAX_PIXELS,
     IuvOrder,
-    decode_alpha,
-    decode_image,
-    decode_iuv,
-    decode_mask,
+    decode_given,
     mask_from_grey,
     read_bytes,
+    read_given,
 )
 from hdnet.visualize import WHITE, strips
 
@@ -35,12 +42,14 @@ class Pictures:
     Attributes:
         image: (H, W, 3) uint8 RGB, with any background.
         mask: (H, W) bool, the person.
-        iuv: (H, W, 3) uint8 DensePose in the order I, U, V, with body parts inside the mask.
+        iuv: (H, W, 3) uint8 DensePose in the order I, U, V, with body parts inside the mask and none of somebody else.
+        notes: What was repaired or looks doubtful, a line each.
     """
 
     image: np.ndarray
     mask: np.ndarray
     iuv: np.ndarray
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,12 +65,13 @@ class Photo:
     mask: np.ndarray | None
 
 
-def check_photo(image: np.ndarray, mask: np.ndarray | None) -> Photo:
-    """Checks a photograph and, if given, the mask of the person in it.
+def check_photo(image: np.ndarray, mask: np.ndarray | None, iuv: np.ndarray | None = None) -> Photo:
+    """Checks a photograph and, if given, the mask and the DensePose map of the person in it.
 
     Args:
         image: (H, W, 3) uint8 RGB.
         mask: (H, W) bool, or uint8 of which values above 100 count; None where the person is to be found.
+        iuv: (H, W, 3) uint8 in the order I, U, V, which only tells whether the mask is of one person; None without.
 
     Raises:
         InputError: With a code of :mod:`hdnet.pictures.faults`.
@@ -70,28 +80,37 @@ def check_photo(image: np.ndarray, mask: np.ndarray | None) -> Photo:
     height, width = image.shape[:2]
     if min(height, width) < MIN_SIDE:
         raise faults.PICTURE_TOO_SMALL.error(name="image", width=width, height=height, least=MIN_SIDE)
-    if mask is None:
+    if mask is not None:
+        _check_mask(mask)
+    if iuv is not None:
+        _check_image(iuv, "iuv")
+    _check_sizes(image, mask, iuv)
+    person = None if mask is None else _person(mask)
+    if iuv is not None:
+        _check_map(iuv)
+    if person is None:
         return Photo(image, None)
-    _check_mask(mask)
-    if mask.shape != image.shape[:2]:
-        sizes = f"image {width} x {height}, mask {mask.shape[1]} x {mask.shape[0]}"
-        raise faults.SIZE_MISMATCH.error(sizes=sizes)
-    person = mask if mask.dtype == np.bool_ else mask_from_grey(mask, "mask")
-    if not person.any():
-        raise faults.EMPTY_MASK.error()
     count = int(person.sum())
     if count < MIN_MASK_PIXELS:
         raise faults.UNUSABLE_INPUT.error(count=count, least=MIN_MASK_PIXELS)
+    if iuv is not None:
+        _check_parts(iuv, person)
+        return Photo(image, person)
+    check_not_all_white(person)
+    silhouettes = count_silhouettes(person)
+    if silhouettes > 1:
+        raise faults.SEVERAL_SILHOUETTES.error(parts=silhouettes)
     return Photo(image, person)
 
 
-def check_pictures(image: np.ndarray, mask: np.ndarray | None, iuv: np.ndarray) -> Pictures:
+def check_pictures(image: np.ndarray, mask: np.ndarray | None, iuv: np.ndarray, keep_all: bool = False) -> Pictures:
     """Checks that the pictures are of the right kind, fit together and show one person.
 
     Args:
         image: (H, W, 3) uint8 RGB.
         mask: (H, W) bool, or uint8 of which values above 100 count.
         iuv: (H, W, 3) uint8 in the order I, U, V.
+        keep_all: Leave body parts of somebody else beside the mask in the map, as the original does.
 
     Raises:
         InputError: With a code of :mod:`hdnet.pictures.faults`.
@@ -101,18 +120,29 @@ def check_pictures(image: np.ndarray, mask: np.ndarray | None, iuv: np.ndarray) 
     for name, picture in (("image", image), ("iuv", iuv)):
         _check_image(picture, name)
     _check_mask(mask)
-    named = {"image": image, "mask": mask, "densepose": iuv}
-    sizes = {name: f"{picture.shape[1]} x {picture.shape[0]}" for name, picture in named.items()}
+    _check_sizes(image, mask, iuv)
+    person = _person(mask)
+    if covers_nothing(image, person):
+        raise faults.MASK_COVERS_NOTHING.error()
+    _check_map(iuv)
+    own, notes = _check_parts(iuv, person)
+    return Pictures(image, person, iuv if keep_all else own, notes)
+
+
+def _check_sizes(image: np.ndarray, mask: np.ndarray | None, iuv: np.ndarray | None) -> None:
+    given = {"image": image, "mask": mask, "densepose": iuv}
+    sizes = {name: f"{one.shape[1]} x {one.shape[0]}" for name, one in given.items() if one is not None}
     differing = [name for name, size in sizes.items() if size != sizes["image"]]
     if differing:
         raise faults.SIZE_MISMATCH.error(*differing, sizes=", ".join(map(" ".join, sizes.items())))
+
+
+def _person(mask: np.ndarray) -> np.ndarray:
+    """The (H, W) bool mask, if it is not empty."""
     person = mask if mask.dtype == np.bool_ else mask_from_grey(mask, "mask")
     if not person.any():
         raise faults.EMPTY_MASK.error()
-    if covers_nothing(image, person):
-        raise faults.MASK_COVERS_NOTHING.error()
-    _check_parts(iuv[..., 0], person)
-    return Pictures(image, person, iuv)
+    return person
 
 
 def _check_image(picture: np.ndarray, name: str) -> None:
@@ -132,22 +162,38 @@ def _check_type(picture: np.ndarray, name: str) -> None:
         raise InputError(f"{name} is of type {type(picture).__name__}, expected a NumPy array")
 
 
-def _check_parts(parts: np.ndarray, mask: np.ndarray) -> None:
-    """Checks the (H, W) body parts of a DensePose map against a mask that is not empty."""
-    parts = np.ascontiguousarray(parts)
+def _check_map(iuv: np.ndarray) -> None:
+    """Checks a DensePose map by itself."""
+    parts = np.ascontiguousarray(iuv[..., 0])
     if parts.max() > LAST_PART:
         found = f"iuv has body part {parts.max()}, expected 0..{LAST_PART} in its first channel (order I, U, V)"
         raise InputError(found, parts=("densepose",))
     if not parts.any():
         raise faults.NO_DENSEPOSE_PARTS.error()
+    check_iuv(iuv)
+
+
+def _check_parts(iuv: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Checks a DensePose map against a mask that is not empty.
+
+    Returns:
+        The map without parts of somebody else, and notes.
+    """
+    parts = np.ascontiguousarray(iuv[..., 0])
+    check_inverted(parts, mask)
     if not (parts.astype(bool) & mask).any():
         raise faults.MASK_MISSES_PERSON.error()
     count = int(np.count_nonzero(mask))
     if count < MIN_MASK_PIXELS:
         raise faults.UNUSABLE_INPUT.error(count=count, least=MIN_MASK_PIXELS)
+    covered = check_cover(parts, mask)
     people = count_people(parts, mask)
     if people > 1:
         raise faults.SEVERAL_PEOPLE.error(people=people)
+    own, is_foreign = own_parts(iuv, mask, Crop.around(mask).zoom * NETWORK_SIZE)
+    notes = [NEIGHBOUR_NOTE] * is_foreign
+    notes += [f"body parts cover {covered:.0%} of the mask; expected 30% or more"] * (covered < WELL_COVERED)
+    return own, tuple(notes)
 
 
 def covers_nothing(image: np.ndarray, mask: np.ndarray) -> bool:
@@ -173,11 +219,8 @@ def read_photo(image: Path, mask: Path | None) -> tuple[np.ndarray, np.ndarray |
     Raises:
         InputError: If one cannot be used.
     """
-    content = read_bytes(image)
-    rgb = decode_image(content, str(image), MAX_PIXELS)
-    if mask is None:
-        return rgb, decode_alpha(content, str(image), MAX_PIXELS)
-    return rgb, decode_mask(read_bytes(mask), str(mask), MAX_PIXELS)
+    given, _ = read_given(image, mask)
+    return given.image, given.mask
 
 
 def decode_pictures(
@@ -188,15 +231,7 @@ def decode_pictures(
     max_pixels: int = MAX_PIXELS,
     names: tuple[str, str, str] = ("image", "mask", "densepose"),
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Decodes photograph, mask and DensePose map, whatever their sizes; :func:`check_pictures` compares them.
-
-    Args:
-        image: The photograph's file.
-        mask: The mask's file; None if the photograph's transparency is the mask.
-        densepose: The DensePose map's file.
-        order: Channel order of the DensePose map.
-        max_pixels: Larger pictures are refused before they are decompressed.
-        names: Names of the three in error lines.
+    """Decodes photograph, mask and DensePose map, none of which may be missing; arguments as of :func:`decode_given`.
 
     Returns:
         Image (H, W, 3) uint8, mask (H, W) bool and I, U, V (H, W, 3) uint8.
@@ -204,14 +239,11 @@ def decode_pictures(
     Raises:
         InputError: If one cannot be used, or there is neither a mask nor transparency.
     """
-    rgb = decode_image(image, names[0], max_pixels)
-    if mask is None:
-        person = decode_alpha(image, names[0], max_pixels)
-    else:
-        person = decode_mask(mask, names[1], max_pixels)
-    if person is None:
+    given = decode_given(image, mask, densepose, order, max_pixels, names)
+    if given.mask is None:
         raise faults.MISSING_MASK.error()
-    return rgb, person, decode_iuv(densepose, names[2], order, max_pixels)
+    assert given.iuv is not None
+    return given.image, given.mask, given.iuv
 
 
 def read_pictures(

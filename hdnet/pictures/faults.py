@@ -11,7 +11,7 @@ from typing import Any
 
 from hdnet.errors import InputError
 
-FORMATS = "PNG, JPEG, WebP, BMP or GIF"
+FORMATS = "PNG, JPEG, WebP, AVIF, HEIC, BMP or GIF"
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,12 @@ NOT_A_PICTURE = Fault(
     {"name": "image", "size": 1834},
     ("image",),
 )
+UNSUPPORTED_FORMAT = Fault(
+    "unsupported_format",
+    f"{{name}}: found {{kind}}, expected {FORMATS}; {{advice}}",
+    {"name": "image", "kind": "a PDF document", "advice": "export the page or the picture in it as PNG or JPEG"},
+    ("image",),
+)
 DAMAGED_PICTURE = Fault(
     "damaged_picture",
     "{name}: a truncated or damaged picture ({reason})",
@@ -61,7 +67,8 @@ DAMAGED_PICTURE = Fault(
 )
 TOO_MANY_PIXELS = Fault(
     "too_many_pixels",
-    "{name}: {found}, the limit is {limit:.1f} megapixels: make it smaller",
+    "{name}: {found}, the limit is {limit:.1f} megapixels: make it smaller, or raise the limit (--max-megapixels, or "
+    "HDNET_MAX_PIXELS of the service)",
     {"name": "image", "found": "9000 x 6000 = 54.0 megapixels", "limit": 25.0},
     ("image",),
 )
@@ -96,6 +103,26 @@ NO_DENSEPOSE_PARTS = Fault(
     "the DensePose map has no body part (I is 0 everywhere); expected parts 1..24 on the person",
     parts=("densepose",),
 )
+MASK_INVERTED = Fault(
+    "mask_inverted",
+    "the mask seems inverted: {reason}; expected the person in white (255) on black",
+    {"reason": "97% of the body parts lie outside it, 41% of the picture beside it is body"},
+    ("mask",),
+)
+MASK_ALL_WHITE = Fault(
+    "mask_all_white",
+    "the mask is white on {share:.0%} of the picture; expected the person alone in white (255), black around; without "
+    "a mask a model for photographs finds the person itself",
+    {"share": 1.0},
+    ("mask",),
+)
+FEW_PARTS_IN_MASK = Fault(
+    "few_parts_in_mask",
+    "body parts cover {covered:.0%} of the mask{white}, expected at least {least:.0%}; is the mask of the same person "
+    "and picture, and black around the person?",
+    {"covered": 0.14, "white": ", which is white on 100% of the picture", "least": 0.6},
+    ("mask", "densepose"),
+)
 MASK_MISSES_PERSON = Fault(
     "mask_misses_person",
     "no body part of the DensePose map lies inside the mask; expected both to show the same person",
@@ -107,6 +134,13 @@ SEVERAL_PEOPLE = Fault(
     "the same image and map",
     {"people": 2},
     ("mask", "densepose"),
+)
+SEVERAL_SILHOUETTES = Fault(
+    "several_silhouettes",
+    "the mask has {parts} large parts side by side, as of {parts} people; expected one: give a mask of one person at a "
+    "time (or join the parts if they are one person's)",
+    {"parts": 2},
+    ("mask",),
 )
 UNUSABLE_INPUT = Fault(
     "unusable_input",

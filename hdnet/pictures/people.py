@@ -1,4 +1,4 @@
-"""The number of people in a DensePose map."""
+"""The number of people in a DensePose map or a mask."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ HEAD_PARTS = (23, 24)
 _WORKING_SIZE = 384  # pixels along a side: people are counted, not measured
 _SMALLEST_PIECE = 0.005  # of all pixels with a body part, and
 _SMALLEST_SHARE = 0.25  # of the largest torso or head; what is smaller is a speck
+# Silhouettes of two people stand side by side, this far apart in parts of the longer side of all, are of similar area
+# and height; of one person behind a table one part is above the other.
+_GAP, _SIMILAR_AREA, _SIMILAR_HEIGHT = 0.03, 0.25, 0.5
 _APART = 2.0  # distance of the centres over the square root of the larger area
 
 
@@ -38,6 +41,32 @@ def count_people(parts: np.ndarray, mask: np.ndarray) -> int:
     shown = np.where(inside[box], parts[box], 0)
     smallest = _SMALLEST_PIECE * np.count_nonzero(shown)
     return max(1, *(_count_apart(np.isin(shown, kind), smallest) for kind in (TORSO_PARTS, HEAD_PARTS)))
+
+
+def count_silhouettes(mask: np.ndarray) -> int:
+    """Count large pieces of a mask that stand side by side.
+
+    Args:
+        mask: (H, W) bool, not empty.
+    """
+    (top, bottom), (left, right) = bounds(mask)
+    side = max(bottom - top, right - left)
+    step = max(1, side // _WORKING_SIZE)
+    labels, found = ndimage.label(mask[top:bottom:step, left:right:step], structure=np.ones((3, 3), int))
+    if found < 2:
+        return 1
+    areas = np.bincount(labels.ravel())[1:]
+    boxes = ndimage.find_objects(labels)
+    kept: list[tuple[slice, slice]] = []
+    for i in np.argsort(-areas, kind="stable"):
+        rows, columns = boxes[i]
+        if areas[i] < _SIMILAR_AREA * areas.max():
+            break
+        tallest = max([rows.stop - rows.start, *(other.stop - other.start for other, _ in kept)])
+        gaps = [max(columns.start - other.stop, other.start - columns.stop) * step for _, other in kept]
+        if rows.stop - rows.start >= _SIMILAR_HEIGHT * tallest and all(gap > _GAP * side for gap in gaps):
+            kept.append((rows, columns))
+    return len(kept)
 
 
 def _count_apart(pieces: np.ndarray, smallest: float) -> int:

@@ -6,45 +6,62 @@ it. Training folders have a stricter reader, :mod:`hdnet.data.layout.png`.
 
 from __future__ import annotations
 
-import io
-import struct
-import zlib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
 from hdnet.errors import InputError
 from hdnet.pictures import faults
+from hdnet.pictures.decoding import MAX_PIXELS, decode
 
-MAX_PIXELS = 40_000_000
 MASK_THRESHOLD = 100  # a mask pixel counts above this value, as in the training data (docs/parity.md, 36)
+_OPAQUE = 255
+_LOSSY = ("JPEG", "MPO")
 LAST_PART = 24  # DensePose numbers body parts 1..24, 0 is background
+# Share of part numbers above 24 up to which they are those of a blurred map.
+_FEW_ABOVE = 0.1
+BLURRED = (
+    "it was resized smoothly or stored with loss, which makes part numbers that no pixel had: resize it with nearest "
+    "neighbour, and avoid JPEG and video"
+)
 
 # The order of an IUV picture's red, green and blue. DensePose maps of the TikTok data set are "vui".
 IuvOrder = Literal["vui", "iuv"]
 
-# Pillow reads some forty formats, many of them rarely used and rarely tested: only the usual ones are accepted. TIFF is
-# not: its C library writes messages about damaged files to the process's standard error.
-_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF")
-# Exceptions of Pillow's decoders on damaged files.
-_DECODE_ERRORS = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    EOFError,
-    LookupError,
-    TypeError,
-    AttributeError,
-    ArithmeticError,
-    AssertionError,
-    NotImplementedError,
-    MemoryError,
-    RuntimeError,
-    struct.error,
-    zlib.error,
-)
+
+@dataclass(frozen=True, eq=False)
+class DecodedPhoto:
+    """A decoded photograph.
+
+    Attributes:
+        image: (H, W, 3) uint8 RGB, upright, transparency shown on white.
+        alpha: (H, W) bool, where a cut-out photograph is more opaque than 100 of 255; None where all of it is opaque.
+        shrink: The file has this many times as many pixels along a side.
+    """
+
+    image: np.ndarray
+    alpha: np.ndarray | None
+    shrink: int
+
+
+@dataclass(frozen=True, eq=False)
+class Given:
+    """Pictures that a caller gave, decoded and of the caller's sizes.
+
+    Attributes:
+        image: (H, W, 3) uint8 RGB, upright, in sRGB.
+        mask: (H, W) bool: the mask, else the photograph's transparency; None without either.
+        iuv: (H, W, 3) uint8 in the order I, U, V; None without a DensePose map.
+        shrink: The photograph was shrunk by this factor while it was read, mask and map with it.
+    """
+
+    image: np.ndarray
+    mask: np.ndarray | None
+    iuv: np.ndarray | None
+    shrink: int = 1
 
 
 def read_bytes(path: str | Path) -> bytes:
@@ -79,49 +96,43 @@ def read_iuv(path: str | Path, order: IuvOrder = "vui", max_pixels: int = MAX_PI
     return decode_iuv(read_bytes(path), str(path), order, max_pixels)
 
 
-def decode_image(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> np.ndarray:
-    """A photograph of any kind as RGB, upright as its EXIF orientation says, transparency shown on white.
+def decode_photo(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> DecodedPhoto:
+    """A photograph of any kind, upright as its EXIF orientation says, in sRGB.
+
+    Photographs of more than 40 megapixels, and JPEG of more than ``max_pixels``, are shrunk by 2, 4 or 8.
 
     Args:
-        data: The file's bytes: PNG, JPEG, WebP, BMP or GIF (first frame).
+        data: The file's bytes: PNG, JPEG, WebP, AVIF, BMP or GIF (first frame); HEIC with the package pillow-heif.
         name: Its name in error lines.
-        max_pixels: Larger pictures are refused before they are decompressed.
-
-    Returns:
-        (H, W, 3) uint8.
+        max_pixels: Larger pictures are refused before they are decompressed, JPEG above 8 times as many.
 
     Raises:
         InputError: If it is not a picture, truncated or too large.
     """
-    image = _open(data, name, "image", max_pixels)
-    if image.mode.startswith("I;16"):
-        grey = (np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8)
-        return np.repeat(grey[..., None], 3, axis=2)
+    decoded = decode(data, name, "image", max_pixels)
+    image, alpha = decoded.image, None
     if image.has_transparency_data:
         rgba = image.convert("RGBA")
-        white = Image.new("RGBA", rgba.size, "white")
-        image = Image.alpha_composite(white, rgba)
-    return _as_rgb(image)
+        opacity = np.asarray(rgba.getchannel("A"))
+        alpha = None if opacity.min() == _OPAQUE else opacity > MASK_THRESHOLD
+        image = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
+    return DecodedPhoto(_as_rgb(image), alpha, decoded.shrink)
+
+
+def decode_image(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """The (H, W, 3) uint8 RGB of a photograph: see :func:`decode_photo`."""
+    return decode_photo(data, name, max_pixels).image
 
 
 def decode_alpha(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> np.ndarray | None:
-    """The transparency of a cut-out photograph as a mask: True where it is more opaque than 100 of 255.
-
-    Returns:
-        (H, W) bool, or None where the picture has no transparent pixel.
-
-    Raises:
-        InputError: As :func:`decode_image`.
-    """
-    image = _open(data, name, "image", max_pixels)
-    if not image.has_transparency_data:
-        return None
-    alpha = np.asarray(image.convert("RGBA").getchannel("A"))
-    return None if alpha.min() == 255 else alpha > MASK_THRESHOLD
+    """The transparency of a cut-out photograph as a mask, (H, W) bool or None: see :func:`decode_photo`."""
+    return decode_photo(data, name, max_pixels).alpha
 
 
 def decode_mask(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """A mask from a black and white, grey or colour picture with equal channels; transparent counts as black.
+
+    It is one of the upright photograph: an EXIF orientation in it, copied from the photograph, says nothing.
 
     Returns:
         (H, W) bool, True where the value is above 100.
@@ -130,9 +141,7 @@ def decode_mask(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> np.ndar
         InputError: If it is not a picture, truncated, too large, has colours, or holds values but none above
             100.
     """
-    image = _open(data, name, "mask", max_pixels)
-    if image.mode.startswith("I;16"):
-        return mask_from_grey((np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8), name)
+    image = decode(data, name, "mask", max_pixels).image
     if image.mode == "L" and not image.has_transparency_data:
         return mask_from_grey(np.asarray(image), name)
     if image.mode == "CMYK":
@@ -161,7 +170,7 @@ def mask_from_grey(grey: np.ndarray, name: str) -> np.ndarray:
 
 
 def decode_iuv(data: bytes, name: str, order: IuvOrder = "vui", max_pixels: int = MAX_PIXELS) -> np.ndarray:
-    """A DensePose map.
+    """A DensePose map of the upright photograph, whatever its own EXIF orientation.
 
     Args:
         data: The file's bytes, of a lossless format.
@@ -176,18 +185,78 @@ def decode_iuv(data: bytes, name: str, order: IuvOrder = "vui", max_pixels: int 
         InputError: If it is not a picture, truncated, too large, JPEG, not RGB, or its I goes above 24; the
             line then says which channel looks like I.
     """
-    image = _open(data, name, "densepose", max_pixels)
-    if image.format in ("JPEG", "MPO"):
+    decoded = decode(data, name, "densepose", max_pixels)
+    image = decoded.image
+    if decoded.file_format in _LOSSY:
         raise _unusable("densepose", name, "a DensePose map as JPEG has blurred part numbers, expected a PNG")
     if image.mode not in ("RGB", "RGBA", "P"):
-        found = f"a DensePose map of mode {image.mode!r}"
+        found = f"a grey DensePose map of mode {image.mode!r}, part numbers without U and V"
         raise _unusable("densepose", name, f"{found}, expected RGB with channels V, U, I")
     rgb = _as_rgb(image)
     if order not in ("vui", "iuv"):
         raise InputError(f"channel order {order!r} is not known, expected 'vui' or 'iuv'")
     if rgb[..., order.index("i")].max() > LAST_PART:
-        raise _unusable("densepose", name, _wrong_order(rgb, order))
+        raise _unusable("densepose", name, wrong_order(rgb, order))
     return rgb[..., ::-1] if order == "vui" else rgb  # a view: few of its pixels are read
+
+
+def decode_given(
+    image: bytes,
+    mask: bytes | None = None,
+    densepose: bytes | None = None,
+    order: IuvOrder = "vui",
+    max_pixels: int = MAX_PIXELS,
+    names: tuple[str, str, str] = ("image", "mask", "densepose"),
+) -> Given:
+    """Decodes a photograph and what is given of mask and DensePose map, whatever their sizes.
+
+    :mod:`hdnet.pictures.checks` compares them.
+
+    Args:
+        image: The photograph's file.
+        mask: The mask's file; without one the photograph's transparency counts, if it has any.
+        densepose: The DensePose map's file.
+        order: Channel order of the DensePose map.
+        max_pixels: Larger pictures are refused before they are decompressed, larger JPEG photographs shrunk.
+        names: Names of the three in error lines.
+
+    Raises:
+        InputError: If one cannot be used.
+    """
+    photo = decode_photo(image, names[0], max_pixels)
+    person = photo.alpha if mask is None else decode_mask(mask, names[1], max_pixels)
+    iuv = None if densepose is None else decode_iuv(densepose, names[2], order, max_pixels)
+    if photo.shrink > 1:
+        size = photo.image.shape[:2]
+        person, iuv = (None if one is None else _shrunk(one, size, photo.shrink) for one in (person, iuv))
+    return Given(photo.image, person, iuv, photo.shrink)
+
+
+def _shrunk(picture: np.ndarray, size: tuple[int, ...], shrink: int) -> np.ndarray:
+    """A mask or map of the photograph's full size at its reduced size, by nearest neighbour; others as they are."""
+    if tuple(-(-side // shrink) for side in picture.shape[:2]) != tuple(size):
+        return picture
+    rows, columns = (
+        (np.arange(side) * shrink + shrink // 2).clip(max=full - 1)
+        for side, full in zip(size, picture.shape, strict=False)
+    )
+    reduced: np.ndarray = picture[rows[:, None], columns]
+    return reduced
+
+
+def read_given(
+    image: Path,
+    mask: Path | None = None,
+    densepose: Path | None = None,
+    order: IuvOrder = "vui",
+    max_pixels: int = MAX_PIXELS,
+) -> tuple[Given, bytes]:
+    """Reads the files of :func:`decode_given`; also gives the photograph's bytes, whose EXIF data has its camera."""
+    paths = (image, mask, densepose)
+    first, second, third = (None if path is None else read_bytes(path) for path in paths)
+    names = (str(image), str(mask), str(densepose))
+    assert first is not None
+    return decode_given(first, second, third, order, max_pixels, names), first
 
 
 def iuv_from_png_rgb(rgb: np.ndarray) -> np.ndarray:
@@ -205,7 +274,7 @@ def iuv_to_png_rgb(iuv: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(iuv[..., ::-1])
 
 
-def _wrong_order(rgb: np.ndarray, order: IuvOrder) -> str:
+def wrong_order(rgb: np.ndarray, order: IuvOrder) -> str:
     """Describe a DensePose map whose part channel holds other values."""
     largest = rgb.reshape(-1, 3).max(axis=0)
     place = order.index("i")
@@ -213,7 +282,10 @@ def _wrong_order(rgb: np.ndarray, order: IuvOrder) -> str:
     found = f"{channels[place]} goes up to {largest[place]}, expected the body part I = 0..{LAST_PART} there"
     candidates = [i for i in range(3) if 0 < largest[i] <= LAST_PART]
     if not candidates:
-        return f"{found}; no channel looks like I: this is not a DensePose IUV map"
+        parts = rgb[..., place][rgb[..., place] > 0]
+        if np.count_nonzero(parts > LAST_PART) < _FEW_ABOVE * parts.size:
+            return f"{found}; {BLURRED}"
+        return f"{found}; no channel looks like I: this is not a DensePose IUV map, or one that JPEG or video spoiled"
     best = channels[candidates[0]]
     stated = {"red": "'iuv'", "blue": "'vui'"}
     fix = f"state the channel order {stated[best]}" if best in stated else "reorder it to V, U, I"
@@ -223,28 +295,3 @@ def _wrong_order(rgb: np.ndarray, order: IuvOrder) -> str:
 def _unusable(part: str, name: str, reason: str) -> InputError:
     """The error of a picture that can be opened but is of a kind that this part cannot be."""
     return faults.UNUSABLE_PICTURE.error(part, name=name, reason=reason)
-
-
-def _open(data: bytes, name: str, part: str, max_pixels: int) -> Image.Image:
-    """The decoded picture, turned as EXIF says; its ``format`` is kept."""
-    if not data:
-        raise faults.EMPTY_FILE.error(part, name=name)
-    try:
-        image: Image.Image = Image.open(io.BytesIO(data), formats=_FORMATS)
-        width, height = image.size
-        if width * height <= max_pixels:
-            image.load()
-            if image.mode in ("P", "PA") and image.palette is None:  # Pillow fails only when it is converted
-                raise ValueError("its palette is missing")
-            ImageOps.exif_transpose(image, in_place=True)
-            return image
-    except UnidentifiedImageError as error:
-        raise faults.NOT_A_PICTURE.error(part, name=name, size=len(data)) from error
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        found = f"too many pixels for a picture ({error})"
-        raise faults.TOO_MANY_PIXELS.error(part, name=name, found=found, limit=max_pixels / 1e6) from error
-    except _DECODE_ERRORS as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise faults.DAMAGED_PICTURE.error(part, name=name, reason=reason) from error
-    found = f"{width} x {height} = {width * height / 1e6:.1f} megapixels"
-    raise faults.TOO_MANY_PIXELS.error(part, name=name, found=found, limit=max_pixels / 1e6)

@@ -142,8 +142,9 @@ class Predictor:
             image: (H, W, 3) uint8 RGB, with any background.
             mask: (H, W) bool, or uint8 of which values above 100 count. None, which
                 :func:`hdnet.pictures.reading.read_alpha` gives for an opaque picture, is refused by hourglasses.
-            iuv: (H, W, 3) uint8 DensePose in the order I, U, V. As in training it is not cut off at the mask. Models
-                for photographs do not use it.
+            iuv: (H, W, 3) uint8 DensePose in the order I, U, V. As in training it is not cut off at the mask, but body
+                parts further away than 3 % of the square, somebody else's, are. Models for photographs only compare
+                it with the mask.
             camera: Camera of the picture. Without one it looks at the middle of the person, with the focal
                 length of the model's camera in pixels of the square.
             crop: Cut out the square around the mask; False takes the whole picture, which for hourglasses must be
@@ -167,7 +168,7 @@ class Predictor:
             InputError: With a code of :mod:`hdnet.pictures.faults`.
         """
         if self.finds_people:
-            return check_photo(image, mask)
+            return check_photo(image, mask, iuv)
         if iuv is None:
             raise faults.MISSING_DENSEPOSE.error()
         return check_pictures(image, mask, iuv)
@@ -258,7 +259,7 @@ class Predictor:
             raise ModelError("a model for photographs has no outputs in the original's format; take our own format")
         if iuv is None:
             raise faults.MISSING_DENSEPOSE.error()
-        pictures = check_pictures(image, mask, iuv)
+        pictures = check_pictures(image, mask, iuv, keep_all=True)
         height, width = pictures.mask.shape
         if (height, width) != (NETWORK_SIZE, NETWORK_SIZE):
             raise InputError(

@@ -12,10 +12,10 @@ from hdnet.pictures.cameras import camera_of_focal_35mm, camera_of_fov, exif_cam
 WIDTH, HEIGHT = 64, 48
 
 
-def photo(kind: str = "JPEG", **tags: object) -> bytes:
+def photo(kind: str = "JPEG", maker: str = "maker", **tags: object) -> bytes:
     """A photograph with EXIF tags by name."""
     exif = Image.Exif()
-    exif[ExifTags.Base.Make] = "maker"
+    exif[ExifTags.Base.Make] = maker
     for name, value in tags.items():
         exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base[name]] = value
     buffer = io.BytesIO()
@@ -65,6 +65,22 @@ def test_exif_focal_length(kind: str) -> None:
 )
 def test_without_a_usable_focal_length_nothing_is_known(tags: dict[str, object]) -> None:
     assert exif_camera(photo(**tags), WIDTH, HEIGHT) is None
+
+
+@pytest.mark.parametrize(
+    ("maker", "zoom", "focal_mm"),
+    [
+        ("maker", 2.5, 70),
+        ("Apple", 2.5, 28),  # its focal length includes the zoom
+        ("maker", 0, 28),  # "not used"
+        ("maker", 1, 28),
+        ("maker", 0.3, 28),
+        ("maker", 4000, 28),
+    ],
+)
+def test_digital_zoom_narrows_the_view(maker: str, zoom: float, focal_mm: float) -> None:
+    data = photo(maker=maker, FocalLengthIn35mmFilm=28, DigitalZoomRatio=zoom)
+    assert exif_camera(data, WIDTH, HEIGHT) == camera_of_focal_35mm(focal_mm, WIDTH, HEIGHT)
 
 
 def test_a_photograph_that_was_cut_is_not_trusted() -> None:

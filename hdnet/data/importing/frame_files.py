@@ -15,6 +15,7 @@ from scipy import ndimage
 from hdnet.data.importing.densepose import check_sharp, read_densepose
 from hdnet.errors import DataError, InputError
 from hdnet.pictures.crop import bounds
+from hdnet.pictures.densepose import check_iuv
 from hdnet.pictures.reading import IuvOrder, decode_mask, mask_from_grey, read_alpha, read_image
 
 # A second silhouette of this size beside the largest may be a second person.
@@ -168,6 +169,7 @@ def read_iuv(file: Path, order: IuvOrder, shape: tuple[int, ...]) -> tuple[np.nd
     advice = "as stated or as in most frames of the sequence; --iuv-order {found} reads it so"
     iuv = read_densepose(file, order, advice)
     sharp = check_sharp(iuv[..., 0], file)
+    as_data_error(lambda: check_iuv(iuv, str(file), blurred=True), str(file))  # few blurred ones do no harm in training
     iuv, resized = fit_to(iuv, shape, str(file))
     notes = ["DensePose resized to the picture"] * resized
     return iuv, notes + ["part numbers look blurred at the edges of parts"] * (not sharp)

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from scipy import ndimage
 
 from hdnet.data.importing.cuts import Appearance, appearance_of
 from hdnet.data.importing.densepose import densepose_order, read_densepose_rgb
@@ -17,13 +16,10 @@ from hdnet.data.layout.samples import UnlabelledFrame
 from hdnet.errors import DataError
 from hdnet.geometry import Camera
 from hdnet.pictures.crop import NETWORK_SIZE, Crop, bounds, network_inputs
+from hdnet.pictures.densepose import NEIGHBOUR_NOTE, WELL_COVERED, check_cover, check_inverted, own_parts
 from hdnet.pictures.reading import IuvOrder
 
 _MIN_INSIDE = 0.005
-# DensePose reaches a little beyond a mask; further away, in parts of the picture's side, it is of another person.
-_SPILL = 0.03
-_FOREIGN_PARTS = 0.2
-_LEAST_COVERED, _WELL_COVERED = 0.05, 0.3
 
 
 @dataclass(frozen=True)
@@ -146,30 +142,17 @@ def cut_frame(files: FrameFiles, cut: Cut, keep_largest: bool) -> tuple[Unlabell
             f"{files.mask or files.image}: the person covers {inside.mean():.1%} of the window; expected "
             f"{_MIN_INSIDE:.1%} or more, a person that stands in the picture"
         )
-    cut_iuv, foreign = _own_parts(inputs[3:6].transpose(1, 2, 0).astype(np.uint8), inside)
-    covered = float((cut_iuv[..., 0][inside] > 0).mean())
-    if covered < _LEAST_COVERED:
-        raise DataError(
-            f"{files.densepose}: body parts cover {covered:.0%} of the mask; expected 30 % or more; check that mask "
-            "and DensePose belong to this frame"
-        )
+    as_data_error(lambda: check_inverted(iuv[..., 0], mask), str(files.mask or files.image))
+    cut_iuv, foreign = own_parts(inputs[3:6].transpose(1, 2, 0).astype(np.uint8), inside, NETWORK_SIZE)
+    covered = as_data_error(lambda: check_cover(cut_iuv[..., 0], inside), files.densepose)
     notes += iuv_notes
-    notes += ["DensePose of somebody else, outside the mask, left out"] * foreign
-    notes += ["body parts cover less than 30 % of the mask"] * (covered < _WELL_COVERED)
+    notes += [NEIGHBOUR_NOTE] * foreign
+    notes += ["body parts cover less than 30 % of the mask"] * (covered < WELL_COVERED)
     notes += ["the person reaches beyond the window"] * _reaches_beyond(mask, cut.window)
     white_image = np.round(inputs[:3]).clip(0, 255).astype(np.uint8).transpose(1, 2, 0)
     colours = _cut_colours(image, cut.window)
     frame = UnlabelledFrame(cut.name, cut.shot, colours, white_image, cut_iuv, inside, cut.camera)
     return frame, tuple(notes)
-
-
-def _own_parts(iuv: np.ndarray, inside: np.ndarray) -> tuple[np.ndarray, bool]:
-    """Return IUV near the mask alone, and whether much was elsewhere."""
-    reach = 2 * round(_SPILL * NETWORK_SIZE) + 1
-    near = ndimage.maximum_filter(inside, size=reach)
-    foreign = (iuv[..., 0] > 0) & ~near
-    much = bool(foreign.sum() > _FOREIGN_PARTS * inside.sum())
-    return np.where(near[..., None], iuv, np.uint8(0)), much
 
 
 def _cut_colours(image: np.ndarray, window: Crop) -> np.ndarray:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from hdnet.cli.commands import Arguments, Command, Parser, say, with_jobs
 from hdnet.data.importing.authors import import_authors
 from hdnet.data.importing.frames import FrameOptions
 from hdnet.data.importing.intrinsics import DEFAULT_FOV_DEG, Intrinsics
 from hdnet.data.importing.own_frames import OwnFrames, own_frames_source
+from hdnet.data.importing.pairing import How
 from hdnet.data.importing.sequence_import import SequenceSource, import_sequences
 from hdnet.data.importing.tang_raw import import_tang as import_depth
 from hdnet.data.importing.tiktok_dataset import dataset_source, is_authors_form
@@ -60,6 +61,12 @@ def import_frames(verb: Parser) -> Command:
         choices=(0, 1),
         help="number of a video's first frame in the names of masks and DensePose (default: found out)",
     )
+    verb.add_argument(
+        "--pairing",
+        choices=get_args(How),
+        help="how masks and DensePose find their pictures (default: by name, then by number; what stays in doubt is "
+        "judged by the pictures or refused)",
+    )
     _add_frame_options(verb)
     return with_jobs(verb, _import_frames)
 
@@ -86,6 +93,9 @@ def _add_frame_options(verb: Parser) -> None:
     )
     verb.add_argument("--keep-largest", action="store_true", help="of several people in a mask take the largest")
     verb.add_argument("--no-cut-detection", action="store_true", help="do not look for changes of shot")
+    verb.add_argument(
+        "--no-pairing-check", action="store_true", help="do not look for masks and DensePose of other frames"
+    )
     verb.add_argument("--max-gap", type=int, default=0, help="missing frame numbers that do not end a shot (0)")
 
 
@@ -123,6 +133,7 @@ def _options(arguments: Arguments) -> FrameOptions:
         None if arguments.iuv_order == "auto" else arguments.iuv_order,
         arguments.keep_largest,
         not arguments.no_cut_detection,
+        not arguments.no_pairing_check,
     )
 
 
@@ -154,6 +165,7 @@ def _import_frames(arguments: Arguments) -> None:
         arguments.name,
         Selection(arguments.every, arguments.start, arguments.end),
         arguments.first_number,
+        arguments.pairing,
     )
     _import_sequences(own_frames_source(own, progress=True), arguments)
 

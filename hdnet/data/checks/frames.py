@@ -5,7 +5,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from hdnet.data.checks.normals import (
     check_normal_signs,
 )
 from hdnet.data.checks.pictures import check_color, check_mask, check_white_image, ink
+from hdnet.data.checks.shift import Trace
 from hdnet.data.layout.folders import TangFolder, TikTokFolder
 from hdnet.data.layout.png import read_iuv_rgb, read_mask, read_rgb
 from hdnet.data.layout.text import read_map
@@ -64,6 +65,7 @@ class CheckedFrame:
         largest_uv: Largest U and V; 0 where unknown.
         digest: Of the picture without background, to find equal frames.
         fit: Camera fitted to its depth and normals.
+        trace: For the comparison with the frames before and after; of frames of a video alone.
     """
 
     name: str
@@ -73,6 +75,7 @@ class CheckedFrame:
     largest_uv: tuple[int, int] = (0, 0)
     digest: bytes | None = None
     fit: Fit | None = None
+    trace: Trace | None = None
 
 
 # A frame's name and its camera, None where hdnet.json has none for it.
@@ -121,9 +124,11 @@ def check_labelled(root: Path, task: Task) -> CheckedFrame:
 
 def check_unlabelled(root: Path, task: Task) -> CheckedFrame:
     """Check a frame of the ``tiktok_data`` folder ``root``, with its stored predicted normals if it has any."""
-    name, _ = task
+    name, camera = task
     folder, checked = TikTokFolder(root), CheckedFrame(name)
     mask = _check_pictures(folder, checked, min_parts=PAIR_PARTS)
+    if mask is not None and mask.any():
+        checked.trace = _trace(folder, name, mask, camera)
     files = folder.pred_normal_files(name)
     if any(file.exists() for file in files):
         normals = _read_normals(checked.findings, files, mask)
@@ -132,6 +137,19 @@ def check_unlabelled(root: Path, task: Task) -> CheckedFrame:
         if check_normal_length(checked.findings, files[0], normals, mask):
             checked.figures |= check_normal_signs(checked.findings, files[0], normals, mask)
     return checked
+
+
+def _trace(folder: TikTokFolder, name: str, mask: np.ndarray, camera: Camera | None) -> Trace:
+    """Return the frame's trace, at its place in the video's frame as far as its camera tells."""
+    silent, iuv_file, color_file = Findings(), folder.png("densepose", name), folder.png("color", name)
+    iuv_rgb = sized(silent, iuv_file, silent.attempt(iuv_file, read_iuv_rgb), mask)
+    image = sized(silent, color_file, silent.attempt(color_file, read_rgb) if color_file.exists() else None, mask)
+    trace = Trace.of(mask, None if iuv_rgb is None else np.asarray(iuv_rgb.any(axis=-1)), image)
+    if camera is None:
+        return trace
+    _, _, cx, cy = camera.pixel_intrinsics()
+    factor = mask.shape[0] / trace.mask_hw.shape[0]
+    return replace(trace, left=round(-cx / factor), top=round(-cy / factor))
 
 
 def _read_normals(found: Findings, files: list[Path], mask: np.ndarray | None) -> np.ndarray | None:

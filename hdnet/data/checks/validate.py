@@ -26,6 +26,7 @@ from hdnet.data.checks.folder import (
     with_hint,
 )
 from hdnet.data.checks.frames import CheckedFrame, FrameFigures, Task, check_labelled, check_unlabelled
+from hdnet.data.checks.shift import SequenceShifts
 from hdnet.data.layout.folders import TangFolder
 from hdnet.data.layout.meta import DEFAULT_SEQUENCE, FolderMeta
 from hdnet.data.parallel import ordered_map
@@ -158,9 +159,13 @@ def _validate(
     cameras = _cameras(meta, names)
     frames = FrameFigures(names)
     tasks = [(name, cameras.get(name)) for name in names]
+    numbering = SequenceShifts({} if meta is None else meta.sequence_of)
     for checked in ordered_map(partial(check, root), tasks, jobs, progress, f"validate {root.name}"):
         found.extend(checked.findings)
         frames.add(checked)
+        if sequences:
+            numbering.add(checked.name, checked.trace)
+    numbering.check(found, root)
     size = check_one_size(found, root, frames.sizes)
     check_same_frames(found, root, frames.digests)
     check_uv_range(found, root, frames.largest_uv)

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from hdnet.data.checks.shift import Trace
 from hdnet.data.importing.cuts import Appearance, appearance_of
 from hdnet.data.importing.densepose import densepose_order, read_densepose_rgb
-from hdnet.data.importing.frame_files import FrameFiles, as_data_error, read_iuv, read_person
+from hdnet.data.importing.frame_files import FrameFiles, as_data_error, fit_to, read_iuv, read_person
 from hdnet.data.importing.intrinsics import Intrinsics
 from hdnet.data.layout.samples import UnlabelledFrame
 from hdnet.errors import DataError
@@ -32,6 +33,7 @@ class FrameOptions:
         iuv_order: Channel order of the DensePose pictures; None detects it.
         keep_largest: Take the largest silhouette where several are large, instead of refusing the frame.
         cut_detection: Detect changes of shot.
+        pairing_check: Refuse sequences whose masks or maps are those of other frames.
     """
 
     intrinsics: Intrinsics = field(default_factory=Intrinsics)
@@ -39,6 +41,7 @@ class FrameOptions:
     iuv_order: IuvOrder | None = None
     keep_largest: bool = False
     cut_detection: bool = True
+    pairing_check: bool = True
 
     def __post_init__(self) -> None:
         if not 0 <= self.margin <= 1:
@@ -56,6 +59,7 @@ class Survey:
         area: Pixels of the mask.
         appearance: Input of cut detection; None without it.
         order: Channel order of the DensePose picture if it was examined and is clear.
+        trace: Input of the comparison with neighbouring frames; None without it.
     """
 
     reason: str | None = None
@@ -64,6 +68,7 @@ class Survey:
     area: int = 0
     appearance: Appearance | None = None
     order: IuvOrder | None = None
+    trace: Trace | None = None
 
 
 def survey_frame(files: FrameFiles, options: FrameOptions, with_densepose: bool) -> Survey:
@@ -72,14 +77,16 @@ def survey_frame(files: FrameFiles, options: FrameOptions, with_densepose: bool)
     Args:
         files: The frame.
         options: How to read it.
-        with_densepose: Also detect the order of the DensePose channels; costs a third more.
+        with_densepose: Also detect the order of the DensePose channels.
     """
     order: IuvOrder | None = None
+    iuv: np.ndarray | None = None
     try:
         if files.problem or not files.image:
             raise DataError(files.problem or f"{files.source}: has no picture")
-        if with_densepose and files.densepose and options.iuv_order is None:
-            order = _order_or_none(Path(files.densepose))
+        iuv = _densepose_or_none(files.densepose) if options.pairing_check or with_densepose else None
+        if with_densepose and iuv is not None and options.iuv_order is None:
+            order = _order_or_none(iuv)
         image, mask, _ = read_person(files, options.keep_largest)
     except DataError as error:
         return Survey(reason=str(error), order=order)
@@ -91,7 +98,16 @@ def survey_frame(files: FrameFiles, options: FrameOptions, with_densepose: bool)
         int(np.count_nonzero(mask)),
         appearance_of(image, mask) if options.cut_detection else None,
         order,
+        _trace(image, mask, iuv) if options.pairing_check else None,
     )
+
+
+def _trace(image: np.ndarray, mask: np.ndarray, iuv: np.ndarray | None) -> Trace:
+    try:
+        body = None if iuv is None else fit_to(np.asarray(iuv.any(axis=-1)), mask.shape, "")[0]
+    except DataError:
+        body = None  # refused by name when the frame is cut
+    return Trace.of(mask, body, image)
 
 
 @dataclass(frozen=True, slots=True)  # 100,000 of them are in memory
@@ -176,8 +192,15 @@ def _reaches_beyond(mask: np.ndarray, window: Crop) -> bool:
     return bool(min(x[0], y[0]) < -1 or max(x[1], y[1]) > NETWORK_SIZE)
 
 
-def _order_or_none(file: Path) -> IuvOrder | None:
+def _densepose_or_none(file: str | None) -> np.ndarray | None:
     try:
-        return densepose_order(read_densepose_rgb(file), file)
+        return read_densepose_rgb(Path(file)) if file else None
     except DataError:
         return None  # refused by name when the frame is cut
+
+
+def _order_or_none(rgb: np.ndarray) -> IuvOrder | None:
+    try:
+        return densepose_order(rgb, "")
+    except DataError:
+        return None

@@ -12,12 +12,13 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from hdnet.data.checks.shift import ShiftCheck
 from hdnet.data.importing.frame_files import FrameFiles
 from hdnet.data.importing.frames import Cut, FrameOptions, Survey, cut_frame, survey_frame
 from hdnet.data.importing.report import REPORT_FILE, ImportReport, Outcome
@@ -137,7 +138,11 @@ def _plan(
     surveys = ordered_map(partial(_survey, options), tasks, jobs, progress, "look at frames")
     with file.open("a", encoding="utf-8") as stream:
         for sequence in todo:
-            plan = plan_sequence(sequence, list(islice(surveys, len(sequence.frames))), options, max_gap)
+            check, kept = ShiftCheck(), []
+            for survey in islice(surveys, len(sequence.frames)):
+                check.add(survey.trace)
+                kept.append(replace(survey, trace=None))
+            plan = plan_sequence(sequence, kept, options, max_gap, check.shifts())
             stream.write(json.dumps(plan.to_dict()) + "\n")
             stream.flush()
             staged.keep = True

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
+from hdnet.data.checks.shift import Shift
 from hdnet.data.importing.cuts import find_cuts
 from hdnet.data.importing.frame_files import FrameFiles
 from hdnet.data.importing.frames import Cut, FrameOptions, Survey
@@ -111,7 +112,11 @@ def order_samples(count: int) -> set[int]:
 
 
 def plan_sequence(
-    sequence: SequenceFiles, surveys: Sequence[Survey], options: FrameOptions, max_gap: int
+    sequence: SequenceFiles,
+    surveys: Sequence[Survey],
+    options: FrameOptions,
+    max_gap: int,
+    shifts: Sequence[Shift] = (),
 ) -> SequencePlan:
     """Split a sequence into shots and place the windows.
 
@@ -123,8 +128,12 @@ def plan_sequence(
         surveys: One a frame.
         options: Margin, cameras, known order.
         max_gap: Missing numbers inside a shot.
+        shifts: Runs of frames whose masks or maps are those of other frames; they refuse the whole sequence.
     """
     refused = {i: survey.reason for i, survey in enumerate(surveys) if survey.reason}
+    if shifts:
+        reason = _shifted(sequence, shifts)
+        refused = {i: refused.get(i, reason) for i in range(len(surveys))}
     usable = [i for i in range(len(surveys)) if i not in refused]
     for i in usable:
         try:
@@ -153,6 +162,14 @@ def plan_sequence(
         first = ", ".join(sequence.frames[members[0]].source.rsplit("/", 1)[-1] for members in shots[1:])
         remarks.append(f"{len(shots)} shots, new ones from {first}")
     return SequencePlan(sequence.name, order, tuple(planned), dict(sorted(refused.items())), tuple(remarks))
+
+
+def _shifted(sequence: SequenceFiles, shifts: Sequence[Shift]) -> str:
+    first, last = (sequence.frames[i].source.rsplit("/", 1)[-1] for i in (shifts[0].first, shifts[0].last))
+    return (
+        f"{sequence.name}: from {first} to {last} {'; '.join(map(str, shifts))}; expected picture, mask and map of the "
+        "same frame; number them alike, or pass --no-pairing-check if they are right"
+    )
 
 
 def _gaps(numbers: np.ndarray, max_gap: int) -> set[int]:

@@ -159,4 +159,10 @@ def _sequence(folder: Path) -> SequenceFiles:
                 problem=f"{file}: the name is no number; expected names like 0001.png",
             )
         )
-    return SequenceFiles(folder.name, tuple(frames))
+    left = {part.folder.name: part.files.keys() - images.files.keys() for part in (masks, densepose)}
+    remarks = (
+        f"{len(numbers)} pictures in {kind} belong to no picture, first number {min(numbers)}"
+        for kind, numbers in left.items()
+        if numbers
+    )
+    return SequenceFiles(folder.name, tuple(frames), tuple(remarks))

@@ -1,9 +1,10 @@
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from dance_videos import dance, paint, save, save_video
+from dance_videos import Scene, dance, paint, save, save_video
 from video_files import write_video
 
 from hdnet.cli import main
@@ -223,3 +224,128 @@ def test_the_command_takes_the_authors_form_too(tmp_path: Path, shooting: Path, 
     assert list(raw_frames(tmp_path / "raw").sequences()) == ["kitchen"]
     with pytest.raises(SystemExit, match=r"tiktok_data: exists already, and the authors' form keeps"):
         main(["data", "import-tiktok", str(tmp_path / "other"), "--out", str(tmp_path / "raw")])
+
+
+def renumbered(folder: Path, name: str, numbers: Iterable[int]) -> None:
+    """Name the files of a folder, in order, by other numbers."""
+    files = sorted(folder.iterdir())
+    moved = [file.rename(folder / f"moving {file.name}") for file in files]
+    for file, number in zip(moved, numbers, strict=True):
+        file.rename(folder / name.format(number))
+
+
+def each_lies_on_its_own(raw: Path) -> bool:
+    """Whether picture, mask and map of every frame are the same frame's: the painted person is red, parts fill it."""
+    frames = [raw_frames(raw).read(name) for name in raw_frames(raw).names()]
+    red = [frame.image[..., 0].astype(int) - frame.image[..., 2] > 60 for frame in frames]
+    return all(
+        (r & f.mask).sum() > 0.95 * f.mask.sum() and ((f.iuv[..., 0] > 0) ^ f.mask).sum() < 0.05 * f.mask.sum()
+        for r, f in zip(red, frames, strict=True)
+    )
+
+
+@pytest.fixture
+def moving(tmp_path: Path) -> Path:
+    """Twelve frames of a person who crosses the picture, numbered from 0."""
+    save_video(tmp_path / "walk", [Scene(x=0.3 + 0.03 * i, y=0.5 + 0.002 * i) for i in range(12)], first=0)
+    return tmp_path / "walk"
+
+
+@pytest.mark.parametrize("first", [1, 4, 100])
+@pytest.mark.parametrize("kinds", [["densepose"], ["masks"], ["masks", "densepose"]])
+def test_numbering_from_elsewhere_is_taken_in_order_where_it_fits(
+    moving: Path, tmp_path: Path, first: int, kinds: list[str]
+):
+    for kind in kinds:
+        renumbered(moving / kind, "dp.{:04d}.png", range(first, first + 12))
+    report = do_import(own_frames(moving), tmp_path / "raw")
+    assert (len(report.taken), len(report.refused)) == (12, 0)
+    assert "paired by order, since so they fit the pictures" in report.extra["sequences"][0]
+    assert each_lies_on_its_own(tmp_path / "raw")
+
+
+def test_numbers_that_are_right_although_counts_agree(moving: Path, tmp_path: Path):
+    (moving / "densepose" / "0000.png").unlink()
+    shutil.copy(moving / "densepose" / "0011.png", moving / "densepose" / "0012.png")
+    report = do_import(own_frames(moving), tmp_path / "raw")
+    assert [outcome.source for outcome in report.refused] == ["images/0000.png"]
+    assert "1 of the densepose pictures belong to no picture, first 0012.png" in report.extra["sequences"][0]
+    assert each_lies_on_its_own(tmp_path / "raw")
+
+
+def test_a_person_who_stands_still_does_not_tell_so_the_user_does(tmp_path: Path):
+    save_video(tmp_path / "still", [Scene(background=0)] * 12, first=0)
+    renumbered(tmp_path / "still" / "densepose", "{}.png", range(1, 13))
+    with pytest.raises(DataError) as error:
+        do_import(own_frames(tmp_path / "still"), tmp_path / "raw")
+    text = str(error.value)
+    assert "as many of each, but numbered apart: files 1.png to 12.png (12), pictures 0000.png to 0011.png (12)" in text
+    assert "state by --pairing name or --pairing order that it is right" in text
+    report = do_import(own_frames(tmp_path / "still", pairing="order"), tmp_path / "raw")
+    assert len(report.taken) == 12
+    report = do_import(own_frames(tmp_path / "still", pairing="name"), tmp_path / "by-name")
+    assert len(report.taken) == 11
+
+
+@pytest.mark.parametrize("kinds", [["densepose"], ["masks"], ["masks", "densepose"]])
+@pytest.mark.parametrize("back", [-2, -1, 1, 3])
+def test_files_of_other_frames_under_the_right_names_are_refused(
+    moving: Path, tmp_path: Path, kinds: list[str], back: int
+):
+    for kind in kinds:
+        renumbered(moving / kind, "{:04d}.png", [(i + back) % 12 for i in range(12)])
+    with pytest.raises(DataError, match=r"of (the frame|\d frames) (before|after) lie better on the (mask|picture)"):
+        do_import(own_frames(moving), tmp_path / "raw")
+    report = do_import(own_frames(moving), tmp_path / "raw", FrameOptions(cut_detection=False, pairing_check=False))
+    assert report.taken
+
+
+def test_a_frame_that_is_lost_half_way_is_found(tmp_path: Path):
+    save_video(tmp_path / "sway", dance(40), first=0)
+    (tmp_path / "sway" / "densepose" / "0020.png").unlink()
+    renumbered(tmp_path / "sway" / "densepose", "{:04d}.png", range(39))
+    with pytest.raises(
+        DataError, match=r"sway: from 00(1\d|2\d)\.png to 003\d\.png the body parts of the frame before"
+    ):
+        do_import(own_frames(tmp_path / "sway"), tmp_path / "raw")
+
+
+def test_every_fifth_file_numbered_anew(tmp_path: Path):
+    save_video(tmp_path / "sway", dance(60), first=0)
+    for kind in ("masks", "densepose"):
+        for i in range(60):
+            if i % 5:
+                (tmp_path / "sway" / kind / f"{i:04d}.png").unlink()
+        renumbered(tmp_path / "sway" / kind, "{}.png", range(1, 13))
+    with pytest.raises(DataError, match=r"every n-th frame, numbered anew: files 1\.png to 12\.png \(12\), pictures"):
+        do_import(own_frames(tmp_path / "sway"), tmp_path / "raw")
+    report = do_import(own_frames(tmp_path / "sway", selection=Selection(every=5)), tmp_path / "raw")
+    assert [outcome.source for outcome in report.taken] == [f"images/{i:04d}.png" for i in range(0, 60, 5)]
+    assert each_lies_on_its_own(tmp_path / "raw")
+
+
+def test_every_fifth_picture_keeps_its_number(tmp_path: Path):
+    save_video(tmp_path / "sway", dance(60), first=0)
+    for i in range(60):
+        if i % 5:
+            (tmp_path / "sway" / "images" / f"{i:04d}.png").unlink()
+    report = do_import(own_frames(tmp_path / "sway"), tmp_path / "raw")
+    assert (len(report.taken), len(report.refused)) == (12, 0)
+    assert "48 of the mask pictures belong to no picture, first 0001.png" in report.extra["sequences"][0]
+    assert list(raw_frames(tmp_path / "raw").sequences()) == ["sway"]
+
+
+def test_several_kinds_with_object_numbers_in_one_folder(tmp_path: Path):
+    folder = tmp_path / "all"
+    for i, scene in enumerate(dance(6)):
+        image, mask, iuv = paint(scene)
+        for name, pixels in ((f"{i:04d}", image), (f"{i:04d}_mask_1", mask), (f"{i:04d}_iuv_1", iuv[..., ::-1])):
+            save(folder / f"frame_{name}.png", pixels)
+    report = do_import(OwnFrames(folder, folder, folder), tmp_path / "raw")
+    assert (len(report.taken), len(report.refused)) == (6, 0)
+
+
+def test_videos_of_other_lengths_are_refused(clip: Path, tmp_path: Path):
+    write_video(clip / "mask.mp4", [np.repeat(paint(s)[1][..., None], 3, axis=2) * np.uint8(255) for s in dance(24)])
+    with pytest.raises(DataError, match=r"mask\.mp4: holds 24 frames, .*clip\.mp4 12; expected as many"):
+        do_import(own_frames(clip, images=clip / "clip.mp4", masks=clip / "mask.mp4"), tmp_path / "raw")

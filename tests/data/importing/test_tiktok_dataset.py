@@ -347,3 +347,16 @@ def test_planned_sequences_are_not_looked_at_again(dataset: Path, tmp_path: Path
     monkeypatch.undo()
     do_import(dataset, tmp_path / "straight")
     assert contents(tmp_path / "raw") == contents(tmp_path / "straight")
+
+
+def test_maps_of_other_frames_refuse_their_sequence_alone(tmp_path: Path):
+    root = tmp_path / "set"
+    save_video(root / "00001", dance(12))
+    save_video(root / "00002", dance(12))
+    for i in range(12, 0, -1):
+        (root / "00002" / "densepose" / f"{i:04d}.png").rename(root / "00002" / "densepose" / f"{i + 1:04d}.png")
+    report = do_import(root, tmp_path / "raw", NO_CUTS)
+    assert len(report.taken) == 12
+    assert len(report.refused) == 12
+    assert any("the body parts of the frame after lie better on the mask" in str(o.reason) for o in report.refused)
+    assert "1 pictures in densepose belong to no picture, first number 13" in report.extra["sequences"][1]

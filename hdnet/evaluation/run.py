@@ -31,10 +31,10 @@ from hdnet.evaluation.writing import write_evaluation, write_sequences
 from hdnet.files import sha256_of, write_json
 from hdnet.geometry import Camera
 from hdnet.metrics.confidence import Reliability, confidence_metrics, reliability
-from hdnet.metrics.depth import depth_metrics, relief_metrics
+from hdnet.metrics.depth import depth_metrics, distance_metrics, relief_metrics
 from hdnet.metrics.normals import detail_metrics, normal_metrics
 from hdnet.metrics.person import body_metrics, mask_metrics
-from hdnet.metrics.samples import Samples, camera_of, picture_of, predict_person, predict_sample, truth_of
+from hdnet.metrics.samples import Samples, camera_of, picture_of, predict_person, predict_sample, sized_by, truth_of
 from hdnet.models import HDNet, PersonModel
 from hdnet.tracking.tracker import METRICS_FILE, OpenRun, Tracker, opened
 
@@ -195,6 +195,8 @@ def _measure(model: HDNet | PersonModel, sample: Mapping[str, Any]) -> tuple[Row
         depth_m, normals = found.depth_m, found.normals
         row = {MODEL: _metrics(depth_m, normals, true_m, true_normals, mask, camera)}
         row[MODEL] |= relief_metrics(depth_m, true_m, mask, camera) | mask_metrics(found.mask, mask)
+        if (sized := sized_by(model.estimator, sample)) is not None and bool(sized):
+            row[MODEL] |= distance_metrics(depth_m, true_m, mask)
         row[MODEL] |= body_metrics(found.iuv, picture_of(sample["vui"])[..., ::-1], mask)
         if true_normals is not None:
             row[MODEL] |= confidence_metrics(normals, found.expected_deg, true_normals, mask)

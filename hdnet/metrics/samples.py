@@ -11,11 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hdnet.data.store.batches import is_sized
 from hdnet.errors import DataError, ModelError
 from hdnet.geometry import Camera, expected_angle_deg
 from hdnet.models import HDNet, PersonModel
 from hdnet.models.estimates import Estimates, body_map, estimate, person_inputs
-from hdnet.models.lite import PersonMaps
+from hdnet.models.lite import LiteEstimator, PersonMaps
 from hdnet.pictures.rotation import rotate_maps, rotation_between
 
 ArrayLike = np.ndarray | Tensor
@@ -34,7 +35,8 @@ class PersonPrediction:
     """All that a model for photographs says of one labelled sample, in the sample's pixels and camera.
 
     Attributes:
-        depth_m: (H, W) z at a median distance of 4 m, with the sample's mask as a hint.
+        depth_m: (H, W) z, with the sample's mask as a hint: at the distance that the network tells where it has learned
+            distances and the sample's is known, else at a median of 4 m.
         normals: (H, W, 3) unit vectors, 0 outside the sample's mask, with that hint.
         expected_deg: (H, W) angle to the truth that the network expects of them.
         mask: (H, W) bool, as the network sees the person without a hint.
@@ -92,7 +94,7 @@ def _told_the_mask(model: PersonModel, sample: Mapping[str, Any]) -> tuple[Estim
     mask_1hw = _mask_of(sample)
     with _evaluating(model) as device:
         scene, mask, camera = (one[None].to(device) for one in (sample["scene"], mask_1hw, sample["camera"]))
-        told = estimate(model.estimator, scene, mask, camera)
+        told = estimate(model.estimator, scene, mask, camera, sized_by(model.estimator, sample))
     return told, told.depth_b1hw[0, 0].cpu().numpy(), picture_of((told.normals_b3hw * mask)[0])
 
 
@@ -115,10 +117,27 @@ def _evaluating(model: HDNet | PersonModel) -> Iterator[torch.device]:
         model.train(was_training)
 
 
+def sized_by(estimator: LiteEstimator, batch: Mapping[str, Any]) -> Tensor | None:
+    """Pictures of a batch, or the one of a sample, whose distance counts: the network tells it and the truth is known.
+
+    Returns:
+        (B,) bool, as :func:`hdnet.models.estimates.in_camera` takes it; None for none.
+    """
+    sized = is_sized(batch) if estimator.config.metric else None
+    return None if sized is None else sized.reshape(-1).to(next(estimator.parameters()).device)
+
+
 def truth_of(sample: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """Mask (H, W) bool, depth (H, W) and, if known, normals (H, W, 3), both float64, of a labelled sample."""
+    """Mask (H, W) bool, depth (H, W) and, if known, normals (H, W, 3), both float64, of a labelled sample.
+
+    The depth is that of the packed data, at a median of 4 m; where the sample says how far that has moved it
+    ("shift_m"), as samples of the network for photographs do, it is the true one.
+    """
     mask: np.ndarray = sample["mask"][0].bool().cpu().numpy()
-    return mask, picture_of(sample["depth"])[..., 0], picture_of(sample["normals"]) if "normals" in sample else None
+    depth_m = picture_of(sample["depth"])[..., 0]
+    if "shift_m" in sample:
+        depth_m = np.where(mask, depth_m - float(sample["shift_m"][0]), depth_m)
+    return mask, depth_m, picture_of(sample["normals"]) if "normals" in sample else None
 
 
 def into_camera(

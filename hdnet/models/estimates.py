@@ -15,8 +15,8 @@ from hdnet.models.hdnet import unit_normals
 from hdnet.models.hourglass import NormalEstimator
 from hdnet.models.lite import LiteEstimator, PersonMaps
 
-# Distance of a person whose size is not known, as in the training data.
 MEDIAN_M = 4.0
+"""Distance of a person whose size is not known, as in the training data."""
 # Pixels of the picture that a pixel of the body map stands for.
 BODY_STRIDE = 4
 
@@ -25,7 +25,7 @@ class Estimates(NamedTuple):
     """Maps of a batch of pictures.
 
     Attributes:
-        depth_b1hw: z in metres in the picture's camera, a person's median distance 4 m.
+        depth_b1hw: z in metres in the picture's camera; a person's median distance is 4 m where it is not estimated.
         normals_b3hw: Unit vectors in the picture's camera.
         maps: What the network gave.
     """
@@ -47,7 +47,9 @@ def person_inputs(scene_b3hw: Tensor, mask_b1hw: Tensor | None) -> Tensor:
     return torch.cat([colours, hint], dim=1)
 
 
-def estimate(model: nn.Module, scene_b3hw: Tensor, mask_b1hw: Tensor | None, camera: CameraLike) -> Estimates:
+def estimate(
+    model: nn.Module, scene_b3hw: Tensor, mask_b1hw: Tensor | None, camera: CameraLike, sized_b: Tensor | None = None
+) -> Estimates:
     """Run the network on whole pictures and turn its maps into their cameras.
 
     Args:
@@ -55,9 +57,10 @@ def estimate(model: nn.Module, scene_b3hw: Tensor, mask_b1hw: Tensor | None, cam
         scene_b3hw: RGB 0..255 with the background.
         mask_b1hw: bool, the hint; None for no hint.
         camera: One camera, or ``camera_b7``.
+        sized_b: As of :func:`in_camera`.
     """
     maps: PersonMaps = model(person_inputs(scene_b3hw, mask_b1hw))
-    return in_camera(maps, camera)
+    return in_camera(maps, camera, sized_b)
 
 
 def estimated_normals(model: NormalEstimator | LiteEstimator, pictures: Mapping[str, Tensor]) -> Tensor:
@@ -105,17 +108,22 @@ def _enlarged(map_bchw: Tensor, mode: str) -> Tensor:
     ]
 
 
-def in_camera(maps: PersonMaps, camera: CameraLike) -> Estimates:
+def in_camera(maps: PersonMaps, camera: CameraLike, sized_b: Tensor | None = None) -> Estimates:
     """Turn the network's maps of whole pictures into the pictures' cameras; both in float64.
 
     Args:
         maps: The network's maps.
         camera: One camera, or ``camera_b7``.
+        sized_b: bool, pictures whose distance is the one that the scale head tells, focal length / (pixels per metre);
+            others, all without it, have a median of 4 m.
     """
     relief, normals = maps.relief_b1hw.double(), maps.normals_b3hw.double()
     height, width = relief.shape[-2:]
     view = view_of(_double(camera), (height, width))
-    depth = depth_from_relief(relief, view, relief.new_full((len(relief),), MEDIAN_M))
+    median_m_b = relief.new_full((len(relief),), MEDIAN_M)
+    if sized_b is not None:
+        median_m_b = torch.where(sized_b, view.focal_b / maps.log_scale_b1[:, 0].double().exp(), median_m_b)
+    depth = depth_from_relief(relief, view, median_m_b)
     everywhere = torch.ones_like(relief, dtype=torch.bool)
     turned = turn_normals(unit_normals(normals, everywhere), view.crop_R_camera_b33.mT)
     return Estimates(depth, turned, maps)

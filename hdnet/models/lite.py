@@ -43,11 +43,13 @@ class LiteConfig:
     Attributes:
         encoder: EfficientNet-Lite0 or the larger Lite2.
         decoder: Channels of the decoder at strides 32, 16, 8, 4, 2.
+        metric: The scale head has learned from people of known size, and tells their distance.
     """
 
     in_channels: ClassVar[int] = 4
     encoder: Literal["lite0", "lite2"] = "lite0"
     decoder: tuple[int, ...] = (128, 96, 64, 48, 32)
+    metric: bool = False
 
     def __post_init__(self) -> None:
         if self.encoder not in VARIANTS:

@@ -41,6 +41,12 @@ class Crop:
         People fill 0.8 of the height of the training pictures, which is what a margin of 0.1 gives.
         """
         (top, bottom), (left, right) = bounds(mask)
+        return cls.about((left, top, right, bottom), margin)
+
+    @classmethod
+    def about(cls, box: tuple[float, float, float, float], margin: float = 0.1) -> Crop:
+        """The square around a box: first and last + 1 column and row, as (left, top, right, bottom)."""
+        left, top, right, bottom = box
         side = max(bottom - top, right - left) * (1 + 2 * margin)
         zoom = side / NETWORK_SIZE
         # Pixel edges lie half a pixel before pixel centres, in both pictures.

@@ -160,6 +160,42 @@ NO_PERSON = Fault(
     {"share": 0.004, "least": 0.025},
     ("image",),
 )
+NOT_A_PERSON = Fault(
+    "no_person",
+    "no person found: what covers {share:.0%} of the square looked at has no body parts that the model is sure of; "
+    "where it is a person, give the mask",
+    {"share": 0.2},
+    ("image",),
+)
+UNUSABLE_BOX = Fault(
+    "unusable_box",
+    "box {box} in a picture of {width} x {height} pixels; expected left, top, right, bottom of one person, at least 8 "
+    "pixels of it within the picture each way",
+    {"box": "1200,40,1300,900", "width": 1080, "height": 1920},
+    ("box",),
+)
+BOX_AND_MASK = Fault(
+    "box_and_mask", "found a box and a mask; expected one of them: the mask already says who is meant", parts=("box",)
+)
+FOR_PHOTOGRAPHS = Fault(
+    "for_photographs",
+    "box and height_m are for models for photographs, but this model is of two hourglasses: give a mask and a "
+    "DensePose map of the person meant",
+    parts=("box",),
+)
+HEIGHT_UNSEEN = Fault(
+    "height_unseen",
+    "the person's height is given, but {reason}; expected a standing person seen from head to feet: leave the height "
+    "out, and the distance is estimated",
+    {"reason": "the feet are not seen"},
+    ("height_m",),
+)
+HEIGHT_OUT_OF_RANGE = Fault(
+    "height_out_of_range",
+    "the person's height is {value:g} m, expected 0.4 to 2.6",
+    {"value": 175.0},
+    ("height_m",),
+)
 MASK_CONTRADICTS_PICTURE = Fault(
     "mask_contradicts_picture",
     "{share:.0%} of what the mask covers looks like a person, expected at least {least:.0%}; is the mask inverted, or "

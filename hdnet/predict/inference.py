@@ -18,12 +18,14 @@ from hdnet.models.weights import HDNET_FILE, SHIPPED, load_hdnet
 from hdnet.pictures import faults
 from hdnet.pictures.checks import Photo, Pictures, check_photo, check_pictures
 from hdnet.pictures.crop import NETWORK_SIZE, Crop, bounds, map_back, network_inputs, placed
+from hdnet.pictures.reading import IuvOrder
 from hdnet.pictures.rotation import default_camera, rotate_maps, rotation_between
 from hdnet.predict.original_outputs import OriginalMaps
 from hdnet.predict.person import PreparedPhoto, finish_photo, person_maps, prepare_photo
-from hdnet.predict.prediction import Prediction
+from hdnet.predict.prediction import Box, Prediction
 from hdnet.predict.runtime_names import Outputs
 from hdnet.predict.runtimes import AUTO, choose_runtime, make_runtime
+from hdnet.predict.sources import PictureSource, read_photograph
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,6 +87,7 @@ class Predictor:
     ) -> None:
         self.identity = identity
         self.finds_people = isinstance(model, PersonModel)
+        self._metric = isinstance(model, PersonModel) and model.estimator.config.metric
         self.camera = model.camera
         self.choice = choose_runtime(model, threads, candidates, device) if runtime == AUTO else None
         self.runtime = self.choice.runtime if self.choice else make_runtime(runtime, model, threads, device)
@@ -115,6 +118,40 @@ class Predictor:
         model, identity = load_source(source)
         return cls(model, identity, device, runtime, threads, candidates)
 
+    def predict(
+        self,
+        image: PictureSource,
+        mask: PictureSource | None = None,
+        densepose: PictureSource | None = None,
+        *,
+        camera: Camera | None = None,
+        fx: float | None = None,
+        fov_deg: float | None = None,
+        box: Box | None = None,
+        height_m: float | None = None,
+        order: IuvOrder = "vui",
+    ) -> Prediction:
+        """Predicts depth and normals of a photograph in any form: :meth:`infer` with all that the file says.
+
+        Args:
+            image: Path, file's bytes, PIL image or (H, W, 3) uint8 RGB array. EXIF says how it stands and, unless the
+                caller does, its camera; transparency is a mask.
+            mask: Mask of the person, white on black; models for photographs find the person without one.
+            densepose: DensePose map; two hourglasses need one.
+            camera: Camera of the upright picture.
+            fx: Its focal length in pixels instead.
+            fov_deg: Its vertical field of view in degrees instead.
+            box: As of :meth:`infer`.
+            height_m: As of :meth:`infer`.
+            order: Channel order of a DensePose map in a file: V, U, I, or I, U, V.
+
+        Raises:
+            InputError: As :meth:`infer`, or a file cannot be read.
+            ModelError: As :meth:`infer`.
+        """
+        photo = read_photograph(image, mask, densepose, order=order, camera=camera, fx=fx, fov_deg=fov_deg)
+        return self.infer(photo.image, photo.mask, photo.iuv, photo.camera.camera, box=box, height_m=height_m)
+
     def infer(
         self,
         image: np.ndarray,
@@ -122,12 +159,14 @@ class Predictor:
         iuv: np.ndarray | None = None,
         camera: Camera | None = None,
         crop: bool = True,
+        box: Box | None = None,
+        height_m: float | None = None,
     ) -> Prediction:
         """Predicts depth and normals of the person in the mask.
 
         A model for photographs gives the person's relief, which the caller's camera turns into depth: with another
-        focal length the body keeps its proportions. The person's median distance is taken as 4 m. Without a mask it
-        finds the person itself.
+        focal length the body keeps its proportions. :attr:`Prediction.scale` says where the person's distance comes
+        from. Without a mask it finds the person itself: of several the one that the picture is most likely about.
 
         Two hourglasses: the network sees its 256 x 256 square as if through the camera that it was trained in. Its
         points p = z K^-1 (x, y, 1) and normals n are turned into the caller's camera by the smallest rotation R that
@@ -149,6 +188,8 @@ class Predictor:
                 length of the model's camera in pixels of the square.
             crop: Cut out the square around the mask; False takes the whole picture, which for hourglasses must be
                 square.
+            box: Left, top, right, bottom of the person meant, in pixels, instead of a mask; models for photographs.
+            height_m: Height of the person, who stands and is seen from head to feet; models for photographs.
 
         Returns:
             Depth, normals and mask of the size of ``image``. Pixels whose depth is not positive leave the
@@ -158,7 +199,7 @@ class Predictor:
             InputError: If the arrays do not fit together or show no person.
             ModelError: If the model gives values that are not finite, or no positive depth at all.
         """
-        prepared = self.prepare(self.check(image, mask, iuv), camera, crop)
+        prepared = self.prepare(self.check(image, mask, iuv), camera, crop, box, height_m)
         return self.finish(prepared, self.run([prepared])[0])
 
     def check(self, image: np.ndarray, mask: np.ndarray | None, iuv: np.ndarray | None) -> Pictures | Photo:
@@ -173,15 +214,24 @@ class Predictor:
             raise faults.MISSING_DENSEPOSE.error()
         return check_pictures(image, mask, iuv)
 
-    def prepare(self, pictures: Pictures | Photo, camera: Camera | None = None, crop: bool = True) -> PreparedPicture:
-        """Cuts out what the network reads; ``camera`` and ``crop`` as of :meth:`infer`.
+    def prepare(
+        self,
+        pictures: Pictures | Photo,
+        camera: Camera | None = None,
+        crop: bool = True,
+        box: Box | None = None,
+        height_m: float | None = None,
+    ) -> PreparedPicture:
+        """Cuts out what the network reads; arguments as of :meth:`infer`.
 
         Raises:
-            InputError: If the mask is too thin, no person is found, or the picture is not square where nothing is
-                cropped.
+            InputError: If the mask is too thin, no person is found, the picture is not square where nothing is
+                cropped, or the model does not take a box or a height.
         """
         if self.finds_people:
-            return prepare_photo(Photo(pictures.image, pictures.mask), camera, crop, self._look)
+            return prepare_photo(Photo(pictures.image, pictures.mask), camera, crop, self._look, box, height_m)
+        if box is not None or height_m is not None:
+            raise faults.FOR_PHOTOGRAPHS.error("box" if height_m is None else "height_m")
         if isinstance(pictures, Photo):
             raise faults.MISSING_DENSEPOSE.error()
         return self._prepare(pictures, camera, crop)
@@ -218,7 +268,7 @@ class Predictor:
             ModelError: If the outputs are not finite, or no depth is positive.
         """
         if isinstance(prepared, PreparedPhoto):
-            return finish_photo(prepared, outputs, self.camera, self.identity)
+            return finish_photo(prepared, outputs, self.camera, self.identity, self._metric)
         return self._finish(prepared, outputs)
 
     def _look(self, inputs_4hw: np.ndarray) -> PersonMaps:

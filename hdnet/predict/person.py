@@ -2,33 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
 from scipy import ndimage
 
 from hdnet.errors import ModelError
-from hdnet.geometry import Camera, masked_median
+from hdnet.geometry import Camera, masked_median, unproject
 from hdnet.models import ModelIdentity
 from hdnet.models.estimates import in_camera
 from hdnet.models.lite import PersonMaps
 from hdnet.pictures import faults
 from hdnet.pictures.checks import Photo
 from hdnet.pictures.crop import MIN_MASK_PIXELS, Crop, bounds, map_back, placed, sampled, scene_inputs
+from hdnet.pictures.people import HEAD_PARTS, TORSO_PARTS
 from hdnet.pictures.rotation import default_camera
-from hdnet.predict.prediction import Prediction
+from hdnet.predict.finding import MIN_SQUARE_SHARE, Look, find_people, looks_like_a_person, main_piece, square_of_box
+from hdnet.predict.prediction import Box, PersonLook, Prediction, ScaleSource
 from hdnet.predict.runtime_names import Outputs
 
-# Smallest share of the whole picture that is taken for a person. Pictures of nobody reach 2 %.
-MIN_PERSON_SHARE = 0.025
-# Smallest share of the square about a person that the person fills: arms up, seen from the side.
-MIN_SQUARE_SHARE = 0.05
 # Smallest share of a given mask that the network, told of the mask, has to see a person in.
 MIN_MASK_AGREEMENT = 0.3
-# Pieces of a mask that lie closer than this belong together.
-_GAP_PX = 5
+_HEIGHT_M = (0.4, 2.6)
+_BODY = {
+    "the head is": HEAD_PARTS,
+    "the trunk is": TORSO_PARTS,
+    "the thighs are": (7, 8, 9, 10),
+    "the shins are": (11, 12, 13, 14),
+    "the feet are": (5, 6),
+}
+_LEAST_PART_PIXELS = 12
+# Somebody who stands: distance from trunk to feet over the way by thighs and shins; cosine of the angle between that
+# and from trunk to head; that way over the distance from head to trunk, about 2.3.
+_STRAIGHT, _UPRIGHT, _LEGS = 0.9, 0.85, (1.7, 4.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +49,8 @@ class PreparedPhoto:
         square: The part of the picture that those 256 x 256 pixels are.
         photo: The photograph as given.
         camera: The caller's camera of the picture; None if not known.
+        height_m: The person's height, told by the caller; None if not known.
+        people: Boxes of the people found, this one first; empty where none were searched for.
     """
 
     inputs_4hw: np.ndarray
@@ -48,32 +58,51 @@ class PreparedPhoto:
     square: Crop
     photo: Photo
     camera: Camera | None
+    height_m: float | None = None
+    people: tuple[Box, ...] = ()
 
 
 def prepare_photo(
-    photo: Photo, camera: Camera | None, crop: bool, look: Callable[[np.ndarray], PersonMaps]
+    photo: Photo,
+    camera: Camera | None,
+    crop: bool,
+    look: Look,
+    box: Box | None = None,
+    height_m: float | None = None,
 ) -> PreparedPhoto:
-    """Cut out what the network reads: the square about the given mask, or about the person that it finds.
+    """Cut out what the network reads: the square about the given mask or box, or about the person that it finds.
 
     Args:
         photo: The photograph.
         camera: The caller's; None if not known.
         crop: False takes the whole picture.
-        look: Gives the network's maps of one input (4, 256, 256), of a batch of one.
+        look: The network.
+        box: Box of the person meant.
+        height_m: Height of the person.
 
     Raises:
-        InputError: There is no person in the picture.
+        InputError: There is no person in the picture, or box or height cannot be used.
     """
-    if not crop:
+    if height_m is not None and not _HEIGHT_M[0] <= height_m <= _HEIGHT_M[1]:
+        raise faults.HEIGHT_OUT_OF_RANGE.error(value=height_m)
+    if box is not None and photo.mask is not None:
+        raise faults.BOX_AND_MASK.error()
+    people: tuple[Box, ...] = ()
+    if box is not None:
+        square, people = square_of_box(box, photo.image.shape[:2]), (box,)
+    elif not crop:
         square = Crop.letterbox(*photo.image.shape[:2])
+    elif photo.mask is not None:
+        square = Crop.around(photo.mask)
     else:
-        square = _find(photo.image, look) if photo.mask is None else Crop.around(photo.mask)
+        found = find_people(photo.image, look)
+        square, people = found[0].square, tuple(one.box for one in found)
     inputs_4hw, within = scene_inputs(photo.image, photo.mask, square)
-    return PreparedPhoto(inputs_4hw, within, square, photo, camera)
+    return PreparedPhoto(inputs_4hw, within, square, photo, camera, height_m, people)
 
 
 def finish_photo(
-    prepared: PreparedPhoto, outputs: Outputs, model_camera: Camera, identity: ModelIdentity | None
+    prepared: PreparedPhoto, outputs: Outputs, model_camera: Camera, identity: ModelIdentity | None, metric: bool
 ) -> Prediction:
     """Turn the network's maps of the square into depth and normals of the picture, in the caller's camera.
 
@@ -82,9 +111,10 @@ def finish_photo(
         outputs: What the network gave for it.
         model_camera: Camera that the model assumes where the caller has none.
         identity: The registered model.
+        metric: The network tells the distance, see :class:`hdnet.models.lite.LiteConfig`.
 
     Raises:
-        InputError: There is no person in the square, or the mask covers something else.
+        InputError: There is no person in the square, the mask covers something else, or the height is not seen.
         ModelError: The outputs are not finite.
     """
     maps = person_maps(outputs)
@@ -92,15 +122,20 @@ def finish_photo(
         raise ModelError("model gives values that are not finite: its weights are damaged, train it again")
     photo, square = prepared.photo, prepared.square
     seen = _probability(maps) * prepared.within
-    inside = _given(prepared, seen) if photo.mask is not None else _found(seen)
+    inside = _given(prepared, seen) if photo.mask is not None else _found(maps, seen, _wanted(prepared))
     camera = prepared.camera or default_camera(model_camera, square)
-    depth_m, normals = _in_camera(maps, inside, camera.crop(square.left, square.top, square.zoom))
+    in_square = camera.crop(square.left, square.top, square.zoom)
+    depth_m, normals = _in_camera(maps, inside, in_square, metric)
+    look = PersonLook(maps, inside, square)
+    source: ScaleSource = "estimated" if metric else "assumed"
+    if prepared.height_m is not None:
+        depth_m, source = depth_m * (prepared.height_m / _height_m(depth_m, look, in_square)), "height"
     mask = photo.mask if photo.mask is not None else _mask_of_picture(seen, inside, square, photo.image.shape[:2])
     (top, bottom), (left, right) = bounds(mask)
     x, y = square.places(np.arange(left, right), np.arange(top, bottom))
-    box = (slice(top, bottom), slice(left, right))
-    placed_maps = placed(*map_back(depth_m, normals, inside, x, y), mask, box)
-    return Prediction(*placed_maps, mask, photo.image, camera, identity)
+    part = (slice(top, bottom), slice(left, right))
+    placed_maps = placed(*map_back(depth_m, normals, inside, x, y), mask, part)
+    return Prediction(*placed_maps, mask, photo.image, camera, identity, look, source, prepared.people)
 
 
 def person_maps(outputs: Outputs) -> PersonMaps:
@@ -114,28 +149,29 @@ def person_maps(outputs: Outputs) -> PersonMaps:
     return PersonMaps(*(torch.from_numpy(np.ascontiguousarray(one))[None] for one in outputs))
 
 
-def _find(image: np.ndarray, look: Callable[[np.ndarray], PersonMaps]) -> Crop:
-    """The square about the person that the network sees in the whole picture."""
-    whole = Crop.letterbox(*image.shape[:2])
-    inputs_4hw, within = scene_inputs(image, None, whole)
-    mask = main_piece(_probability(look(inputs_4hw)) * within)
-    share = float(mask.sum() / within.sum())
-    if share < MIN_PERSON_SHARE or mask.sum() < MIN_MASK_PIXELS:
-        raise faults.NO_PERSON.error(share=share, least=MIN_PERSON_SHARE)
-    return whole.inner(mask)
-
-
 def _probability(maps: PersonMaps) -> np.ndarray:
     """(S, S) probability of the mask."""
     probability: np.ndarray = maps.mask_b1hw[0, 0].sigmoid().numpy()
     return probability
 
 
-def _found(seen: np.ndarray) -> np.ndarray:
-    mask = main_piece(seen)
+def _wanted(prepared: PreparedPhoto) -> np.ndarray | None:
+    """Where the person is meant to be, (S, S) bool: within the box chosen; None where the largest piece will do."""
+    if len(prepared.people) == 0:
+        return None
+    left, top, right, bottom = prepared.people[0]
+    x, y = prepared.square.pixels()
+    wanted: np.ndarray = ((y >= top) & (y <= bottom))[:, None] & ((x >= left) & (x <= right))
+    return wanted
+
+
+def _found(maps: PersonMaps, seen: np.ndarray, wanted: np.ndarray | None) -> np.ndarray:
+    mask = main_piece(seen, wanted)
     share = float(mask.mean())
     if share < MIN_SQUARE_SHARE:
         raise faults.NO_PERSON.error(share=share, least=MIN_SQUARE_SHARE)
+    if not looks_like_a_person(maps, seen, mask):
+        raise faults.NOT_A_PERSON.error(share=share)
     return mask
 
 
@@ -150,28 +186,38 @@ def _given(prepared: PreparedPhoto, seen: np.ndarray) -> np.ndarray:
     return inside
 
 
-def main_piece(probability: np.ndarray) -> np.ndarray:
-    """The largest piece of a mask, with what lies close to it: crumbs elsewhere are not of the person.
-
-    Args:
-        probability: (H, W), the mask's.
-
-    Returns:
-        (H, W) bool; all False where the probability is nowhere above a half.
-    """
-    mask: np.ndarray = np.asarray(probability > 0.5)
-    label, count = ndimage.label(ndimage.binary_dilation(mask, iterations=_GAP_PX))
-    if count > 1:
-        weight = ndimage.sum_labels(probability * mask, label, np.arange(1, count + 1))
-        mask &= label == 1 + weight.argmax()
-    return mask
-
-
-def _in_camera(maps: PersonMaps, inside: np.ndarray, camera: Camera) -> tuple[np.ndarray, np.ndarray]:
+def _in_camera(maps: PersonMaps, inside: np.ndarray, camera: Camera, metric: bool) -> tuple[np.ndarray, np.ndarray]:
     """(S, S) depth and (S, S, 3) unit normals in a camera of the square; the median distance is the mask's."""
     median = masked_median(maps.relief_b1hw, torch.from_numpy(inside)[None, None])
-    found = in_camera(maps._replace(relief_b1hw=maps.relief_b1hw - median), camera)
+    shifted = maps._replace(relief_b1hw=maps.relief_b1hw - median)
+    found = in_camera(shifted, camera, torch.tensor([metric]))
     return found.depth_b1hw[0, 0].numpy(), found.normals_b3hw[0].permute(1, 2, 0).numpy()
+
+
+def _height_m(depth_m: np.ndarray, look: PersonLook, camera: Camera) -> float:
+    """Height of a standing person in the units of a depth (S, S): from the top of the head to the lower foot.
+
+    Raises:
+        InputError: Head or feet are not seen, or the person does not stand.
+    """
+    points = unproject(torch.from_numpy(depth_m)[None, None], camera)[0].permute(1, 2, 0).numpy()
+    part = np.where(look.inside, look.iuv[..., 0], 0)
+    seen = [points[np.isin(part, parts)] for parts in _BODY.values()]
+    for name, one in zip(_BODY, seen, strict=True):
+        if len(one) < _LEAST_PART_PIXELS:
+            raise faults.HEIGHT_UNSEEN.error(reason=f"{name} not seen")
+    head, trunk, thighs, shins, feet = seen
+    middle = [np.median(seen, axis=0) for seen in (head, trunk, thighs, shins, feet)]
+    steps = [a - b for a, b in pairwise(middle)]
+    lengths = [float(np.linalg.norm(step)) for step in steps]
+    below_trunk, way = middle[1] - middle[-1], sum(lengths[1:])
+    distance = float(np.linalg.norm(below_trunk))
+    upright = float(steps[0] @ below_trunk) / (lengths[0] * distance)
+    if distance < _STRAIGHT * way or upright < _UPRIGHT or not _LEGS[0] < way / lengths[0] < _LEGS[1]:
+        raise faults.HEIGHT_UNSEEN.error(reason="the person sits, kneels, bends or lies")
+    # Along the body, so that a bend at the waist does not count.
+    above, below = (head @ steps[0] / lengths[0]), (feet @ steps[-1] / lengths[-1])
+    return sum(lengths) + float(above.max() - np.median(above) + np.median(below) - below.min())
 
 
 def _mask_of_picture(seen: np.ndarray, inside: np.ndarray, square: Crop, size: tuple[int, int]) -> np.ndarray:

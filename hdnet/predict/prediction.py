@@ -5,17 +5,85 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from hdnet import visualize
 from hdnet.errors import InputError
-from hdnet.geometry import Camera
+from hdnet.geometry import Camera, expected_angle_deg
 from hdnet.models import ModelIdentity
-from hdnet.pictures.crop import NETWORK_SIZE, bounds
+from hdnet.models.estimates import body_map
+from hdnet.models.lite import PersonMaps
+from hdnet.pictures.crop import NETWORK_SIZE, Crop, bounds, sampled
+from hdnet.pictures.reading import iuv_to_png_rgb
+from hdnet.pictures.resampling import extended, nearest
 from hdnet.pictures.writing import encode_png
 from hdnet.predict.mesh import Mesh, depth_to_mesh
+
+Box = tuple[float, float, float, float]
+"""Left, top, right, bottom in pixels of a picture, 0 at the centre of its first pixel."""
+
+
+ScaleSource = Literal["height", "estimated", "assumed"]
+
+
+@dataclass(frozen=True)
+class Scale:
+    """The distance at which a person is put, which the picture alone does not show.
+
+    Attributes:
+        source: "height", from the height that the caller told; "estimated", by a model that has learned the size of
+            people; "assumed", the usual 4 m.
+        distance_m: Median of the depth.
+    """
+
+    source: ScaleSource
+    distance_m: float
+
+
+@dataclass(frozen=True, eq=False)
+class PersonLook:
+    """What the network for photographs says of a square of a picture, beside depth and normals.
+
+    Attributes:
+        maps: The network's maps, of a batch of one.
+        inside: (S, S) bool, the person.
+        square: The part of the picture.
+    """
+
+    maps: PersonMaps
+    inside: np.ndarray
+    square: Crop
+
+    @cached_property
+    def iuv(self) -> np.ndarray:
+        """(S, S, 3) uint8 body map: part, U, V."""
+        return body_map(self.maps)
+
+    def body(self, mask: np.ndarray) -> np.ndarray:
+        """The body map (H, W, 3) of the picture, 0 outside the mask."""
+        part, x, y = self._part(mask)
+        picture = np.zeros((*mask.shape, 3), np.uint8)
+        picture[part] = nearest(self.iuv, x, y) * mask[part][..., None]
+        return picture
+
+    def confidence(self, mask: np.ndarray) -> np.ndarray:
+        """The confidence (H, W) of the picture, 0 outside the mask."""
+        part, x, y = self._part(mask)
+        expected_deg = expected_angle_deg(self.maps.log_kappa_b1hw[0, 0].exp()).numpy()
+        picture = np.zeros(mask.shape, np.float32)
+        # Beyond the network's mask the nearest value, as of depth and normals.
+        inner = extended([1 - expected_deg / 90], self.inside)[0]
+        picture[part] = sampled(inner, x, y).clip(0, 1) * mask[part]
+        return picture
+
+    def _part(self, mask: np.ndarray) -> tuple[tuple[slice, slice], np.ndarray, np.ndarray]:
+        (top, bottom), (left, right) = bounds(mask)
+        x, y = self.square.places(np.arange(left, right), np.arange(top, bottom))
+        return (slice(top, bottom), slice(left, right)), x, y
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +97,10 @@ class Prediction:
         image: (H, W, 3) uint8, the picture as given.
         camera: Camera of the picture, in which depth and normals are expressed.
         identity: The registered model it came from, or None for a model file.
+        look: What else the network for photographs says; None from two hourglasses.
+        scale_source: As of :class:`Scale`.
+        people: Boxes of the people found in the picture, the one of this prediction first. Empty where none was
+            searched for: with a mask, or from two hourglasses.
     """
 
     depth_m: np.ndarray
@@ -37,6 +109,31 @@ class Prediction:
     image: np.ndarray
     camera: Camera
     identity: ModelIdentity | None
+    look: PersonLook | None = None
+    scale_source: ScaleSource = "assumed"
+    people: tuple[Box, ...] = ()
+
+    @cached_property
+    def confidence(self) -> np.ndarray | None:
+        """Confidence of the normals: 1 - (expected angle between predicted and true normal) / 90 degrees.
+
+        (H, W) float32 in 0..1, 0 outside the mask; None from two hourglasses, which tell none.
+        """
+        return None if self.look is None else self.look.confidence(self.mask)
+
+    @cached_property
+    def body(self) -> np.ndarray | None:
+        """The body map found, (H, W, 3) uint8: part 0..24, U, V, 0 outside the mask; None from two hourglasses."""
+        return None if self.look is None else self.look.body(self.mask)
+
+    @cached_property
+    def scale(self) -> Scale:
+        """The distance, and who told it."""
+        return Scale(self.scale_source, float(np.median(self.depth_m[self.mask])))
+
+    def save(self, folder: str | Path) -> dict[str, Path]:
+        """Write everything as files: see :func:`save_prediction`."""
+        return save_prediction(self, folder)
 
     def mesh(self, size: int = NETWORK_SIZE) -> Mesh:
         """The visible surface as coloured triangles.
@@ -64,7 +161,8 @@ def save_prediction(prediction: Prediction, out_dir: str | Path) -> dict[str, Pa
 
     ``depth.npy`` float32 metres; ``depth.png`` 16-bit millimetres, 0 = background; ``normals.npy`` and
     ``normals.png``; ``mesh.obj`` (camera frame) and ``mesh.glb`` (y up); ``result.png`` = image | depth |
-    normals; ``camera.json``.
+    normals; ``camera.json``; of a model for photographs also ``mask.png``, ``body.png`` (V, U, I) and
+    ``confidence.png``, 255 for 1.
 
     Returns:
         File by its name, for example ``{"depth.npy": Path(...)}``.
@@ -86,6 +184,13 @@ def save_prediction(prediction: Prediction, out_dir: str | Path) -> dict[str, Pa
         "result.png": lambda path: path.write_bytes(result_png),
         "camera.json": lambda path: path.write_text(json.dumps(p.camera.to_dict(), indent=2) + "\n"),
     }
+    if p.confidence is not None:
+        confidence_png = encode_png(np.rint(p.confidence * 255).astype(np.uint8))
+        writers["confidence.png"] = lambda path: path.write_bytes(confidence_png)
+    if p.body is not None:
+        mask_png, body_png = encode_png(p.mask.astype(np.uint8) * 255), encode_png(iuv_to_png_rgb(p.body))
+        writers["mask.png"] = lambda path: path.write_bytes(mask_png)
+        writers["body.png"] = lambda path: path.write_bytes(body_png)
     files = {name: Path(out_dir) / name for name in writers}
     try:
         Path(out_dir).mkdir(parents=True, exist_ok=True)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
-from hdnet.data.store.datasets import LabelledDataset, PairDataset, collate
-from hdnet.data.store.packed import PackedFrames, PseudoNormals, open_people
+import numpy as np
+
+from hdnet.data.store.batches import is_sized
+from hdnet.data.store.datasets import LabelledDataset, PairDataset, collate, stored_item
+from hdnet.data.store.packed import PackedFrames, People, PseudoNormals, open_people
 from hdnet.files import sha256_of
 from hdnet.models import PersonModel
 from hdnet.models.weights import save_estimator, save_hdnet
@@ -17,6 +21,9 @@ from hdnet.training.run import Outputs, held_out_validation, starting_person, tr
 from hdnet.training.tasks import Stream
 from hdnet.training.validation import Validation
 from hdnet.workspace import Workspace
+
+# People that are asked for their size, and the share of those that the scale head needs.
+_ASKED, _LEAST_SIZED = 32, 0.2
 
 
 def train_person(
@@ -32,6 +39,8 @@ def train_person(
     outputs = outputs or Outputs(_model_file(stage, work), work.report(stage), work.checkpoints)
     start = _start(stage, work, params)
     model, camera = starting_person(params, start), typical_camera(people)
+    if stage != "train_normal" and has_sizes(people):
+        model.config = replace(model.config, metric=True)
     labelled = Stream(LabelledDataset(people, scenes=True), settings.batch_size, collate)
     data = {"labelled": people.digest} | ({"start": sha256_of(start)} if start else {})
     task = PersonTask(stage, model, labelled, params.photo, settings.steps)
@@ -53,6 +62,13 @@ def train_person(
         return save_hdnet(outputs.model, PersonModel(model, camera), about)
 
     return train(task, params, data, outputs, save, open_run, validation)
+
+
+def has_sizes(people: People) -> bool:
+    """Return whether a fifth and more of some people, evenly spread, have a known size, which the scale head learns."""
+    places = np.unique(np.linspace(0, len(people) - 1, _ASKED).round().astype(int))
+    sized = [is_sized(stored_item(people, int(k), scenes=True)) for k in places]
+    return sum(bool(one) for one in sized if one is not None) >= _LEAST_SIZED * len(places)
 
 
 def _model_file(stage: Stage, work: Workspace) -> Path:

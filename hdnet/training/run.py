@@ -88,6 +88,8 @@ def starting_person(params: Params, start: Path | None) -> LiteEstimator:
     else:
         model = LiteEstimator.from_params(params.model.model_copy(update={"encoder_weights": "random"}))
         loaded = load_estimator(start, LiteEstimator)
+        # Whether the scale head tells distances goes with its weights.
+        model.config = replace(model.config, metric=loaded.config.metric)
         if loaded.config != model.config:
             raise ModelError(
                 f"{start}: holds a network with encoder {loaded.config.encoder!r}, params.yaml says "

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from hdnet.data.store.batches import is_sized
 from hdnet.geometry.relief import View, masked_median, relief_from_depth, turn_normals, view_of
 from hdnet.params import PhotoParams
 from hdnet.training.augment_geometry import MAX_RELATIVE_STEP, box_of, mirrored_vui, unit
@@ -31,9 +32,6 @@ _WHOLE_FILL = 0.85
 _COARSE = 4
 # The smallest pictures to sample from have one pixel for 2^3 in each direction.
 _DEEPEST = 3
-# Depth that packing moved by less was scaled to the packed median (a few millimetres: the segmenter changes masks
-# afterwards), and tells nothing of the size of the person.
-_LEAST_SHIFT_M = 0.05
 # Of 1 / depth times the person's share of a pixel, which is a quarter at least where the nearest pixel is the person.
 _LEAST_INVERSE = 1e-3
 
@@ -259,6 +257,7 @@ def labels_of(frame: Batch, window_b23: Tensor, size: tuple[int, int], mirrored:
         depth = torch.where(is_one_surface, between, nearest)
         labels["relief"] = relief_from_depth(depth, new_mask, view)
         scale_b = view.focal_b / masked_median(depth * view.along_b1hw, new_mask)
-        shift_b = frame["shift_m"][:, 0] if "shift_m" in frame else torch.zeros_like(scale_b)
-        labels["log_scale"] = torch.where(shift_b.abs() > _LEAST_SHIFT_M, scale_b.log(), torch.nan)
+        sized_b = is_sized(frame)
+        unknown_b = torch.full_like(scale_b, torch.nan)
+        labels["log_scale"] = unknown_b if sized_b is None else torch.where(sized_b, scale_b.log(), unknown_b)
     return labels

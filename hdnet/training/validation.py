@@ -17,7 +17,7 @@ from hdnet.errors import DataError, ModelError
 from hdnet.geometry import Camera, depth_to_normals
 from hdnet.metrics.depth import depth_metrics
 from hdnet.metrics.normals import normal_metrics
-from hdnet.metrics.samples import Samples, into_camera, truth_of
+from hdnet.metrics.samples import Samples, into_camera, sized_by, truth_of
 from hdnet.metrics.table import HIGHER_IS_BETTER, METRICS, NORMAL_METRICS
 from hdnet.models import LiteEstimator, NormalEstimator
 from hdnet.models.estimates import estimate
@@ -153,7 +153,8 @@ class HeldOutValidator:
             batch = prepare(_to(collate([dict(self.people[k]) for k in indices]), device))
             depth: Tensor | None
             if isinstance(model, LiteEstimator):
-                depth, normals, _ = estimate(model, batch["scene"], batch["mask"], batch["camera"])
+                sized = sized_by(model, batch)
+                depth, normals, _ = estimate(model, batch["scene"], batch["mask"], batch["camera"], sized)
                 depth = depth if self.has_depth else None
             elif isinstance(model, NormalEstimator):
                 depth, normals = None, unit_normals(model(batch["image"]).float(), batch["mask"])

@@ -1,31 +1,39 @@
 """One photograph through a network for photographs that knows the answer: red pixels are the person."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 from hdnet.errors import InputError, ModelError
 from hdnet.geometry import Camera
 from hdnet.models import PersonModel
-from hdnet.models.lite import PersonMaps
+from hdnet.models.lite import LiteConfig, PersonMaps
+from hdnet.predict.finding import main_piece
 from hdnet.predict.inference import Predictor
-from hdnet.predict.person import main_piece
+from hdnet.predict.prediction import Scale
 
 # Blue of relief 0, and levels per unit of relief.
 ZERO, LEVELS = 128, 100
 
 
 class RedPerson(nn.Module):
-    """Sees a person in every red pixel, and its relief in the blue of it."""
+    """Sees a person in every red pixel, and its relief in the blue of it; 100 pixels are a metre."""
+
+    def __init__(self, metric=False):
+        super().__init__()
+        self.config = LiteConfig(metric=metric)
 
     def forward(self, inputs_b4hw):
         red, green, blue = inputs_b4hw[:, :1], inputs_b4hw[:, 1:2], inputs_b4hw[:, 2:3]
         mask = (red - green - 100) / 5
         normals = torch.tensor([0.0, 0.0, -3.0])[None, :, None, None].expand(len(red), 3, *red.shape[2:])
         small = red[:, :, ::4, ::4]
-        body = small.repeat(1, 25, 1, 1), small.repeat(1, 2, 1, 1)
-        return PersonMaps(normals, red * 0, (blue - ZERO) / LEVELS, mask, *body, red.mean((2, 3)) * 0)
+        body = small * (torch.arange(25) == 2)[:, None, None], small.repeat(1, 2, 1, 1)
+        return PersonMaps(normals, red * 0, (blue - ZERO) / LEVELS, mask, *body, red.mean((2, 3)) * 0 + math.log(100))
 
 
 @pytest.fixture
@@ -79,6 +87,145 @@ def test_a_given_mask_is_taken_as_it_is(predictor):
     inner[:, 140:] = False
     assert np.array_equal(predictor.infer(image, inner).mask, inner)
     assert np.array_equal(predictor.infer(image, inner * np.uint8(255)).mask, inner)
+
+
+def test_of_several_people_the_large_one_near_the_middle_is_taken_and_all_are_told(predictor):
+    image, left = photo(300, 600, (50, 250, 20, 100))
+    right_image, right = photo(300, 600, (30, 270, 330, 430))
+    image[right] = right_image[right]
+    found = predictor.infer(image)
+    assert overlap(found.mask, right) > 0.97
+    assert len(found.people) == 2
+    for box, mask in zip(found.people, (right, left), strict=True):
+        rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+        np.testing.assert_allclose(box, (columns[0], rows[0], columns[-1], rows[-1]), atol=3)
+
+
+def test_a_box_chooses_the_person(predictor):
+    image, left = photo(300, 600, (50, 250, 20, 100))
+    right_image, right = photo(300, 600, (30, 270, 330, 430))
+    image[right] = right_image[right]
+    found = predictor.infer(image, box=(15, 45, 105, 255))
+    assert overlap(found.mask, left) > 0.97
+    assert found.people == ((15, 45, 105, 255),)
+
+
+@pytest.mark.parametrize("box", [(10, 10, 12, 200), (700, 0, 900, 300), (0, 0, float("nan"), 50)])
+def test_a_box_outside_the_picture_is_refused(predictor, box):
+    image, _ = photo(300, 600, (50, 250, 20, 100))
+    with pytest.raises(InputError, match="in a picture of 600 x 300") as caught:
+        predictor.infer(image, box=box)
+    assert caught.value.parts == ("box",)
+
+
+def test_a_box_beside_a_mask_is_refused(predictor):
+    image, mask = photo(300, 600, (50, 250, 20, 100))
+    with pytest.raises(InputError, match="found a box and a mask"):
+        predictor.infer(image, mask, box=(15, 45, 105, 255))
+
+
+def test_a_person_of_a_twentieth_of_the_picture_is_found(predictor):
+    image, mask = photo(1200, 1600, (700, 770, 1100, 1130))
+    found = predictor.infer(image)
+    assert overlap(found.mask, mask) > 0.9
+    assert len(found.people) == 1
+
+
+def test_the_distance_is_assumed_or_the_networks(predictor):
+    """100 pixels of the square a metre: the person is where the square's focal length is the hundredth."""
+    image, mask = photo(400, 400, (50, 350, 150, 250))
+    usual = predictor.infer(image, mask).scale
+    assert usual == Scale("assumed", usual.distance_m)
+    assert usual.distance_m == pytest.approx(4, rel=1e-3)
+    metric = Predictor(PersonModel(RedPerson(metric=True), Camera.centred()))
+    camera = Camera(500, 500, 199.5, 199.5)
+    found = metric.infer(image, mask, camera=camera)
+    zoom = 300 * 1.2 / 256
+    assert found.scale.source == "estimated"
+    assert found.scale.distance_m == pytest.approx(500 / zoom / 100, rel=1e-3)
+    # Of the same picture by a camera of twice the focal length, the person is twice as far and as large.
+    twice = metric.infer(image, mask, camera=Camera(1000, 1000, 199.5, 199.5))
+    assert twice.scale.distance_m == pytest.approx(2 * found.scale.distance_m, rel=1e-2)
+
+
+@pytest.mark.parametrize("height_m", [0.1, 175.0])
+def test_an_impossible_height_is_refused(predictor, height_m):
+    image, mask = photo(400, 400, (50, 350, 150, 250))
+    with pytest.raises(InputError, match=r"height is .*expected 0.4 to 2.6"):
+        predictor.infer(image, mask, height_m=height_m)
+
+
+def test_a_height_needs_a_person_seen_from_head_to_feet(predictor):
+    image, mask = photo(400, 400, (50, 350, 150, 250))
+    with pytest.raises(InputError, match="not seen"):
+        predictor.infer(image, mask, height_m=1.7)
+
+
+def test_the_height_told_is_the_height_of_the_answer():
+    """A flat figure of horizontal bands, head to feet, 320 of the picture's pixels tall."""
+
+    class Bands(RedPerson):
+        def forward(self, inputs_b4hw):
+            maps = super().forward(inputs_b4hw)
+            blue = inputs_b4hw[:, 2, ::4, ::4]
+            part = (blue / 10).round().long().clamp(0, 24)
+            return maps._replace(
+                relief_b1hw=maps.relief_b1hw * 0,
+                parts_b25hw=10 * torch.nn.functional.one_hot(part, 25).permute(0, 3, 1, 2).float(),
+            )
+
+    image, mask = np.full((400, 400, 3), 120, np.uint8), np.zeros((400, 400), bool)
+    for part, top, bottom in ((23, 40, 88), (2, 88, 200), (8, 200, 270), (12, 270, 330), (6, 330, 360)):
+        image[top:bottom, 170:230] = (250, 10, 10 * part)
+        mask[top:bottom, 170:230] = True
+    predictor = Predictor(PersonModel(Bands(), Camera.centred()))
+    found = predictor.infer(image, mask, camera=Camera(600, 600, 199.5, 199.5), height_m=1.6)
+    assert found.scale.source == "height"
+    # The height of 320 pixels at distance z is 320 z / 600.
+    assert found.scale.distance_m == pytest.approx(1.6 * 600 / 320, rel=0.03)
+
+
+def test_confidence_and_body_map_are_those_of_the_person(predictor):
+    image, mask = photo(300, 500, (50, 250, 220, 320))
+    found = predictor.infer(image)
+    assert found.confidence.shape == mask.shape
+    # The expected angle of a concentration of e^0.
+    expected = 1 - np.degrees(1 + np.pi / (1 + np.exp(np.pi))) / 90
+    np.testing.assert_allclose(found.confidence[found.mask], expected, atol=1e-5)
+    assert not found.confidence[~found.mask].any()
+    assert found.body.shape == (300, 500, 3)
+    assert found.body.dtype == np.uint8
+    assert not found.body[~found.mask].any()
+
+
+def test_a_picture_in_any_form_gives_the_same(predictor, tmp_path):
+    image, mask = photo(300, 500, (50, 250, 220, 320))
+    picture = Image.fromarray(image)
+    file = tmp_path / "a.png"
+    picture.save(file)
+    expected = predictor.infer(image)
+    for form in (file, str(file), file.read_bytes(), picture, image):
+        assert np.array_equal(predictor.predict(form).depth_m, expected.depth_m)
+    with_alpha = Image.fromarray(np.dstack([image, mask.astype(np.uint8) * 255]))
+    assert np.array_equal(predictor.predict(with_alpha).mask, mask)
+    assert np.array_equal(predictor.predict(image, mask=mask).mask, mask)
+    assert np.array_equal(predictor.predict(file, mask=Image.fromarray(mask)).mask, mask)
+    wide = predictor.predict(file, fov_deg=60.0).camera
+    assert wide.fx == pytest.approx(150 / math.tan(math.radians(30)))
+    assert predictor.predict(file, fx=700.0).camera.fx == 700
+    with pytest.raises(InputError, match="is of type dict"):
+        predictor.predict({})
+    with pytest.raises(InputError, match="camera and a focal length"):
+        predictor.predict(file, fx=700.0, camera=Camera.centred())
+
+
+def test_everything_is_saved(predictor, tmp_path):
+    image, _ = photo(300, 500, (50, 250, 220, 320))
+    found = predictor.predict(image)
+    files = found.save(tmp_path / "out")
+    assert {"mask.png", "confidence.png", "body.png", "depth.npy", "mesh.glb"} <= set(files)
+    assert np.array_equal(np.asarray(Image.open(files["mask.png"])) > 100, found.mask)
+    assert np.array_equal(np.asarray(Image.open(files["body.png"]))[..., ::-1], found.body)
 
 
 def test_crumbs_elsewhere_are_not_the_person(predictor):
@@ -138,9 +285,24 @@ def test_a_picture_of_nobody_is_refused(predictor):
     with pytest.raises(InputError, match=r"no person found: .* 0\.0% of the picture") as caught:
         predictor.infer(np.full((300, 200, 3), 120, np.uint8))
     assert caught.value.code == "no_person"
-    image, _ = photo(400, 400, (10, 40, 10, 30))
+    image, _ = photo(400, 400, (10, 14, 10, 13))
     with pytest.raises(InputError, match="no person found"):
         predictor.infer(image)
+
+
+def test_what_has_no_certain_parts_and_no_certain_mask_is_no_person():
+    class Faint(RedPerson):
+        def forward(self, inputs_b4hw):
+            maps = super().forward(inputs_b4hw)
+            return maps._replace(mask_b1hw=maps.mask_b1hw.clamp(max=1.0), parts_b25hw=maps.parts_b25hw * 0)
+
+    image, mask = photo(300, 300, (50, 250, 100, 200))
+    predictor = Predictor(PersonModel(Faint(), Camera.centred()))
+    with pytest.raises(InputError, match="no body parts") as caught:
+        predictor.infer(image)
+    assert caught.value.code == "no_person"
+    # Whoever gives the mask says that it is one.
+    assert np.array_equal(predictor.infer(image, mask).mask, mask)
 
 
 def test_a_mask_of_something_else_is_refused(predictor):

@@ -10,6 +10,9 @@ from torch import Tensor
 from hdnet.data.store.datasets import Item, collate
 
 Batch = dict[str, Any]
+# Depth that packing moved by less was scaled to the packed median (a few millimetres: the segmenter changes masks
+# afterwards), and tells nothing of the size of the person.
+_LEAST_SHIFT_M = 0.05
 
 
 def prepare(stored: Mapping[str, Any]) -> Batch:
@@ -52,6 +55,16 @@ def prepare(stored: Mapping[str, Any]) -> Batch:
         else:
             raise KeyError(f"a stored batch has no {key!r}")
     return batch
+
+
+def is_sized(sample: Mapping[str, Any]) -> Tensor | None:
+    """Return the samples whose true size is known, as bool (B,) of a batch or () of one sample.
+
+    Args:
+        sample: Stored or prepared; "shift_m" is what tells. None without it.
+    """
+    shift_m: Tensor | None = sample.get("shift_m")
+    return None if shift_m is None else shift_m[..., 0].abs() > _LEAST_SHIFT_M
 
 
 class _Dataset(Protocol):

@@ -1,0 +1,197 @@
+"""The people in a photograph, found by the network for photographs itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy import ndimage
+
+from hdnet.models.estimates import BODY_STRIDE
+from hdnet.models.lite import PersonMaps
+from hdnet.pictures import faults
+from hdnet.pictures.crop import MIN_MASK_PIXELS, NETWORK_SIZE, Crop, bounds, scene_inputs
+from hdnet.predict.prediction import Box
+
+Look = Callable[[np.ndarray], PersonMaps]
+"""The network's maps of one input (4, 256, 256), of a batch of one."""
+
+MIN_PERSON_SHARE = 0.025
+"""Smallest share of a picture that is taken for a person. Pictures of nobody reach 2 %."""
+MIN_SQUARE_SHARE = 0.05
+"""Smallest share of the square about a person that the person fills: arms up, seen from the side."""
+# Smallest share of a window that may be a person; a second look has to confirm it.
+_MIN_WINDOW_SHARE = 0.008
+# What looks like a person, but is none: flowers and fruit are seen with faint body parts (their largest probability,
+# mean over the mask: 0.25 to 0.48; people of real photographs 0.52 to 0.70) and a faint mask (share of what is more
+# than a tenth a person that is more than nine tenths: mostly below 0.5, of people 0.6 to 0.9).
+_CERTAIN_PARTS, _CERTAIN_MASK = 0.4, 0.55
+# Smallest share of what the largest person covers that is taken for another one.
+_LEAST_OF_LARGEST = 0.12
+# Pieces of a mask that lie closer than this belong together.
+_GAP_PX = 5
+# Windows in which people are searched where the whole picture shows none: shares of its longer side.
+_WINDOWS = (0.5, 0.25)
+# A window has at least this many pixels of the picture along a side: below, people have fewer than 64.
+_LEAST_WINDOW_PX = 96
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """A person found in a picture.
+
+    Attributes:
+        square: The square about the person, as the network is to see it.
+        box: The person's box in the picture's pixels.
+        weight: Pixels of the picture that the person covers.
+    """
+
+    square: Crop
+    box: Box
+    weight: float
+
+
+def find_people(image: np.ndarray, look: Look) -> list[Found]:
+    """Find the people of a picture, the one that it is most likely about first: large, and near the middle.
+
+    The network looks at the whole picture; where that shows nobody, at windows of a half and a quarter of its longer
+    side, as people of a tenth of the picture cover a handful of the network's pixels.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        look: The network.
+
+    Raises:
+        InputError: There is no person in the picture.
+    """
+    height, width = image.shape[:2]
+    people, share = _in_square(image, Crop.letterbox(height, width), look, MIN_PERSON_SHARE)
+    for part in _WINDOWS:
+        if people or part * max(height, width) < _LEAST_WINDOW_PX:
+            break
+        windows = _windows(height, width, part)
+        found = [one for window in windows for one in _in_square(image, window, look, _MIN_WINDOW_SHARE)[0]]
+        # Windows overlap: of two views of one person, the larger counts.
+        for one in sorted(found, key=lambda person: -person.weight):
+            if all(_overlap(one.box, other.box) < 0.3 for other in people) and _is_confirmed(image, one, look):
+                people.append(one)
+    if not people:
+        raise faults.NO_PERSON.error(share=share, least=MIN_PERSON_SHARE)
+    middle = np.array([width - 1, height - 1]) / 2
+
+    def importance(person: Found) -> float:
+        left, top, right, bottom = person.box
+        away = np.abs(np.array([left + right, top + bottom]) / 2 - middle) / np.maximum(middle, 1)
+        return float(person.weight * (1 - 0.5 * away.max()))
+
+    return sorted(people, key=importance, reverse=True)
+
+
+def square_of_box(box: Box, size: tuple[int, int]) -> Crop:
+    """Return the square about a caller's box of one person.
+
+    Args:
+        box: Left, top, right, bottom in the picture's pixels.
+        size: Height and width of the picture.
+
+    Raises:
+        InputError: The box is empty, or not within the picture.
+    """
+    height, width = size
+    left, top = max(box[0], 0.0), max(box[1], 0.0)
+    right, bottom = min(box[2], width - 1.0), min(box[3], height - 1.0)
+    if not (np.isfinite(box).all() and right - left >= 8 and bottom - top >= 8):
+        raise faults.UNUSABLE_BOX.error(box=",".join(f"{side:g}" for side in box), width=width, height=height)
+    return Crop.about((left, top, right + 1, bottom + 1))
+
+
+def main_piece(probability: np.ndarray, inside_box: np.ndarray | None = None) -> np.ndarray:
+    """The largest piece of a mask, with what lies close to it: crumbs elsewhere are not of the person.
+
+    Args:
+        probability: (H, W), the mask's.
+        inside_box: (H, W) bool, where the person is wanted: there most of the piece has to lie.
+
+    Returns:
+        (H, W) bool; all False where the probability is nowhere above a half.
+    """
+    label, weights = _pieces(probability if inside_box is None else probability * inside_box, probability)
+    if not len(weights):
+        return np.zeros(probability.shape, bool)
+    piece: np.ndarray = (probability > 0.5) & (label == 1 + int(np.argmax(weights)))
+    return piece
+
+
+def _pieces(weight: np.ndarray, probability: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the pieces of a mask, numbered from 1 (H, W), and the weight of each."""
+    mask = probability > 0.5
+    label, count = ndimage.label(ndimage.binary_dilation(mask, iterations=_GAP_PX))
+    return label, np.asarray(ndimage.sum_labels(weight * mask, label, np.arange(1, count + 1)))
+
+
+def looks_like_a_person(maps: PersonMaps, probability: np.ndarray, piece: np.ndarray, strict: bool = False) -> bool:
+    """Return whether the network is certain of a piece of its mask, by body parts or mask, strictly by both.
+
+    Args:
+        maps: The network's maps of a square, of a batch of one.
+        probability: (S, S), the mask's.
+        piece: (S, S) bool, the piece.
+        strict: Demand both.
+    """
+    places = torch.from_numpy(piece[::BODY_STRIDE, ::BODY_STRIDE])
+    if not places.any():
+        return False
+    parts = float(maps.parts_b25hw[0].softmax(0).amax(0)[places].mean())
+    mask = float((probability[probability > 0.1] > 0.9).mean())
+    certain = (parts >= _CERTAIN_PARTS, mask >= _CERTAIN_MASK)
+    return all(certain) if strict else any(certain)
+
+
+def _is_confirmed(image: np.ndarray, person: Found, look: Look) -> bool:
+    inputs_4hw, within = scene_inputs(image, None, person.square)
+    maps = look(inputs_4hw)
+    probability = maps.mask_b1hw[0, 0].sigmoid().numpy() * within
+    piece = main_piece(probability)
+    return piece.mean() >= MIN_SQUARE_SHARE and looks_like_a_person(maps, probability, piece, strict=True)
+
+
+def _in_square(image: np.ndarray, square: Crop, look: Look, least_share: float) -> tuple[list[Found], float]:
+    """Find the people whom the network sees in a square; also return the share of the largest piece."""
+    inputs_4hw, within = scene_inputs(image, None, square)
+    probability = look(inputs_4hw).mask_b1hw[0, 0].sigmoid().numpy() * within
+    label, weights = _pieces(probability, probability)
+    if not len(weights):
+        return [], 0.0
+    least = max(least_share * within.sum(), _LEAST_OF_LARGEST * weights.max(), MIN_MASK_PIXELS)
+    people = []
+    for number in 1 + np.flatnonzero(weights >= least):
+        piece = (probability > 0.5) & (label == number)
+        (top, bottom), (left, right) = bounds(piece)
+        x, y = square.left + square.zoom * np.array([left - 0.5, right - 0.5]), np.array([top - 0.5, bottom - 0.5])
+        y = square.top + square.zoom * y
+        edges = np.clip([x[0], y[0], x[1], y[1]], 0, [s - 1.0 for s in image.shape[1::-1]] * 2)
+        box = (float(edges[0]), float(edges[1]), float(edges[2]), float(edges[3]))
+        people.append(Found(square.inner(piece), box, float(weights[number - 1]) * square.zoom**2))
+    return people, float(weights.max() / within.sum())
+
+
+def _windows(height: int, width: int, part: float) -> list[Crop]:
+    """Square windows of a share of the longer side, overlapping by half, over the whole picture."""
+    side = part * max(height, width)
+    zoom = side / NETWORK_SIZE
+
+    def starts(length: int) -> np.ndarray:
+        count = 1 + int(np.ceil(max(length - side, 0) / (side / 2)))
+        return np.linspace(0, length - side, count) if count > 1 else np.array([(length - side) / 2])
+
+    return [Crop(x + (zoom - 1) / 2, y + (zoom - 1) / 2, zoom) for y in starts(height) for x in starts(width)]
+
+
+def _overlap(one: Box, other: Box) -> float:
+    """Return the common area of two boxes as a share of the smaller one's."""
+    width = min(one[2], other[2]) - max(one[0], other[0])
+    height = min(one[3], other[3]) - max(one[1], other[1])
+    areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (one, other)]
+    return max(width, 0) * max(height, 0) / max(min(areas), 1e-9)

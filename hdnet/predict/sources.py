@@ -11,7 +11,16 @@ from PIL import Image, ImageOps
 from hdnet.errors import InputError
 from hdnet.geometry import Camera
 from hdnet.pictures.cameras import CallerCamera, caller_camera
-from hdnet.pictures.reading import MAX_PIXELS, IuvOrder, decode_alpha, decode_image, decode_iuv, decode_mask, read_bytes
+from hdnet.pictures.decoding import MAX_PIXELS
+from hdnet.pictures.reading import (
+    MASK_THRESHOLD,
+    IuvOrder,
+    decode_given,
+    decode_iuv,
+    decode_mask,
+    iuv_from_png_rgb,
+    read_bytes,
+)
 
 PictureSource = str | Path | bytes | Image.Image | np.ndarray
 """A picture: the path of a file, its bytes, a PIL image, or an array."""
@@ -60,33 +69,39 @@ def read_photograph(
     Raises:
         InputError: Something cannot be read, or camera and focal length contradict each other.
     """
-    data, name = _bytes_of(image, "image")
-    rgb = decode_image(data, name, max_pixels) if data else _array_of(image, "RGB", "image")
-    alpha = None
-    if mask is None and data:
-        alpha = decode_alpha(data, name, max_pixels)
-    elif mask is None and isinstance(image, Image.Image) and image.has_transparency_data:
-        opaque = np.asarray(ImageOps.exif_transpose(image).convert("RGBA").getchannel("A"))
-        alpha = None if opaque.min() == 255 else opaque > 100
-    person = alpha if mask is None else _mask_of(mask, max_pixels)
-    iuv = None if densepose is None else _iuv_of(densepose, order, max_pixels)
+    sources = {"image": image, "mask": mask, "densepose": densepose}
+    files = {part: _file_of(source) for part, source in sources.items()}
+    names = [str(source) if isinstance(source, str | Path) else part for part, source in sources.items()]
+    person, iuv = _mask_of(mask, files["mask"], names[1], max_pixels), None
+    if files["image"] is not None:
+        given = decode_given(
+            files["image"], files["mask"], files["densepose"], order, max_pixels, (names[0], names[1], names[2])
+        )
+        rgb, iuv = given.image, given.iuv
+        person = given.mask if mask is None or files["mask"] is not None else person
+    else:
+        rgb = _array_of(image, "RGB", "image")
+        person = _alpha_of(image) if mask is None else person
+        if files["densepose"] is not None:
+            iuv = decode_iuv(files["densepose"], names[2], order, max_pixels)
+    if densepose is not None and files["densepose"] is None:
+        found = _array_of(densepose, "RGB", "densepose")
+        iuv = iuv_from_png_rgb(found) if isinstance(densepose, Image.Image) and order == "vui" else found
     height, width = rgb.shape[:2]
     if camera is not None:
         if fx is not None or fov_deg is not None:
             raise InputError("found a camera and a focal length or field of view; expected one of them")
         known = CallerCamera(camera, "given")
     else:
-        known = caller_camera(data or b"", width, height, fx=fx, fov_deg=fov_deg)
+        known = caller_camera(files["image"] or b"", width, height, fx=fx, fov_deg=fov_deg)
     return Photograph(rgb, person, iuv, known)
 
 
-def _bytes_of(source: PictureSource, name: str) -> tuple[bytes | None, str]:
-    """Return a file's bytes and its name; None of a picture that is no file."""
+def _file_of(source: PictureSource | None) -> bytes | None:
+    """Return a file's bytes; None of a picture that is no file."""
     if isinstance(source, str | Path):
-        return read_bytes(source), str(source)
-    if isinstance(source, bytes | bytearray | memoryview):
-        return bytes(source), name
-    return None, name
+        return read_bytes(source)
+    return bytes(source) if isinstance(source, bytes | bytearray | memoryview) else None
 
 
 def _array_of(source: PictureSource, mode: str, name: str) -> np.ndarray:
@@ -98,15 +113,15 @@ def _array_of(source: PictureSource, mode: str, name: str) -> np.ndarray:
     raise InputError(f"{name} is of type {type(source).__name__}, expected a path, bytes, a PIL image or an array")
 
 
-def _mask_of(source: PictureSource, max_pixels: int) -> np.ndarray:
-    data, name = _bytes_of(source, "mask")
-    return decode_mask(data, name, max_pixels) if data else _array_of(source, "L", "mask")
+def _mask_of(source: PictureSource | None, file: bytes | None, name: str, max_pixels: int) -> np.ndarray | None:
+    if source is None:
+        return None
+    return _array_of(source, "L", "mask") if file is None else decode_mask(file, name, max_pixels)
 
 
-def _iuv_of(source: PictureSource, order: IuvOrder, max_pixels: int) -> np.ndarray:
-    data, name = _bytes_of(source, "densepose")
-    if data:
-        return decode_iuv(data, name, order, max_pixels)
-    found = _array_of(source, "RGB", "densepose")
-    is_stored = isinstance(source, Image.Image) and order == "vui"
-    return np.ascontiguousarray(found[..., ::-1]) if is_stored else found
+def _alpha_of(source: PictureSource) -> np.ndarray | None:
+    """Return the mask that a PIL image's transparency is, if it has any."""
+    if not isinstance(source, Image.Image) or not source.has_transparency_data:
+        return None
+    opacity = np.asarray(ImageOps.exif_transpose(source).convert("RGBA").getchannel("A"))
+    return None if opacity.min() == 255 else opacity > MASK_THRESHOLD

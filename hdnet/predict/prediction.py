@@ -22,6 +22,7 @@ from hdnet.pictures.reading import iuv_to_png_rgb
 from hdnet.pictures.resampling import extended, nearest
 from hdnet.pictures.writing import encode_png
 from hdnet.predict.mesh import Mesh, depth_to_mesh
+from hdnet.predict.surface import joined_depth
 
 Box = tuple[float, float, float, float]
 """Left, top, right, bottom in pixels of a picture, 0 at the centre of its first pixel."""
@@ -138,6 +139,9 @@ class Prediction:
     def mesh(self, size: int = NETWORK_SIZE) -> Mesh:
         """The visible surface as coloured triangles.
 
+        Depth and normals of a model for photographs are two views of one surface and are joined for it, see
+        :func:`hdnet.predict.surface.joined_depth`; two hourglasses' depth stays as it is.
+
         The network sees 256 pixels, whatever the picture's size: more vertices hold no more shape, and a step
         from an arm to the body behind it, spread over many pixels, would no longer be recognised as a step.
 
@@ -151,9 +155,10 @@ class Prediction:
         step = max(1, round(max(rows[1] - rows[0], columns[1] - columns[0]) / size))
         every = (slice(None, None, step), slice(None, None, step))
         camera = self.camera.crop(0, 0, step)
-        return depth_to_mesh(
-            self.depth_m[every], self.mask[every], camera, self.image[every], normals=self.normals[every]
-        )
+        depth_m, mask, normals = self.depth_m[every], self.mask[every], self.normals[every]
+        if self.look is not None:
+            depth_m = joined_depth(depth_m, normals, mask, camera)
+        return depth_to_mesh(depth_m, mask, camera, self.image[every], normals=normals)
 
 
 def save_prediction(prediction: Prediction, out_dir: str | Path) -> dict[str, Path]:

@@ -76,7 +76,7 @@ VERBS: dict[str, Verb | Group] = {
     "deliver": ("to MLflow what waits because it could not be reached", "registry", "deliver"),
     "import-tf": ("the original's TensorFlow 1 checkpoints as a model file", "prediction", "import_tf"),
     "plot-convergence": ("loss curves of one or more runs as a picture", "prediction", "plot_convergence"),
-    "predict": ("depth, normals and mesh of one picture", "prediction", "predict"),
+    "predict": ("depth, normals and mesh of photographs", "predict", "predict"),
     "serve": ("POST /depth over HTTP", "prediction", "serve"),
     "export": ("a model for other programs, compared with ours before it is kept", "prediction", "export"),
 }

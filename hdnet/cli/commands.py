@@ -18,6 +18,9 @@ Arguments = argparse.Namespace
 Parser = argparse.ArgumentParser
 Command = Callable[[Arguments], None]
 
+CHAMPION = "models:/hdnet@champion"
+MODEL_HELP = "registry URI, folder, safetensors file, or `shipped`, the model for photographs of the package"
+
 
 def add_verb(verbs: Any, name: str, text: str, command: Command) -> Parser:
     """A verb among the subparsers ``verbs`` that calls ``command`` with the parsed arguments."""

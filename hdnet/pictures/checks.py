@@ -14,6 +14,7 @@ from hdnet.pictures.decoding import MAX_PIXELS
 from hdnet.pictures.densepose import (
     NEIGHBOUR_NOTE,
     WELL_COVERED,
+    Overlap,
     check_cover,
     check_inverted,
     check_iuv,
@@ -59,10 +60,12 @@ class Photo:
     Attributes:
         image: (H, W, 3) uint8 RGB, with its background.
         mask: (H, W) bool, the person; None where the person is to be found.
+        notes: As of :class:`Pictures`.
     """
 
     image: np.ndarray
     mask: np.ndarray | None
+    notes: tuple[str, ...] = ()
 
 
 def check_photo(image: np.ndarray, mask: np.ndarray | None, iuv: np.ndarray | None = None) -> Photo:
@@ -86,16 +89,14 @@ def check_photo(image: np.ndarray, mask: np.ndarray | None, iuv: np.ndarray | No
         _check_image(iuv, "iuv")
     _check_sizes(image, mask, iuv)
     person = None if mask is None else _person(mask)
-    if iuv is not None:
-        _check_map(iuv)
+    parts = None if iuv is None else _check_map(iuv)
     if person is None:
         return Photo(image, None)
     count = int(person.sum())
     if count < MIN_MASK_PIXELS:
         raise faults.UNUSABLE_INPUT.error(count=count, least=MIN_MASK_PIXELS)
-    if iuv is not None:
-        _check_parts(iuv, person)
-        return Photo(image, person)
+    if parts is not None:
+        return Photo(image, person, _check_parts(parts, person))
     check_not_all_white(person)
     silhouettes = count_silhouettes(person)
     if silhouettes > 1:
@@ -124,9 +125,11 @@ def check_pictures(image: np.ndarray, mask: np.ndarray | None, iuv: np.ndarray, 
     person = _person(mask)
     if covers_nothing(image, person):
         raise faults.MASK_COVERS_NOTHING.error()
-    _check_map(iuv)
-    own, notes = _check_parts(iuv, person)
-    return Pictures(image, person, iuv if keep_all else own, notes)
+    notes = _check_parts(_check_map(iuv), person)
+    if keep_all:
+        return Pictures(image, person, iuv, notes)
+    own, is_foreign = own_parts(iuv, person, Crop.around(person).zoom * NETWORK_SIZE)
+    return Pictures(image, person, own, notes + (NEIGHBOUR_NOTE,) * is_foreign)
 
 
 def _check_sizes(image: np.ndarray, mask: np.ndarray | None, iuv: np.ndarray | None) -> None:
@@ -162,38 +165,28 @@ def _check_type(picture: np.ndarray, name: str) -> None:
         raise InputError(f"{name} is of type {type(picture).__name__}, expected a NumPy array")
 
 
-def _check_map(iuv: np.ndarray) -> None:
-    """Checks a DensePose map by itself."""
-    parts = np.ascontiguousarray(iuv[..., 0])
-    if parts.max() > LAST_PART:
-        found = f"iuv has body part {parts.max()}, expected 0..{LAST_PART} in its first channel (order I, U, V)"
+def _check_map(iuv: np.ndarray) -> np.ndarray:
+    """The (H, W) part numbers of a DensePose map that is one by itself."""
+    largest = iuv[..., 0].max()
+    if largest > LAST_PART:
+        found = f"iuv has body part {largest}, expected 0..{LAST_PART} in its first channel (order I, U, V)"
         raise InputError(found, parts=("densepose",))
-    if not parts.any():
-        raise faults.NO_DENSEPOSE_PARTS.error()
-    check_iuv(iuv)
+    return check_iuv(iuv)
 
 
-def _check_parts(iuv: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Checks a DensePose map against a mask that is not empty.
-
-    Returns:
-        The map without parts of somebody else, and notes.
-    """
-    parts = np.ascontiguousarray(iuv[..., 0])
-    check_inverted(parts, mask)
-    if not (parts.astype(bool) & mask).any():
+def _check_parts(parts: np.ndarray, mask: np.ndarray) -> tuple[str, ...]:
+    """Checks the part numbers of a DensePose map against a mask that is not empty, and returns notes."""
+    overlap = Overlap.of(parts, mask)
+    check_inverted(overlap, mask)
+    if not overlap.both:
         raise faults.MASK_MISSES_PERSON.error()
-    count = int(np.count_nonzero(mask))
-    if count < MIN_MASK_PIXELS:
-        raise faults.UNUSABLE_INPUT.error(count=count, least=MIN_MASK_PIXELS)
-    covered = check_cover(parts, mask)
+    if overlap.mask < MIN_MASK_PIXELS:
+        raise faults.UNUSABLE_INPUT.error(count=overlap.mask, least=MIN_MASK_PIXELS)
+    covered = check_cover(overlap)
     people = count_people(parts, mask)
     if people > 1:
         raise faults.SEVERAL_PEOPLE.error(people=people)
-    own, is_foreign = own_parts(iuv, mask, Crop.around(mask).zoom * NETWORK_SIZE)
-    notes = [NEIGHBOUR_NOTE] * is_foreign
-    notes += [f"body parts cover {covered:.0%} of the mask; expected 30% or more"] * (covered < WELL_COVERED)
-    return own, tuple(notes)
+    return (f"body parts cover {covered:.0%} of the mask; expected 30% or more",) * (covered < WELL_COVERED)
 
 
 def covers_nothing(image: np.ndarray, mask: np.ndarray) -> bool:

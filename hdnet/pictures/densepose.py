@@ -38,7 +38,7 @@ LEAST_COVERED, WELL_COVERED = 0.2, 0.3
 _ALL_WHITE, _LEAST_COVERED_ALL_WHITE = 0.98, 0.6
 # An inverted mask has the picture's border, and the body parts beside it.
 _BORDER, _BODY_BESIDE = 0.5, 0.3
-_ENOUGH_PIXELS = 4096
+_ENOUGH_PIXELS = 4096  # most maps have more colours in these than a palette holds
 
 _UNIT_SCALE = "found U and V of at most 1; expected the scale 0..255; multiply them by 255"
 NEIGHBOUR_NOTE = "DensePose of somebody else, outside the mask, left out"
@@ -88,26 +88,32 @@ def densepose_order(rgb: np.ndarray, name: str) -> IuvOrder | None:
     return "vui" if 2 in parts else "iuv"
 
 
-def check_iuv(iuv: np.ndarray, name: str = "densepose", blurred: bool = False) -> None:
-    """Refuse what looks like a DensePose map and is none.
+def check_iuv(iuv: np.ndarray, name: str = "densepose", blurred: bool = False) -> np.ndarray:
+    """Refuse what looks like a DensePose map and is none; some 256 rows of the body are examined.
 
     Args:
-        iuv: (H, W, 3) uint8 in the order I, U, V, with a body part.
+        iuv: (H, W, 3) uint8 in the order I, U, V.
         name: Its name in error lines.
         blurred: Let blurred part numbers pass.
 
+    Returns:
+        (H, W) the part numbers, for further checks.
+
     Raises:
-        InputError: It is a grey map of part numbers, has U and V of the scale 0..1, was reduced to a palette, resized
-            smoothly or stored with loss.
+        InputError: It has no body part, is a grey map of part numbers, has U and V of the scale 0..1, was reduced to a
+            palette, resized smoothly or stored with loss.
     """
     parts = np.ascontiguousarray(iuv[..., 0])
-    largest = _largest(iuv)
-    _check_grey(iuv, largest, name)
+    if not parts.any():
+        raise faults.NO_DENSEPOSE_PARTS.error()
+    (top, bottom), (left, right) = bounds(parts)
+    step = _row_step(bottom - top)
+    body = iuv[top:bottom:step, left:right][parts[top:bottom:step, left:right] > 0]
+    largest = _largest(body)
+    _check_grey(body, largest, name)
     if max(largest[1:]) <= 1:
         raise _unusable(name, _UNIT_SCALE)
-    (top, bottom), (left, right) = bounds(parts > 0)
-    around = (slice(max(0, top - 1), bottom + 1), slice(max(0, left - 1), right + 1))
-    colours, kinds = _colours(iuv[around])
+    colours, kinds = _colours(body)
     if colours:
         raise _unusable(
             name,
@@ -115,7 +121,8 @@ def check_iuv(iuv: np.ndarray, name: str = "densepose", blurred: bool = False) -
             f"(GIF, pngquant), which mixes part numbers; {WANTED}",
         )
     if not blurred:
-        check_blur(parts[around], name)
+        check_blur(parts[max(0, top - 1) : bottom + 1, max(0, left - 1) : right + 1], name)
+    return parts
 
 
 def check_blur(parts: np.ndarray, name: str) -> None:
@@ -139,7 +146,7 @@ def check_blur(parts: np.ndarray, name: str) -> None:
 def blur_of(parts: np.ndarray) -> Blur:
     """Examine some 256 rows of (H, W) part numbers."""
     last = len(parts) - 1
-    rows = np.arange(0, last + 1, max(1, len(parts) // _SAMPLED_ROWS))
+    rows = np.arange(0, last + 1, _row_step(len(parts)))
     here = parts[rows]
     wide = np.pad(here, ((0, 0), (1, 1)), mode="edge")  # a pixel beyond the picture is like the one at its edge
     pairs = (parts[(rows - 1).clip(0)], parts[(rows + 1).clip(max=last)]), (wide[:, :-2], wide[:, 2:])
@@ -153,30 +160,46 @@ def blur_of(parts: np.ndarray) -> Blur:
     return Blur(count, lonely / max(count, 1), steps / max(count, 1))
 
 
-def check_inverted(parts: np.ndarray, mask: np.ndarray) -> None:
-    """Check that a mask does not cover what lies about the person.
+@dataclass(frozen=True)
+class Overlap:
+    """Pixels of a mask and of the body parts of a map.
 
-    Args:
-        parts: (H, W) part numbers.
-        mask: (H, W) bool, not empty.
+    Attributes:
+        size: Of the picture.
+        mask: Of the mask, at least one.
+        body: With a body part.
+        both: With a body part inside the mask.
+    """
+
+    size: int
+    mask: int
+    body: int
+    both: int
+
+    @classmethod
+    def of(cls, parts: np.ndarray, mask: np.ndarray) -> Overlap:
+        """Count the pixels of (H, W) part numbers and a (H, W) bool mask that is not empty."""
+        body = parts > 0
+        counts = (int(np.count_nonzero(one)) for one in (mask, body, body & mask))
+        return cls(mask.size, *counts)
+
+
+def check_inverted(overlap: Overlap, mask: np.ndarray) -> None:
+    """Check that a mask does not cover what lies about the person.
 
     Raises:
         InputError: Most body parts lie beside the mask and cover much of it, and the mask has the picture's border.
     """
-    drawn, both = (int(np.count_nonzero(where)) for where in (parts, (parts > 0) & mask))
-    area = int(np.count_nonzero(mask))
-    beside = (drawn - both) / max(mask.size - area, 1)
-    if 2 * both < drawn and both < _BODY_BESIDE * area and beside >= _BODY_BESIDE and border_share(mask) > _BORDER:
-        outside = f"{(drawn - both) / drawn:.0%} of the body parts lie outside it"
+    o = overlap
+    beside = (o.body - o.both) / max(o.size - o.mask, 1)
+    is_elsewhere = 2 * o.both < o.body and o.both < _BODY_BESIDE * o.mask
+    if is_elsewhere and beside >= _BODY_BESIDE and border_share(mask) > _BORDER:
+        outside = f"{1 - o.both / o.body:.0%} of the body parts lie outside it"
         raise faults.MASK_INVERTED.error(reason=f"{outside}, {beside:.0%} of the picture beside it is body")
 
 
-def check_cover(parts: np.ndarray, mask: np.ndarray) -> float:
+def check_cover(overlap: Overlap) -> float:
     """Check that body parts of a map cover a mask.
-
-    Args:
-        parts: (H, W) part numbers.
-        mask: (H, W) bool, not empty.
 
     Returns:
         The share of the mask that body parts cover.
@@ -184,12 +207,11 @@ def check_cover(parts: np.ndarray, mask: np.ndarray) -> float:
     Raises:
         InputError: It is less than 20 %, or 60 % of a mask that is white all over.
     """
-    area = int(np.count_nonzero(mask))
-    covered = int(np.count_nonzero((parts > 0) & mask)) / area
-    is_all_white = area > _ALL_WHITE * mask.size
+    covered, share = overlap.both / overlap.mask, overlap.mask / overlap.size
+    is_all_white = share > _ALL_WHITE
     least = _LEAST_COVERED_ALL_WHITE if is_all_white else LEAST_COVERED
     if covered < least:
-        white = f", which is white on {area / mask.size:.0%} of the picture" if is_all_white else ""
+        white = f", which is white on {share:.0%} of the picture" if is_all_white else ""
         raise faults.FEW_PARTS_IN_MASK.error(covered=covered, white=white, least=least)
     return covered
 
@@ -248,16 +270,17 @@ def _check_grey(channels: np.ndarray, largest: list[int], name: str) -> None:
         raise _unusable(name, f"found {kind} without U and V; {WANTED}; {NOT_DATA}")
 
 
-def _colours(iuv: np.ndarray) -> tuple[int, int]:
-    """Number of different I, U, V and of parts if it is that of a palette, else 0, 0."""
-    step = max(1, len(iuv) // _SAMPLED_ROWS)
-    body = iuv[::step].reshape(-1, 3)
-    body = body[body[:, 0] > 0].astype(np.uint32)
-    few = body[:: max(1, len(body) // _ENOUGH_PIXELS)]  # most maps have more colours in these than a palette holds
+def _colours(body: np.ndarray) -> tuple[int, int]:
+    """Number of different I, U, V of (N, 3) and of parts if it is that of a palette, else 0, 0."""
+    few = body[:: max(1, len(body) // _ENOUGH_PIXELS)].astype(np.uint32)
     codes = few[:, 0] << 16 | few[:, 1] << 8 | few[:, 2]
     colours, parts = np.unique(codes).size, np.unique(few[:, 0]).size
     is_palette = _MIN_PALETTE <= colours <= _MAX_PALETTE and colours > _COLOURS_A_PART * parts
     return (colours, parts) if is_palette and len(few) >= _PIXELS_A_COLOUR * colours else (0, 0)
+
+
+def _row_step(rows: int) -> int:
+    return max(1, rows // _SAMPLED_ROWS)
 
 
 def _what_it_shows(rgb: np.ndarray) -> str:

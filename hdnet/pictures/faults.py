@@ -153,18 +153,12 @@ PICTURE_TOO_SMALL = Fault(
     {"name": "image", "width": 16, "height": 16, "least": 32},
     ("image",),
 )
+LITTLE_OF_A_PERSON = "what looks like one covers {share:.1%} of the picture, expected at least {least:.1%}"
+NO_CERTAIN_PARTS = "what covers {share:.0%} of the square looked at has no body parts that the model is sure of"
 NO_PERSON = Fault(
     "no_person",
-    "no person found: what looks like one covers {share:.1%} of the picture, expected at least {least:.1%}; where "
-    "there is one, give its mask",
-    {"share": 0.004, "least": 0.025},
-    ("image",),
-)
-NOT_A_PERSON = Fault(
-    "no_person",
-    "no person found: what covers {share:.0%} of the square looked at has no body parts that the model is sure of; "
-    "where it is a person, give the mask",
-    {"share": 0.2},
+    "no person found: {reason}; where there is one, give its mask",
+    {"reason": LITTLE_OF_A_PERSON.format(share=0.004, least=0.025)},
     ("image",),
 )
 UNUSABLE_BOX = Fault(

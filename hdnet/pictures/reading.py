@@ -15,7 +15,8 @@ from PIL import Image
 
 from hdnet.errors import InputError
 from hdnet.pictures import faults
-from hdnet.pictures.decoding import MAX_PIXELS, decode
+from hdnet.pictures.decoding import MAX_PIXELS as MAX_PIXELS
+from hdnet.pictures.decoding import decode
 
 MASK_THRESHOLD = 100  # a mask pixel counts above this value, as in the training data (docs/parity.md, 36)
 _OPAQUE = 255

@@ -78,7 +78,7 @@ def find_people(image: np.ndarray, look: Look) -> list[Found]:
             if all(_overlap(one.box, other.box) < 0.3 for other in people) and _is_confirmed(image, one, look):
                 people.append(one)
     if not people:
-        raise faults.NO_PERSON.error(share=share, least=MIN_PERSON_SHARE)
+        raise faults.NO_PERSON.error(reason=faults.LITTLE_OF_A_PERSON.format(share=share, least=MIN_PERSON_SHARE))
     middle = np.array([width - 1, height - 1]) / 2
 
     def importance(person: Found) -> float:

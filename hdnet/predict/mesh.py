@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -15,8 +17,14 @@ from hdnet.geometry import Camera, pixel_rays
 if TYPE_CHECKING:
     from trimesh import Trimesh
 
-_OBJ_HEADER = "metres, camera frame: x right, y down, z forward"
+Axes = Literal["y-down", "y-up"]
+"""Axes of a mesh file: the camera frame, or that of Blender, MeshLab and glTF."""
+AXES_TEXT: Mapping[Axes, str] = {
+    "y-down": "metres, camera frame: x right, y down, z forward",
+    "y-up": "metres, camera at the origin: x right, y up, z backward",
+}
 _OBJ_DIGITS = 5
+_PLY_COMMENT = re.compile(rb"^comment .*$", re.MULTILINE)
 # A surface seen by one camera is open at the back: both sides are drawn.
 _MATERIAL = {"pbrMetallicRoughness": {"metallicFactor": 0, "roughnessFactor": 1}, "doubleSided": True}
 # Camera frame (x right, y down, z forward) to glTF's (x right, y up, z backward): half a turn about x.
@@ -61,13 +69,27 @@ class Mesh:
             self.vertices, self.faces, vertex_normals=self.normals, vertex_colors=self.colors, process=False
         )
 
-    def write_obj(self, path: str | Path) -> None:
-        """Writes a Wavefront OBJ in the camera frame, colours as ``v x y z r g b`` with 0..1."""
+    def in_axes(self, axes: Axes) -> Mesh:
+        """The same mesh in other axes; "y-down" is this one."""
+        if axes == "y-down":
+            return self
+        normals = None if self.normals is None else self.normals * _TO_GLTF
+        return replace(self, vertices=self.vertices * _TO_GLTF, normals=normals)
+
+    def write_obj(self, path: str | Path, axes: Axes = "y-down") -> None:
+        """Writes a Wavefront OBJ whose first line tells the axes, colours as ``v x y z r g b`` with 0..1."""
         has_normals = self.normals is not None
-        text = self.to_trimesh().export(
-            file_type="obj", header=_OBJ_HEADER, digits=_OBJ_DIGITS, include_normals=has_normals
+        text = (
+            self.in_axes(axes)
+            .to_trimesh()
+            .export(file_type="obj", header=AXES_TEXT[axes], digits=_OBJ_DIGITS, include_normals=has_normals)
         )
         Path(path).write_text(f"{text.rstrip()}\n", encoding="ascii")
+
+    def write_ply(self, path: str | Path, axes: Axes = "y-down") -> None:
+        """Writes a binary PLY with normals and, if there are, colours, whose comment tells the axes."""
+        data: bytes = self.in_axes(axes).to_trimesh().export(file_type="ply", vertex_normal=self.normals is not None)
+        Path(path).write_bytes(_PLY_COMMENT.sub(f"comment {AXES_TEXT[axes]}".encode(), data, count=1))
 
     def to_glb(self) -> bytes:
         """The mesh as one binary glTF 2.0 file (``model/gltf-binary``).

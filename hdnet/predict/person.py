@@ -169,9 +169,9 @@ def _found(maps: PersonMaps, seen: np.ndarray, wanted: np.ndarray | None) -> np.
     mask = main_piece(seen, wanted)
     share = float(mask.mean())
     if share < MIN_SQUARE_SHARE:
-        raise faults.NO_PERSON.error(share=share, least=MIN_SQUARE_SHARE)
+        raise faults.NO_PERSON.error(reason=faults.LITTLE_OF_A_PERSON.format(share=share, least=MIN_SQUARE_SHARE))
     if not looks_like_a_person(maps, seen, mask):
-        raise faults.NOT_A_PERSON.error(share=share)
+        raise faults.NO_PERSON.error(reason=faults.NO_CERTAIN_PARTS.format(share=share))
     return mask
 
 

@@ -175,27 +175,45 @@ def save_prediction(prediction: Prediction, out_dir: str | Path) -> dict[str, Pa
     Raises:
         InputError: If the mask is too thin for a mesh, or the folder cannot be written.
     """
-    p, mesh = prediction, prediction.mesh()
-    millimetre_png = encode_png(depth_millimetres(p.depth_m, p.mask))
-    normals_png = encode_png(visualize.normal_picture(p.normals, p.mask))
-    result_png = encode_png(visualize.panel(p.image, p.depth_m, p.normals, p.mask))
-    writers: dict[str, Callable[[Path], object]] = {
+    return write_files(file_writers(prediction, prediction.mesh()), out_dir)
+
+
+FileWriters = dict[str, Callable[[Path], object]]
+"""What writes a file, by the file's name."""
+
+
+def file_writers(prediction: Prediction, mesh: Mesh | None = None) -> FileWriters:
+    """What writes the files of :func:`save_prediction`, without a mesh those of the maps."""
+    p = prediction
+
+    def picture(draw: Callable[[], np.ndarray]) -> Callable[[Path], object]:
+        return lambda path: path.write_bytes(encode_png(draw()))
+
+    writers: FileWriters = {
         "depth.npy": lambda path: np.save(path, p.depth_m),
-        "depth.png": lambda path: path.write_bytes(millimetre_png),
+        "depth.png": picture(lambda: depth_millimetres(p.depth_m, p.mask)),
         "normals.npy": lambda path: np.save(path, p.normals),
-        "normals.png": lambda path: path.write_bytes(normals_png),
-        "mesh.obj": mesh.write_obj,
-        "mesh.glb": lambda path: path.write_bytes(mesh.to_glb()),
-        "result.png": lambda path: path.write_bytes(result_png),
-        "camera.json": lambda path: path.write_text(json.dumps(p.camera.to_dict(), indent=2) + "\n"),
+        "normals.png": picture(lambda: visualize.normal_picture(p.normals, p.mask)),
     }
-    if p.confidence is not None:
-        confidence_png = encode_png(np.rint(p.confidence * 255).astype(np.uint8))
-        writers["confidence.png"] = lambda path: path.write_bytes(confidence_png)
-    if p.body is not None:
-        mask_png, body_png = encode_png(p.mask.astype(np.uint8) * 255), encode_png(iuv_to_png_rgb(p.body))
-        writers["mask.png"] = lambda path: path.write_bytes(mask_png)
-        writers["body.png"] = lambda path: path.write_bytes(body_png)
+    if mesh is not None:
+        writers |= {"mesh.obj": mesh.write_obj, "mesh.glb": lambda path: path.write_bytes(mesh.to_glb())}
+    writers["result.png"] = picture(lambda: visualize.panel(p.image, p.depth_m, p.normals, p.mask))
+    writers["camera.json"] = lambda path: path.write_text(json.dumps(p.camera.to_dict(), indent=2) + "\n")
+    confidence, body = p.confidence, p.body
+    if confidence is not None:
+        writers["confidence.png"] = picture(lambda: np.rint(confidence * 255).astype(np.uint8))
+    if body is not None:
+        writers["mask.png"] = picture(lambda: p.mask.astype(np.uint8) * 255)
+        writers["body.png"] = picture(lambda: iuv_to_png_rgb(body))
+    return writers
+
+
+def write_files(writers: FileWriters, out_dir: str | Path) -> dict[str, Path]:
+    """Write files into a folder, which is made if need be.
+
+    Raises:
+        InputError: If the folder cannot be written.
+    """
     files = {name: Path(out_dir) / name for name in writers}
     try:
         Path(out_dir).mkdir(parents=True, exist_ok=True)

@@ -93,7 +93,7 @@ def test_transparency_stands_for_a_mask_and_an_opaque_picture_needs_one(
 
 
 def test_declared_examples_fill_their_texts() -> None:
-    assert len({fault.code for fault in FAULTS}) == len(FAULTS) == 25
+    assert len({fault.code for fault in FAULTS}) == len(FAULTS) == 30
     for fault in FAULTS:
         line = str(fault.error(**fault.example))
         assert "{" not in line

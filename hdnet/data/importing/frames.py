@@ -17,7 +17,7 @@ from hdnet.data.layout.samples import UnlabelledFrame
 from hdnet.errors import DataError
 from hdnet.geometry import Camera
 from hdnet.pictures.crop import NETWORK_SIZE, Crop, bounds, network_inputs
-from hdnet.pictures.densepose import NEIGHBOUR_NOTE, WELL_COVERED, check_cover, check_inverted, own_parts
+from hdnet.pictures.densepose import NEIGHBOUR_NOTE, WELL_COVERED, Overlap, check_cover, check_inverted, own_parts
 from hdnet.pictures.reading import IuvOrder
 
 _MIN_INSIDE = 0.005
@@ -158,9 +158,9 @@ def cut_frame(files: FrameFiles, cut: Cut, keep_largest: bool) -> tuple[Unlabell
             f"{files.mask or files.image}: the person covers {inside.mean():.1%} of the window; expected "
             f"{_MIN_INSIDE:.1%} or more, a person that stands in the picture"
         )
-    as_data_error(lambda: check_inverted(iuv[..., 0], mask), str(files.mask or files.image))
+    as_data_error(lambda: check_inverted(Overlap.of(iuv[..., 0], mask), mask), str(files.mask or files.image))
     cut_iuv, foreign = own_parts(inputs[3:6].transpose(1, 2, 0).astype(np.uint8), inside, NETWORK_SIZE)
-    covered = as_data_error(lambda: check_cover(cut_iuv[..., 0], inside), files.densepose)
+    covered = as_data_error(lambda: check_cover(Overlap.of(cut_iuv[..., 0], inside)), files.densepose)
     notes += iuv_notes
     notes += [NEIGHBOUR_NOTE] * foreign
     notes += ["body parts cover less than 30 % of the mask"] * (covered < WELL_COVERED)

@@ -13,6 +13,7 @@ from hdnet.errors import InputError
 from hdnet.pictures.checks import check_photo, check_pictures
 from hdnet.pictures.densepose import (
     NEIGHBOUR_NOTE,
+    Overlap,
     blur_of,
     border_share,
     check_cover,
@@ -146,7 +147,7 @@ def test_a_mask_that_hardly_meets_the_body_parts_is_refused() -> None:
     mask[100:, :80] = True  # 8,000 pixels; one leg
     covered = person_mask(iuv)[mask].mean()
     assert covered > 0.2
-    assert check_cover(iuv[..., 0], mask) == covered
+    assert check_cover(Overlap.of(iuv[..., 0], mask)) == covered
     mask[:140] = False
     mask[140:, :] = True
     mask[140:, 60:80] = False

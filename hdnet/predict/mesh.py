@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
+from PIL import Image
 
 from hdnet.errors import InputError
 from hdnet.geometry import Camera, pixel_rays
@@ -24,9 +26,10 @@ AXES_TEXT: Mapping[Axes, str] = {
     "y-up": "metres, camera at the origin: x right, y up, z backward",
 }
 _OBJ_DIGITS = 5
+_JPEG_QUALITY = 90
 _PLY_COMMENT = re.compile(rb"^comment .*$", re.MULTILINE)
 # A surface seen by one camera is open at the back: both sides are drawn.
-_MATERIAL = {"pbrMetallicRoughness": {"metallicFactor": 0, "roughnessFactor": 1}, "doubleSided": True}
+_SURFACE = {"metallicFactor": 0, "roughnessFactor": 1}
 # Camera frame (x right, y down, z forward) to glTF's (x right, y up, z backward): half a turn about x.
 _TO_GLTF = np.array([1, -1, -1], dtype=np.float32)
 
@@ -40,12 +43,16 @@ class Mesh:
         faces: (F, 3) int32 indices of vertices, counter-clockwise as the camera sees them.
         colors: (V, 3) uint8 sRGB, or None.
         normals: (V, 3) float32 unit vectors, or None.
+        texture: (H, W, 3) uint8 picture, finer than the vertices, for formats that have one; or None.
+        places: (V, 2) float32 x and y of the vertices in the texture, 0..1 from its left and upper edge; or None.
     """
 
     vertices: np.ndarray
     faces: np.ndarray
     colors: np.ndarray | None = None
     normals: np.ndarray | None = None
+    texture: np.ndarray | None = None
+    places: np.ndarray | None = None
 
     def vertex_normals(self) -> np.ndarray:
         """(V, 3) float32: ``normals`` if there are, else the mean of the adjacent faces' normals by area."""
@@ -96,14 +103,20 @@ class Mesh:
 
         glTF's axes are x right, y up, z backward, so y and z change sign: the person stands upright in a
         viewer and is seen from the camera's side. Units are metres, the camera is at the origin. Colours are
-        stored linear, as the format demands, in 16 bits, so that dark clothes keep their steps.
+        stored linear, as the format demands, in 16 bits, so that dark clothes keep their steps; a mesh with a texture
+        has that instead, as JPEG.
         """
         import trimesh  # slow to import, and only files need it
 
         turned = trimesh.Trimesh(
             self.vertices * _TO_GLTF, self.faces, vertex_normals=self.vertex_normals() * _TO_GLTF, process=False
         )
-        if self.colors is not None:
+        if self.texture is not None and self.places is not None:
+            material = trimesh.visual.material.PBRMaterial(baseColorTexture=_as_jpeg(self.texture))
+            # trimesh counts from the lower edge.
+            uv = np.stack([self.places[:, 0], 1 - self.places[:, 1]], axis=1)
+            turned.visual = trimesh.visual.TextureVisuals(uv=uv, material=material)
+        elif self.colors is not None:
             # trimesh's own vertex colours have 8 bits.
             turned.vertex_attributes["COLOR_0"] = _linear_rgba16(self.colors)
         scene = trimesh.Scene({"person": turned})
@@ -112,14 +125,29 @@ class Mesh:
 
 
 def _set_appearance(document: dict[str, Any]) -> None:
-    """Adds the material to a glTF document of one mesh, and makes its attribute ``_COLOR_0`` the vertex colours."""
+    """Completes the material of a glTF document of one mesh; its attribute ``_COLOR_0`` becomes the vertex colours."""
     (primitive,) = document["meshes"][0]["primitives"]
     attributes = primitive["attributes"]
     if "_COLOR_0" in attributes:
         attributes["COLOR_0"] = attributes.pop("_COLOR_0")
         document["accessors"][attributes["COLOR_0"]]["normalized"] = True
-    document["materials"], primitive["material"] = [_MATERIAL], 0
+    (texture,) = document.get("materials", [{}])
+    document["materials"], primitive["material"] = [_with_texture(texture)], 0
     document["asset"]["generator"] = "hdnet"
+
+
+def _with_texture(material: dict[str, Any]) -> dict[str, Any]:
+    """Our material, with the texture of another one if it has any."""
+    texture = material.get("pbrMetallicRoughness", {}).get("baseColorTexture")
+    surface = _SURFACE if texture is None else {**_SURFACE, "baseColorTexture": texture}
+    return {"pbrMetallicRoughness": surface, "doubleSided": True}
+
+
+def _as_jpeg(picture: np.ndarray) -> Image.Image:
+    """A picture that trimesh embeds as JPEG: it takes the format that an image was read from."""
+    stream = io.BytesIO()
+    Image.fromarray(picture).save(stream, "JPEG", quality=_JPEG_QUALITY)
+    return Image.open(stream)
 
 
 def depth_to_mesh(
@@ -129,6 +157,7 @@ def depth_to_mesh(
     image: np.ndarray | None = None,
     max_jump_m: float = 0.07,
     normals: np.ndarray | None = None,
+    texture: np.ndarray | None = None,
 ) -> Mesh:
     """Join neighbouring pixels of a depth map to triangles.
 
@@ -143,6 +172,7 @@ def depth_to_mesh(
         image: (H, W, 3) uint8 for the colours of the vertices.
         max_jump_m: Limit of the depth difference within one square of pixels.
         normals: (H, W, 3) unit vectors for the normals of the vertices.
+        texture: (h, w, 3) uint8 picture of which the map takes every n-th pixel, from the first on.
 
     Returns:
         A mesh of the vertices that a triangle uses, in row order.
@@ -171,11 +201,19 @@ def depth_to_mesh(
     is_used = np.zeros(depth_m.size, bool)
     is_used[triangles] = True
     pixels, vertex_of_pixel = np.flatnonzero(is_used), np.cumsum(is_used) - 1
+    rows, columns = np.divmod(pixels, depth_m.shape[1])
+    places = None
+    if texture is not None:
+        height, width = texture.shape[:2]
+        step = -(-height // depth_m.shape[0])
+        places = np.stack([(step * columns + 0.5) / width, (step * rows + 0.5) / height], axis=1).astype(np.float32)
     return Mesh(
         vertices=_points(depth_m, camera).reshape(-1, 3)[pixels],
         faces=vertex_of_pixel[triangles].astype(np.int32),
         colors=None if image is None else image.reshape(-1, 3)[pixels].astype(np.uint8),
         normals=None if normals is None else normals.reshape(-1, 3)[pixels].astype(np.float32),
+        texture=texture,
+        places=places,
     )
 
 

@@ -153,12 +153,15 @@ class Prediction:
         """
         rows, columns = bounds(self.mask)
         step = max(1, round(max(rows[1] - rows[0], columns[1] - columns[0]) / size))
-        every = (slice(None, None, step), slice(None, None, step))
-        camera = self.camera.crop(0, 0, step)
+        top, left = rows[0] // step * step, columns[0] // step * step
+        every = (slice(top, rows[1], step), slice(left, columns[1], step))
+        camera = self.camera.crop(left, top, step)
+        # As many colours as the picture has.
+        texture = self.image[top : rows[1], left : columns[1]] if step > 1 else None
         depth_m, mask, normals = self.depth_m[every], self.mask[every], self.normals[every]
         if self.look is not None:
             depth_m = joined_depth(depth_m, normals, mask, camera)
-        return depth_to_mesh(depth_m, mask, camera, self.image[every], normals=normals)
+        return depth_to_mesh(depth_m, mask, camera, self.image[every], normals=normals, texture=texture)
 
 
 def save_prediction(prediction: Prediction, out_dir: str | Path) -> dict[str, Path]:

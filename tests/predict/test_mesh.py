@@ -15,6 +15,7 @@ import trimesh
 from hdnet.errors import InputError
 from hdnet.geometry import Camera
 from hdnet.predict.mesh import Mesh, depth_to_mesh
+from hdnet.predict.prediction import Prediction
 
 CAMERA = Camera(90, 80, 8.5, 7.25, 2.0, 1.0, 1.25)
 
@@ -213,3 +214,38 @@ def test_glb_follows_the_specification(mesh: Mesh) -> None:
     back = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055) * 255
     assert np.abs(back[:, :3] - mesh.colors).max() < 0.05
     assert (linear[:, 3] == 1).all()
+
+
+def test_a_texture_has_the_colours_of_the_picture_at_its_own_resolution() -> None:
+    """A picture of 40 x 60 whose colours tell the pixel, and a map of every third pixel of it."""
+    picture = np.zeros((40, 60, 3), np.uint8)
+    picture[..., 0], picture[..., 1] = np.arange(60) * 4, np.arange(40)[:, None] * 6
+    every = (slice(None, None, 3), slice(None, None, 3))
+    shape = picture[every].shape[:2]
+    mesh = depth_to_mesh(np.full(shape, 2.0), np.ones(shape, bool), Camera.centred(), picture[every], texture=picture)
+    pixels = np.rint(mesh.places * [60, 40] - 0.5).astype(int)
+    assert np.array_equal(picture[pixels[:, 1], pixels[:, 0]], mesh.colors)
+
+    (read,) = trimesh.load(io.BytesIO(mesh.to_glb()), file_type="glb", process=False).geometry.values()
+    found = read.visual.material.baseColorTexture
+    assert found.format == "JPEG"
+    assert found.size == (60, 40)
+    assert np.abs(np.asarray(found).astype(int) - picture).mean() < 4
+    np.testing.assert_allclose(read.visual.uv, np.stack([mesh.places[:, 0], 1 - mesh.places[:, 1]], 1), atol=1e-6)
+    assert read.visual.material.doubleSided
+    assert read.visual.material.metallicFactor == 0
+
+
+def test_a_large_pictures_mesh_has_a_texture_and_the_same_points() -> None:
+    mask = np.zeros((900, 700), bool)
+    mask[101:803, 207:511] = True
+    image = np.random.default_rng(0).integers(0, 255, (900, 700, 3), np.uint8)
+    depth_m = np.where(mask, 3.0, 0).astype(np.float32)
+    normals = np.where(mask[..., None], np.float32([0, 0, -1]), 0)
+    camera = Camera(900.0, 900.0, 349.5, 449.5)
+    mesh = Prediction(depth_m, normals, mask, image, camera, None).mesh()
+    assert mesh.texture.shape == (803 - 99, 511 - 207, 3)
+    x, y = (mesh.vertices[:, :2] / mesh.vertices[:, 2:] * 900 + [349.5, 449.5]).T
+    assert np.array_equal(image[np.rint(y).astype(int), np.rint(x).astype(int)], mesh.colors)
+    small = Prediction(depth_m[::4, ::4], normals[::4, ::4], mask[::4, ::4], image[::4, ::4], camera, None)
+    assert small.mesh().texture is None

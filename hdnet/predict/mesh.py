@@ -28,7 +28,6 @@ AXES_TEXT: Mapping[Axes, str] = {
 _OBJ_DIGITS = 5
 _JPEG_QUALITY = 90
 _PLY_COMMENT = re.compile(rb"^comment .*$", re.MULTILINE)
-# A surface seen by one camera is open at the back: both sides are drawn.
 _SURFACE = {"metallicFactor": 0, "roughnessFactor": 1}
 # Camera frame (x right, y down, z forward) to glTF's (x right, y up, z backward): half a turn about x.
 _TO_GLTF = np.array([1, -1, -1], dtype=np.float32)
@@ -140,6 +139,7 @@ def _with_texture(material: dict[str, Any]) -> dict[str, Any]:
     """Our material, with the texture of another one if it has any."""
     texture = material.get("pbrMetallicRoughness", {}).get("baseColorTexture")
     surface = _SURFACE if texture is None else {**_SURFACE, "baseColorTexture": texture}
+    # A surface seen by one camera is open at the back: both sides are drawn.
     return {"pbrMetallicRoughness": surface, "doubleSided": True}
 
 

@@ -182,7 +182,7 @@ def _check_parts(parts: np.ndarray, mask: np.ndarray) -> tuple[str, ...]:
         raise faults.MASK_MISSES_PERSON.error()
     if overlap.mask < MIN_MASK_PIXELS:
         raise faults.UNUSABLE_INPUT.error(count=overlap.mask, least=MIN_MASK_PIXELS)
-    covered = check_cover(overlap)
+    covered = check_cover(overlap, mask)
     people = count_people(parts, mask)
     if people > 1:
         raise faults.SEVERAL_PEOPLE.error(people=people)

@@ -20,6 +20,8 @@ WANTED = "expected DensePose data with I = part 0..24, U and V = 0..255, stored 
 NOT_DATA = "this is a visualisation, not IUV data; save I, U and V themselves instead of a picture for viewing"
 # A part map has some 25 colours; anti-aliased edges add a few.
 _MAX_PART_COLOURS = 64
+# Made-up maps of a part or two may have one U and V.
+_MIN_PARTS = 3
 # A palette has at most 256 colours, a map nearly as many as pixels (made-up ones may have one for each part).
 _MAX_PALETTE, _MIN_PALETTE, _PIXELS_A_COLOUR, _COLOURS_A_PART = 256, 12, 8, 1.5
 # Of the pixels at the edge of a part, those whose part no neighbour shares, and those whose part number lies between
@@ -35,7 +37,7 @@ _SPILL, _FOREIGN_PARTS = 0.03, 0.2
 _SPILL_SIZE = 256  # the reach is rounded to pixels of a square of this size
 # Share of a mask that body parts cover. A mask that is white all over may be of a person who fills the picture.
 LEAST_COVERED, WELL_COVERED = 0.2, 0.3
-_ALL_WHITE, _LEAST_COVERED_ALL_WHITE = 0.98, 0.6
+_ALL_WHITE, _NEARLY_WHITE, _LEAST_COVERED_ALL_WHITE = 0.95, 0.9, 0.6
 # An inverted mask has the picture's border, and the body parts beside it.
 _BORDER, _BODY_BESIDE = 0.5, 0.3
 _ENOUGH_PIXELS = 4096  # most maps have more colours in these than a palette holds
@@ -113,6 +115,8 @@ def check_iuv(iuv: np.ndarray, name: str = "densepose", blurred: bool = False) -
     _check_grey(body, largest, name)
     if max(largest[1:]) <= 1:
         raise _unusable(name, _UNIT_SCALE)
+    if not np.ptp(body[:, 1:], axis=0).any() and np.unique(body[:, 0]).size >= _MIN_PARTS:
+        raise _unusable(name, f"found U {largest[1]} and V {largest[2]} everywhere, a map of part numbers; {WANTED}")
     colours, kinds = _colours(body)
     if colours:
         raise _unusable(
@@ -198,7 +202,7 @@ def check_inverted(overlap: Overlap, mask: np.ndarray) -> None:
         raise faults.MASK_INVERTED.error(reason=f"{outside}, {beside:.0%} of the picture beside it is body")
 
 
-def check_cover(overlap: Overlap) -> float:
+def check_cover(overlap: Overlap, mask: np.ndarray) -> float:
     """Check that body parts of a map cover a mask.
 
     Returns:
@@ -208,7 +212,7 @@ def check_cover(overlap: Overlap) -> float:
         InputError: It is less than 20 %, or 60 % of a mask that is white all over.
     """
     covered, share = overlap.both / overlap.mask, overlap.mask / overlap.size
-    is_all_white = share > _ALL_WHITE
+    is_all_white = _is_all_white(share, mask)
     least = _LEAST_COVERED_ALL_WHITE if is_all_white else LEAST_COVERED
     if covered < least:
         white = f", which is white on {share:.0%} of the picture" if is_all_white else ""
@@ -223,8 +227,13 @@ def check_not_all_white(mask: np.ndarray) -> None:
         InputError: It is white all over.
     """
     share = float(np.count_nonzero(mask)) / mask.size
-    if share > _ALL_WHITE:
+    if _is_all_white(share, mask):
         raise faults.MASK_ALL_WHITE.error(share=share)
+
+
+def _is_all_white(share: float, mask: np.ndarray) -> bool:
+    """Return whether a mask covers all of a picture but for a rim, corners or a hole."""
+    return share > _ALL_WHITE or (share > _NEARLY_WHITE and border_share(mask) > _NEARLY_WHITE)
 
 
 def border_share(mask: np.ndarray) -> float:

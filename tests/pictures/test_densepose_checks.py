@@ -74,7 +74,7 @@ def test_a_palette_is_refused(colours: int, dither: Image.Dither) -> None:
 
 def test_one_colour_a_part_is_no_palette() -> None:
     iuv = person_iuv(2)
-    iuv[..., 1:] = np.where(iuv[..., :1] > 0, (90, 160), 0)
+    iuv[..., 1:] = np.where(iuv[..., :1] > 0, 90 + 5 * iuv[..., :1], 0)
     check_iuv(iuv)
 
 
@@ -84,8 +84,12 @@ def test_one_colour_a_part_is_no_palette() -> None:
         (lambda iuv: iuv[..., :1].repeat(3, axis=2), "a grey map of part numbers"),
         (lambda iuv: iuv * np.array([1, 0, 0], np.uint8), "U and V of at most 1"),
         (lambda iuv: np.dstack([iuv[..., 0], (iuv[..., 1:] / 255 + 0.5).astype(np.uint8)]), "U and V of at most 1"),
+        (
+            lambda iuv: np.where(iuv[..., :1] > 0, iuv * [1, 0, 0] + [0, 255, 255], 0).astype(np.uint8),
+            "U 255 and V 255",
+        ),
     ],
-    ids=["grey", "no U and V", "scale 0..1"],
+    ids=["grey", "no U and V", "scale 0..1", "one U and V"],
 )
 def test_part_numbers_alone_are_refused_at_every_door(change, said: str) -> None:
     iuv = change(person_iuv())
@@ -126,6 +130,13 @@ def test_a_mask_that_is_white_all_over_is_refused_unless_the_person_fills_the_pi
     for given in (None, iuv):
         with pytest.raises(InputError, match="white on 100% of the picture"):
             check_photo(image, white, given)
+    rim = white.copy()
+    rim[:2] = rim[:, -2:] = False  # a frame that a tool left
+    nearly = white.copy()
+    nearly[60:90, 20:40] = False
+    for mask in (rim, nearly):
+        with pytest.raises(InputError, match=r"white on 9\d% of the picture"):
+            check_photo(image, mask)
     close = iuv[40:102, 60:101]  # the torso fills it
     assert check_pictures(image[40:102, 60:101], white[40:102, 60:101], close).mask.all()
 
@@ -147,7 +158,7 @@ def test_a_mask_that_hardly_meets_the_body_parts_is_refused() -> None:
     mask[100:, :80] = True  # 8,000 pixels; one leg
     covered = person_mask(iuv)[mask].mean()
     assert covered > 0.2
-    assert check_cover(Overlap.of(iuv[..., 0], mask)) == covered
+    assert check_cover(Overlap.of(iuv[..., 0], mask), mask) == covered
     mask[:140] = False
     mask[140:, :] = True
     mask[140:, 60:80] = False

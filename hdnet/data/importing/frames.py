@@ -158,9 +158,10 @@ def cut_frame(files: FrameFiles, cut: Cut, keep_largest: bool) -> tuple[Unlabell
             f"{files.mask or files.image}: the person covers {inside.mean():.1%} of the window; expected "
             f"{_MIN_INSIDE:.1%} or more, a person that stands in the picture"
         )
-    as_data_error(lambda: check_inverted(Overlap.of(iuv[..., 0], mask), mask), str(files.mask or files.image))
+    overlap = Overlap.of(iuv[..., 0], mask)
+    as_data_error(lambda: check_inverted(overlap, mask), str(files.mask or files.image))
+    covered = as_data_error(lambda: check_cover(overlap, mask), files.densepose)
     cut_iuv, foreign = own_parts(inputs[3:6].transpose(1, 2, 0).astype(np.uint8), inside, NETWORK_SIZE)
-    covered = as_data_error(lambda: check_cover(Overlap.of(cut_iuv[..., 0], inside)), files.densepose)
     notes += iuv_notes
     notes += [NEIGHBOUR_NOTE] * foreign
     notes += ["body parts cover less than 30 % of the mask"] * (covered < WELL_COVERED)

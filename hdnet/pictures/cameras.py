@@ -12,7 +12,7 @@ from PIL import ExifTags, Image
 
 from hdnet.geometry import Camera
 from hdnet.pictures import faults
-from hdnet.pictures.decoding import open_header
+from hdnet.pictures.decoding import PictureFile, open_header
 
 _FULL_FRAME_DIAGONAL_MM = math.hypot(36.0, 24.0)
 _SHORTEST_MM, _LONGEST_MM = 3.0, 3000.0  # 0 stands for "not known"
@@ -38,7 +38,7 @@ class CallerCamera:
 
 
 def caller_camera(
-    data: bytes,
+    data: PictureFile,
     width: int,
     height: int,
     *,
@@ -53,7 +53,7 @@ def caller_camera(
     Intrinsics are in pixels of the file, whose picture may have been shrunk while it was read.
 
     Args:
-        data: The photograph's file.
+        data: The photograph's file, or as Pillow has opened it.
         width: Of the upright picture in pixels, as it was read.
         height: Of the upright picture in pixels, as it was read.
         fx: Focal length in pixels of the upright picture in the file.
@@ -122,7 +122,7 @@ def camera_of_focal_35mm(focal_mm: float, width: int, height: int) -> Camera:
     return _centred(focal_mm / _FULL_FRAME_DIAGONAL_MM * math.hypot(width, height), width, height)
 
 
-def exif_camera(data: bytes, width: int, height: int) -> Camera | None:
+def exif_camera(data: PictureFile, width: int, height: int) -> Camera | None:
     """The camera of a photograph by its EXIF ``FocalLengthIn35mmFilm`` and ``DigitalZoomRatio``.
 
     The zoom multiplies the focal length but in pictures of Apple's phones, whose focal length includes it. It holds for
@@ -130,7 +130,7 @@ def exif_camera(data: bytes, width: int, height: int) -> Camera | None:
     camera is unknown.
 
     Args:
-        data: The file's bytes, which can be opened.
+        data: The file's bytes, or as Pillow has opened it.
         width: Of the upright picture in pixels.
         height: Of the upright picture in pixels.
 
@@ -155,7 +155,7 @@ def _centred(focal_px: float, width: int, height: int) -> Camera:
     return Camera(focal_px, focal_px, (width - 1) / 2, (height - 1) / 2)
 
 
-def _shrink(data: bytes, width: int, height: int) -> int:
+def _shrink(data: PictureFile, width: int, height: int) -> int:
     """How many times as many pixels a file has along a side as the picture that was read from it."""
     try:
         header = open_header(data)
@@ -171,11 +171,12 @@ def _shrunk(coordinate: float | None, shrink: int, middle: float) -> float:
     return coordinate if shrink == 1 else (coordinate + 0.5) / shrink - 0.5
 
 
-def _exif_tags(data: bytes) -> tuple[dict[int, object], str]:
+def _exif_tags(data: PictureFile) -> tuple[dict[int, object], str]:
     """The photograph's own part of its EXIF data and the camera's maker; empty where there is none or it is damaged."""
     try:
-        exif = Image.Exif()
-        exif.load(_png_exif(data) if data.startswith(_PNG_SIGNATURE) else open_header(data).info.get("exif", b""))
+        exif = data.getexif() if isinstance(data, Image.Image) else Image.Exif()
+        if isinstance(data, bytes):
+            exif.load(_png_exif(data) if data.startswith(_PNG_SIGNATURE) else open_header(data).info.get("exif", b""))
         return dict(exif.get_ifd(ExifTags.IFD.Exif)), str(exif.get(ExifTags.Base.Make, ""))
     except Exception:  # noqa: BLE001 - Pillow's parser raises many kinds of errors on damaged data
         return {}, ""

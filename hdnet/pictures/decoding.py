@@ -78,6 +78,10 @@ _CMS_FLAGS = ImageCms.Flags.BLACKPOINTCOMPENSATION
 _SAME_COLOUR = 3
 
 
+PictureFile = bytes | Image.Image
+"""A picture's file, or the picture as Pillow has opened it."""
+
+
 @dataclass(frozen=True, eq=False)
 class Decoded:
     """A decoded picture.
@@ -93,12 +97,14 @@ class Decoded:
     shrink: int = 1
 
 
-def open_header(data: bytes) -> Image.Image:
-    """A picture of which only the header has been read.
+def open_header(data: PictureFile) -> Image.Image:
+    """A picture of which only the header has been read; an opened one as it is.
 
     Raises:
         Exception: Any of Pillow's, if it is no picture or of a format that is not read.
     """
+    if isinstance(data, Image.Image):
+        return data
     if data.startswith(_JPEG_SIGNATURE):
         # Image.open refuses 179 megapixels and more, also of pictures that are shrunk while they are decoded.
         return JpegImagePlugin.JpegImageFile(io.BytesIO(data))
@@ -108,7 +114,7 @@ def open_header(data: bytes) -> Image.Image:
     return image
 
 
-def decode(data: bytes, name: str, part: str, max_pixels: int) -> Decoded:
+def decode(data: PictureFile, name: str, part: str, max_pixels: int) -> Decoded:
     """Decode a picture.
 
     Photographs (``part`` "image") are turned as EXIF says, converted to sRGB if they have another colour profile, and
@@ -116,7 +122,7 @@ def decode(data: bytes, name: str, part: str, max_pixels: int) -> Decoded:
     hold numbers instead of colours.
 
     Args:
-        data: The file's bytes.
+        data: The file's bytes, or an opened picture, which is left as it is.
         name: Its name in error lines.
         part: "image", "mask" or "densepose".
         max_pixels: Larger pictures are refused before they are decompressed; JPEG photographs are shrunk to it.
@@ -124,14 +130,15 @@ def decode(data: bytes, name: str, part: str, max_pixels: int) -> Decoded:
     Raises:
         InputError: If it is not a picture, truncated or too large.
     """
-    if not data:
+    if isinstance(data, bytes) and not data:
         raise faults.EMPTY_FILE.error(part, name=name)
     with _telling(data, name, part, max_pixels):
         image = open_header(data)
         shrink = _shrink(image, max_pixels) if part == "image" else 1
         width, height = image.size
         if width * height <= max_pixels * _reach(image, part):
-            file_format, image = str(image.format), _loaded(image, data, part, shrink)
+            file_format = str(image.format)
+            image = _loaded(image.copy() if image is data else image, data, part, shrink)
             if part != "image":
                 return Decoded(image, file_format)
             ImageOps.exif_transpose(image, in_place=True)
@@ -140,7 +147,7 @@ def decode(data: bytes, name: str, part: str, max_pixels: int) -> Decoded:
 
 
 @contextmanager
-def _telling(data: bytes, name: str, part: str, max_pixels: int) -> Iterator[None]:
+def _telling(data: PictureFile, name: str, part: str, max_pixels: int) -> Iterator[None]:
     """Turn what Pillow raises into the error of the file."""
     try:
         yield
@@ -150,7 +157,7 @@ def _telling(data: bytes, name: str, part: str, max_pixels: int) -> Iterator[Non
         remedy = f"reading it needs pillow-heif, run `pip install pillow-heif`, or {_CONVERT}"
         raise faults.UNSUPPORTED_FORMAT.error(part, name=name, kind=_HEIC, advice=remedy) from error
     except UnidentifiedImageError as error:
-        raise _not_a_picture(data, name, part) from error
+        raise _not_a_picture(data if isinstance(data, bytes) else b"", name, part) from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise _too_large(name, part, f"too many pixels for a picture ({error})", max_pixels) from error
     except _DECODE_ERRORS as error:
@@ -207,7 +214,7 @@ def _shrink(image: Image.Image, max_pixels: int) -> int:
     return next((k for k in _SHRINKS if image.width * image.height <= most * k * k), _SHRINKS[-1])
 
 
-def _loaded(image: Image.Image, data: bytes, part: str, shrink: int) -> Image.Image:
+def _loaded(image: Image.Image, data: PictureFile, part: str, shrink: int) -> Image.Image:
     """The decompressed picture, shrunk."""
     if shrink > 1 and isinstance(image, JpegImagePlugin.JpegImageFile):
         image.draft(None, (image.width // shrink, image.height // shrink))
@@ -235,7 +242,7 @@ def _raw_mode(image: Image.Image) -> str:
     return str(tiles[0][3]) if tiles else ""
 
 
-def _with_low_bytes(image: Image.Image, data: bytes, part: str) -> Image.Image:
+def _with_low_bytes(image: Image.Image, data: PictureFile, part: str) -> Image.Image:
     """A picture of 16 bits a channel, of which Pillow keeps the high bytes, with 8-bit numbers read as such.
 
     Tools that write 0..255 into 16 bits leave the high bytes empty. A map may do so in some of its channels.

@@ -16,7 +16,7 @@ from PIL import Image
 from hdnet.errors import InputError
 from hdnet.pictures import faults
 from hdnet.pictures.decoding import MAX_PIXELS as MAX_PIXELS
-from hdnet.pictures.decoding import decode
+from hdnet.pictures.decoding import PictureFile, decode
 
 MASK_THRESHOLD = 100  # a mask pixel counts above this value, as in the training data (docs/parity.md, 36)
 _OPAQUE = 255
@@ -97,7 +97,7 @@ def read_iuv(path: str | Path, order: IuvOrder = "vui", max_pixels: int = MAX_PI
     return decode_iuv(read_bytes(path), str(path), order, max_pixels)
 
 
-def decode_photo(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> DecodedPhoto:
+def decode_photo(data: PictureFile, name: str, max_pixels: int = MAX_PIXELS) -> DecodedPhoto:
     """A photograph of any kind, upright as its EXIF orientation says, in sRGB.
 
     Photographs of more than 40 megapixels, and JPEG of more than ``max_pixels``, are shrunk by 2, 4 or 8.
@@ -120,17 +120,17 @@ def decode_photo(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Decode
     return DecodedPhoto(_as_rgb(image), alpha, decoded.shrink)
 
 
-def decode_image(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+def decode_image(data: PictureFile, name: str, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """The (H, W, 3) uint8 RGB of a photograph: see :func:`decode_photo`."""
     return decode_photo(data, name, max_pixels).image
 
 
-def decode_alpha(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> np.ndarray | None:
+def decode_alpha(data: PictureFile, name: str, max_pixels: int = MAX_PIXELS) -> np.ndarray | None:
     """The transparency of a cut-out photograph as a mask, (H, W) bool or None: see :func:`decode_photo`."""
     return decode_photo(data, name, max_pixels).alpha
 
 
-def decode_mask(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+def decode_mask(data: PictureFile, name: str, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """A mask from a black and white, grey or colour picture with equal channels; transparent counts as black.
 
     It is one of the upright photograph: an EXIF orientation in it, copied from the photograph, says nothing.
@@ -170,7 +170,7 @@ def mask_from_grey(grey: np.ndarray, name: str) -> np.ndarray:
     return grey > MASK_THRESHOLD
 
 
-def decode_iuv(data: bytes, name: str, order: IuvOrder = "vui", max_pixels: int = MAX_PIXELS) -> np.ndarray:
+def decode_iuv(data: PictureFile, name: str, order: IuvOrder = "vui", max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """A DensePose map of the upright photograph, whatever its own EXIF orientation.
 
     Args:
@@ -202,9 +202,9 @@ def decode_iuv(data: bytes, name: str, order: IuvOrder = "vui", max_pixels: int 
 
 
 def decode_given(
-    image: bytes,
-    mask: bytes | None = None,
-    densepose: bytes | None = None,
+    image: PictureFile,
+    mask: PictureFile | None = None,
+    densepose: PictureFile | None = None,
     order: IuvOrder = "vui",
     max_pixels: int = MAX_PIXELS,
     names: tuple[str, str, str] = ("image", "mask", "densepose"),
@@ -214,7 +214,7 @@ def decode_given(
     :mod:`hdnet.pictures.checks` compares them.
 
     Args:
-        image: The photograph's file.
+        image: The photograph's file, or as Pillow has opened it, like the next two.
         mask: The mask's file; without one the photograph's transparency counts, if it has any.
         densepose: The DensePose map's file.
         order: Channel order of the DensePose map.
@@ -229,17 +229,17 @@ def decode_given(
     iuv = None if densepose is None else decode_iuv(densepose, names[2], order, max_pixels)
     if photo.shrink > 1:
         size = photo.image.shape[:2]
-        person, iuv = (None if one is None else _shrunk(one, size, photo.shrink) for one in (person, iuv))
+        person, iuv = (None if one is None else shrunk(one, size, photo.shrink) for one in (person, iuv))
     return Given(photo.image, person, iuv, photo.shrink)
 
 
-def _shrunk(picture: np.ndarray, size: tuple[int, ...], shrink: int) -> np.ndarray:
+def shrunk(picture: np.ndarray, size: tuple[int, ...], shrink: int) -> np.ndarray:
     """A mask or map of the photograph's full size at its reduced size, by nearest neighbour; others as they are."""
-    if tuple(-(-side // shrink) for side in picture.shape[:2]) != tuple(size):
+    if shrink == 1 or tuple(-(-side // shrink) for side in picture.shape[:2]) != tuple(size[:2]):
         return picture
     rows, columns = (
         (np.arange(side) * shrink + shrink // 2).clip(max=full - 1)
-        for side, full in zip(size, picture.shape, strict=False)
+        for side, full in zip(size[:2], picture.shape[:2], strict=True)
     )
     reduced: np.ndarray = picture[rows[:, None], columns]
     return reduced

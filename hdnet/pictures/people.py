@@ -69,11 +69,44 @@ def count_silhouettes(mask: np.ndarray) -> int:
     return len(kept)
 
 
+def separate_people(parts: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Divide a mask among the people in it, by their torsos or, where they show more people, their heads.
+
+    Every pixel goes to the torso or head that is nearest on a way through the mask; they are told apart as by
+    :func:`count_people`.
+
+    Args:
+        parts: (H, W) body part, 0..24.
+        mask: (H, W) bool.
+
+    Returns:
+        (H, W) int32, number of the person from 1; 0 outside the mask. All 1 where there is one person, or no part.
+    """
+    shown = np.where(mask, parts, 0)
+    smallest = _SMALLEST_PIECE * np.count_nonzero(shown)
+    found = [_apart(np.isin(shown, kind), smallest) for kind in (TORSO_PARTS, HEAD_PARTS)]
+    labels, pieces = max(found, key=lambda one: len(one[1]))
+    if len(pieces) < 2:
+        return mask.astype(np.int32)
+    from skimage.segmentation import watershed  # slow to import, and most pictures show one person
+
+    markers = np.zeros(mask.shape, np.int32)
+    for number, piece in enumerate(pieces, start=1):
+        markers[labels == piece] = number
+    # Of constant height: the floods meet half-way.
+    return np.asarray(watershed(np.zeros(mask.shape, np.uint8), markers, mask=mask), np.int32)
+
+
 def _count_apart(pieces: np.ndarray, smallest: float) -> int:
     """Count connected pieces, taken from the largest down, that are large enough and clearly apart."""
+    return len(_apart(pieces, smallest)[1])
+
+
+def _apart(pieces: np.ndarray, smallest: float) -> tuple[np.ndarray, list[int]]:
+    """Return the connected pieces, numbered (H, W), and the numbers of those that are large and clearly apart."""
     labels, found = ndimage.label(pieces, structure=np.ones((3, 3), int))
     if found < 2:
-        return int(found)  # whatever its size, it makes no second person
+        return labels, list(range(1, found + 1))  # whatever its size, it makes no second person
     areas = np.bincount(labels.ravel())[1:]
     large = np.flatnonzero(areas >= max(smallest, _SMALLEST_SHARE * areas.max()))
     large = large[np.argsort(-areas[large], kind="stable")]
@@ -83,4 +116,4 @@ def _count_apart(pieces: np.ndarray, smallest: float) -> int:
         distances = [float(np.linalg.norm(middles[i] - middles[k])) / areas[large[k]] ** 0.5 for k in kept]
         if all(distance > _APART for distance in distances):
             kept.append(i)
-    return len(kept)
+    return labels, [int(large[k]) + 1 for k in kept]

@@ -13,6 +13,7 @@ from hdnet.models.estimates import BODY_STRIDE
 from hdnet.models.lite import PersonMaps
 from hdnet.pictures import faults
 from hdnet.pictures.crop import MIN_MASK_PIXELS, NETWORK_SIZE, Crop, bounds, scene_inputs
+from hdnet.pictures.people import separate_people
 from hdnet.predict.prediction import Box
 
 Look = Callable[[np.ndarray], PersonMaps]
@@ -89,6 +90,11 @@ def find_people(image: np.ndarray, look: Look) -> list[Found]:
     return sorted(people, key=importance, reverse=True)
 
 
+def parts_of(maps: PersonMaps) -> np.ndarray:
+    """Return the body part (S, S) 0..24 of every pixel, from the map of a quarter of the size."""
+    return maps.parts_b25hw[0].argmax(0).numpy().repeat(BODY_STRIDE, 0).repeat(BODY_STRIDE, 1)
+
+
 def square_of_box(box: Box, size: tuple[int, int]) -> Crop:
     """Return the square about a caller's box of one person.
 
@@ -160,20 +166,25 @@ def _is_confirmed(image: np.ndarray, person: Found, look: Look) -> bool:
 def _in_square(image: np.ndarray, square: Crop, look: Look, least_share: float) -> tuple[list[Found], float]:
     """Find the people whom the network sees in a square; also return the share of the largest piece."""
     inputs_4hw, within = scene_inputs(image, None, square)
-    probability = look(inputs_4hw).mask_b1hw[0, 0].sigmoid().numpy() * within
+    maps = look(inputs_4hw)
+    probability = maps.mask_b1hw[0, 0].sigmoid().numpy() * within
     label, weights = _pieces(probability, probability)
     if not len(weights):
         return [], 0.0
     least = max(least_share * within.sum(), _LEAST_OF_LARGEST * weights.max(), MIN_MASK_PIXELS)
-    people = []
+    people, masks, parts = [], [], parts_of(maps)
     for number in 1 + np.flatnonzero(weights >= least):
+        # People who touch are one piece.
         piece = (probability > 0.5) & (label == number)
+        apart = separate_people(parts, piece)
+        masks += [apart == one for one in range(1, int(apart.max()) + 1)]
+    for piece in masks:
         (top, bottom), (left, right) = bounds(piece)
         x, y = square.left + square.zoom * np.array([left - 0.5, right - 0.5]), np.array([top - 0.5, bottom - 0.5])
         y = square.top + square.zoom * y
         edges = np.clip([x[0], y[0], x[1], y[1]], 0, [s - 1.0 for s in image.shape[1::-1]] * 2)
         box = (float(edges[0]), float(edges[1]), float(edges[2]), float(edges[3]))
-        people.append(Found(square.inner(piece), box, float(weights[number - 1]) * square.zoom**2))
+        people.append(Found(square.inner(piece), box, float(probability[piece].sum()) * square.zoom**2))
     return people, float(weights.max() / within.sum())
 
 

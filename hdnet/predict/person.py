@@ -17,9 +17,17 @@ from hdnet.models.lite import PersonMaps
 from hdnet.pictures import faults
 from hdnet.pictures.checks import Photo
 from hdnet.pictures.crop import MIN_MASK_PIXELS, Crop, bounds, map_back, placed, sampled, scene_inputs
-from hdnet.pictures.people import HEAD_PARTS, TORSO_PARTS
+from hdnet.pictures.people import HEAD_PARTS, TORSO_PARTS, separate_people
 from hdnet.pictures.rotation import default_camera
-from hdnet.predict.finding import MIN_SQUARE_SHARE, Look, find_people, looks_like_a_person, main_piece, square_of_box
+from hdnet.predict.finding import (
+    MIN_SQUARE_SHARE,
+    Look,
+    find_people,
+    looks_like_a_person,
+    main_piece,
+    parts_of,
+    square_of_box,
+)
 from hdnet.predict.prediction import Box, PersonLook, Prediction, ScaleSource
 from hdnet.predict.runtime_names import Outputs
 
@@ -167,6 +175,11 @@ def _wanted(prepared: PreparedPhoto) -> np.ndarray | None:
 
 def _found(maps: PersonMaps, seen: np.ndarray, wanted: np.ndarray | None) -> np.ndarray:
     mask = main_piece(seen, wanted)
+    if mask.any():
+        # People who touch are one piece; whoever is wanted, or the largest, is meant.
+        person = separate_people(parts_of(maps), mask)
+        areas = np.bincount(person[mask if wanted is None else mask & wanted], minlength=2)
+        mask = person == 1 + int(areas[1:].argmax())
     share = float(mask.mean())
     if share < MIN_SQUARE_SHARE:
         raise faults.NO_PERSON.error(reason=faults.LITTLE_OF_A_PERSON.format(share=share, least=MIN_SQUARE_SHARE))

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hdnet.pictures.people import count_people
+from hdnet.pictures.people import count_people, separate_people
 
 TORSO, ARM, HEAD = 2, 15, 23
 SIZE = (200, 300)
@@ -90,3 +90,39 @@ def test_a_person_whose_torso_and_head_are_hidden_counts_as_one() -> None:
     body(parts, 150)
     parts[np.isin(parts, (TORSO, HEAD))] = 0
     assert count(parts) == 1
+
+
+def test_people_are_separated_half_way_through_the_mask() -> None:
+    """Two equal bodies joined by a bar: every body is one person's, the bar is shared."""
+    parts = np.zeros(SIZE, np.uint8)
+    body(parts, 80)
+    body(parts, 220)
+    mask = parts > 0
+    mask[95:100, 80:220] = True
+    person = separate_people(parts, mask)
+    assert set(np.unique(person)) == {0, 1, 2}
+    assert np.array_equal(person > 0, mask)
+    left, right = person[100, 80], person[100, 220]
+    assert left != right
+    assert (person[:, :130][mask[:, :130]] == left).all()
+    assert (person[:, 170:][mask[:, 170:]] == right).all()
+
+
+def test_heads_separate_whom_torsos_do_not() -> None:
+    """The torso of the second person is hidden to a sliver."""
+    parts = np.zeros(SIZE, np.uint8)
+    body(parts, 80)
+    body(parts, 220)
+    parts[70:, 200:] = np.where(parts[70:, 200:] == TORSO, ARM, parts[70:, 200:])
+    mask = parts > 0
+    mask[95:100, 80:220] = True
+    person = separate_people(parts, mask)
+    assert person[57, 80] != person[57, 220]
+
+
+def test_one_person_or_none_is_not_divided() -> None:
+    parts = np.zeros(SIZE, np.uint8)
+    body(parts, 150)
+    assert np.array_equal(separate_people(parts, parts > 0), (parts > 0).astype(np.int32))
+    mask = np.ones(SIZE, bool)
+    assert (separate_people(np.zeros(SIZE, np.uint8), mask) == 1).all()

@@ -101,6 +101,31 @@ def test_of_several_people_the_large_one_near_the_middle_is_taken_and_all_are_to
         np.testing.assert_allclose(box, (columns[0], rows[0], columns[-1], rows[-1]), atol=3)
 
 
+def test_people_who_touch_are_separated_by_their_bodies():
+    """Two ellipses joined by a bar; blue tells the body part, 20 levels each."""
+
+    class Parts(RedPerson):
+        def forward(self, inputs_b4hw):
+            maps = super().forward(inputs_b4hw)
+            part = (inputs_b4hw[:, 2, ::4, ::4] / 20).round().long().clamp(0, 2)
+            parts = 10 * torch.nn.functional.one_hot(part, 25).permute(0, 3, 1, 2).float()
+            return maps._replace(relief_b1hw=maps.relief_b1hw * 0, parts_b25hw=parts)
+
+    image, left = photo(300, 600, (50, 250, 120, 220), blue=0)
+    other, right = photo(300, 600, (30, 270, 330, 430), blue=0)
+    image[right] = other[right]
+    image[145:155, 200:350] = (250, 10, 0)
+    for middle in (170, 380):
+        image[110:190, middle - 20 : middle + 20, 2] = 40
+    predictor = Predictor(PersonModel(Parts(), Camera.centred()))
+    found = predictor.infer(image)
+    assert len(found.people) == 2
+    assert overlap(found.mask, right) > 0.9
+    assert not found.mask[:, :230].any()
+    chosen = predictor.infer(image, box=found.people[1])
+    assert overlap(chosen.mask, left) > 0.9
+
+
 def test_a_box_chooses_the_person(predictor):
     image, left = photo(300, 600, (50, 250, 20, 100))
     right_image, right = photo(300, 600, (30, 270, 330, 430))

@@ -19,13 +19,15 @@ from fastapi.testclient import TestClient
 from fuzz_files import demanding_seeds, densepose_seeds, image_seeds, mask_seeds, mutate, sample_seeds
 from PIL import Image
 
-from hdnet.errors import InputError
+from hdnet.errors import InputError, ModelError
 from hdnet.geometry import Camera
 from hdnet.models.identity import ModelIdentity
-from hdnet.pictures.checks import Pictures
+from hdnet.pictures import faults
+from hdnet.pictures.checks import Pictures, check_pictures
 from hdnet.predict.prediction import Prediction
 from serving.app import create_app
-from serving.forms import CameraFields, Parts, decode_parts
+from serving.decoding import decode_parts
+from serving.forms import CameraFields, Parts
 from serving.responses import ENCODERS
 from serving.settings import Settings
 
@@ -100,6 +102,13 @@ class Plane:
     """A predictor whose depth is 4 m all over the mask: the tested code runs before it."""
 
     runtime = SimpleNamespace(name="plane")
+    finds_people = False
+
+    def check(self, image: np.ndarray, mask: np.ndarray | None, iuv: np.ndarray | None) -> Pictures:
+        """Needs mask and map, as two hourglasses do."""
+        if iuv is None:
+            raise faults.MISSING_DENSEPOSE.error()
+        return check_pictures(image, mask, iuv)
 
     def prepare(self, pictures: Pictures, camera: Camera | None = None) -> SimpleNamespace:
         """The pictures themselves."""
@@ -119,6 +128,7 @@ class PlaneSource:
     """A source with the plane as its only model."""
 
     uri = name = "plane"
+    origin, has_fallback = "file", False
 
     def resolve(self) -> None:
         """No version."""
@@ -132,6 +142,14 @@ class PlaneSource:
 
     def load_last_good(self) -> None:
         """Has none."""
+
+    def load_shipped(self) -> Any:
+        """Has none.
+
+        Raises:
+            ModelError: Always.
+        """
+        raise ModelError("the plane is the only model")
 
 
 def work(connection: Connection, seed: int, first: int, end: int, memory_mb: int) -> None:
@@ -165,7 +183,8 @@ def decode(case: Case, max_pixels: int) -> Answer:
     streams = {part: io.BytesIO(data) for part, data in case.files.items()}
     parts = Parts(streams["image"], streams.get("mask"), streams["densepose"], "vui", CameraFields())
     try:
-        decode_parts(parts, max_pixels)
+        decoded = decode_parts(parts, max_pixels)
+        Plane().check(decoded.image, decoded.mask, decoded.iuv)
     except InputError as error:
         return Answer("decode_parts", 422, error.code)
     except Exception as error:  # noqa: BLE001 - unexpected errors are what is looked for

@@ -198,6 +198,7 @@ class FixedSource:
     """A model source of one predictor."""
 
     uri = name = "fixed"
+    origin, has_fallback = "file", False
 
     def __init__(self, predictor: Predictor) -> None:
         self._predictor = predictor

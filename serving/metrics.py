@@ -65,7 +65,7 @@ class Metrics:
         )
         self.model_loads = Counter(
             "hdnet_model_loads",
-            "Attempts to load a model: loaded, failed, or cached (the last good one, without the registry).",
+            "Attempts to load a model: loaded, failed, cached (the last good one), or shipped (that of the package).",
             ["outcome"],
             registry=self.registry,
         )

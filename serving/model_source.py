@@ -1,16 +1,19 @@
-"""Sources of the service's model: the registry, through a cache on disk, or a file."""
+"""Sources of the service's model: the registry, through a cache on disk, a file, or the package."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
-from hdnet.models.identity import REGISTRY_SCHEME, ModelIdentity
+from hdnet.errors import ModelError
+from hdnet.models.identity import REGISTRY_SCHEME, SHIPPED_SOURCE, ModelIdentity, has_registry
 from serving.settings import Settings
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from hdnet.geometry import Camera
     from hdnet.pictures.checks import Photo, Pictures
     from hdnet.predict.inference import PreparedPicture
@@ -24,12 +27,27 @@ _REFUSALS = ("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "MLFLOW_ALLOW_MODEL_CODE_EXE
 _TIMEOUT, _TIMEOUT_S = "MLFLOW_HTTP_REQUEST_TIMEOUT", "10"
 
 
+# Where a model in service came from: the registry, the cache of its last good one, a file, or the package.
+Origin = Literal["registry", "cache", "file", "shipped"]
+
+
+class NoRegistryError(ModelError):
+    """No model registry is configured: no failure, as long as the shipped model serves."""
+
+
 class PredictorLike(Protocol):
     """The part of :class:`hdnet.predict.inference.Predictor` that the service uses."""
 
     @property
     def runtime(self) -> Runtime:
         """The runtime of the networks."""
+
+    @property
+    def finds_people(self) -> bool:
+        """Whether the model needs neither mask nor DensePose map."""
+
+    def check(self, image: np.ndarray, mask: np.ndarray | None, iuv: np.ndarray | None) -> Pictures | Photo:
+        """Checks a caller's pictures, as far as the model needs them."""
 
     def prepare(self, pictures: Pictures | Photo, camera: Camera | None = None) -> PreparedPicture:
         """Cuts out the network's input."""
@@ -51,6 +69,14 @@ class ModelSource(Protocol):
     @property
     def name(self) -> str:
         """Name of the model where it has no registered one."""
+
+    @property
+    def origin(self) -> Origin:
+        """Origin of the models that :meth:`load` gives."""
+
+    @property
+    def has_fallback(self) -> bool:
+        """Whether the shipped model serves while there is no other."""
 
     def resolve(self) -> ModelIdentity | None:
         """The version that is wanted now; None of a file, which has none.
@@ -80,24 +106,46 @@ class ModelSource(Protocol):
             ModelError: If it cannot be read.
         """
 
+    def load_shipped(self) -> PredictorLike:
+        """The model for photographs that comes with the package.
+
+        Raises:
+            ModelError: If it cannot be read.
+        """
+
 
 def model_source(settings: Settings) -> ModelSource:
     """The source that ``settings.model_uri`` names."""
     return _Registry(settings) if settings.model_uri.startswith(REGISTRY_SCHEME) else _File(settings)
 
 
-class _File:
-    """A model file, or a folder that holds one."""
+class _Source:
+    """What all sources have."""
 
     def __init__(self, settings: Settings) -> None:
-        self.uri, self.name = settings.model_uri, PurePath(settings.model_uri).name
+        self.uri = settings.model_uri
         self._load = _Loader(settings)
+        self._load_shipped = _Loader(settings)  # another network, for which another runtime may be the fastest
+
+    def load_shipped(self) -> PredictorLike:
+        return self._load_shipped(SHIPPED_SOURCE)
+
+
+class _File(_Source):
+    """A model file, a folder that holds one, or the shipped model."""
+
+    has_fallback = False
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self.name = PurePath(self.uri).name
+        self.origin: Origin = "shipped" if self.uri == SHIPPED_SOURCE else "file"
 
     def resolve(self) -> None:
         return None
 
     def load(self) -> tuple[PredictorLike, None]:
-        return self._load(Path(self.uri)), None
+        return self._load(self.uri), None
 
     def keep(self, identity: ModelIdentity) -> None:
         raise AssertionError(f"{identity}: a file has no versions")
@@ -106,15 +154,20 @@ class _File:
         return None
 
 
-class _Registry:
+class _Registry(_Source):
     """A registered model; downloaded files are kept in the cache, and the last good one is loaded from there."""
 
+    origin: Origin = "registry"
+
     def __init__(self, settings: Settings) -> None:
-        self.uri, self.name = settings.model_uri, settings.model_uri.removeprefix(REGISTRY_SCHEME)
-        self._load = _Loader(settings)
+        super().__init__(settings)
+        self.name = settings.model_uri.removeprefix(REGISTRY_SCHEME)
+        # Who names a version wants that one and no other.
+        self.has_fallback = settings.shipped_fallback and "@" in self.name
         self._cache_dir = settings.cache_dir
 
     def resolve(self) -> ModelIdentity:
+        _require_registry(self.uri)
         prepare_mlflow()
         from hdnet.tracking.versions import resolve  # imports MLflow, whose environment is set above
 
@@ -140,6 +193,17 @@ class _Registry:
         return (self._load(kept.folder), kept.identity) if kept else None
 
 
+def _require_registry(uri: str) -> None:
+    """Looks for a registry before MLflow does, which would make an empty one in the working folder.
+
+    Raises:
+        NoRegistryError: If none is named, and none lies here.
+    """
+    if not has_registry():
+        found = "MLFLOW_TRACKING_URI is not set, and the working folder has no mlflow.db"
+        raise NoRegistryError(f"{uri}: no model registry ({found})")
+
+
 class _Loader:
     """Loads predictors from model files; the fastest runtime is measured once."""
 
@@ -147,7 +211,7 @@ class _Loader:
         self._settings = settings
         self._fastest: str | None = None
 
-    def __call__(self, path: Path) -> PredictorLike:
+    def __call__(self, path: str | Path) -> PredictorLike:
         from hdnet.predict.inference import Predictor  # torch is slow to import, and the service is live before
 
         def load(candidates: tuple[str, ...] | None) -> Predictor:

@@ -10,21 +10,17 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import Literal
 
 import numpy as np
 
 from hdnet.errors import HDNetError, InputError, ModelError
-from hdnet.models.identity import ModelIdentity
+from hdnet.models.identity import SHIPPED_SOURCE, ModelIdentity
 from hdnet.pictures import faults
-from hdnet.pictures.checks import check_pictures
 from serving.metrics import Metrics
-from serving.model_source import ModelSource, PredictorLike
+from serving.model_source import ModelSource, NoRegistryError, Origin, PredictorLike
 from serving.problems import NO_MODEL
 
 logger = logging.getLogger("hdnet.serving")
-
-Origin = Literal["registry", "cache", "file"]
 
 _LOADING_RETRY_S = 5.0
 # Longest wait for the registry at the start before the last good model is taken. MLflow itself waits almost two
@@ -37,9 +33,9 @@ class ServedModel:
     """A model that passed its self-check.
 
     Attributes:
-        name: Registered name, or that of the file or folder.
+        name: Registered name, that of the file or folder, or "shipped".
         predictor: The loaded model.
-        identity: The version in the registry; None for a model from a file.
+        identity: The version in the registry; None for a model from a file and for the shipped one.
         origin: Its origin; ``cache`` until the registry has confirmed it.
         since: When it was loaded.
     """
@@ -93,6 +89,8 @@ class ModelStore:
         self._answered = self._attempted = False
         self._refused: ModelIdentity | None = None
         self._last_failure = ""
+        self._shipped: PredictorLike | None = None
+        self._shipped_turn = threading.Lock()
         self._loader = ThreadPoolExecutor(1, thread_name_prefix="hdnet-loader")
 
     @property
@@ -121,7 +119,7 @@ class ModelStore:
         first = loop.run_in_executor(self._loader, self.refresh)
         await asyncio.wait({first}, timeout=self.patience_s)
         if not self._answered and not first.done():
-            await asyncio.to_thread(self._take_last_good)
+            await asyncio.to_thread(self._take_other)
         await first
         while True:
             await asyncio.sleep(self.interval_s)
@@ -139,9 +137,9 @@ class ModelStore:
     def refresh(self, again: bool = False) -> Refresh:
         """Check the source once: load the wanted version unless it is in service.
 
-        On any failure the model in service stays; if there is none, the last good one of the cache is taken. A
-        version that fails its self-check is not tried again until another is wanted; a registry or download that fails
-        is tried again at the next check.
+        On any failure the model in service stays; if there is none, the last good one of the cache is taken, or else
+        the shipped one. A version that fails its self-check is not tried again until another is wanted; a registry or
+        download that fails is tried again at the next check.
 
         Args:
             again: Also try a refused version again, and read a file again.
@@ -152,7 +150,7 @@ class ModelStore:
         except Exception as error:  # noqa: BLE001 - the watch continues after any failure of a registry or model
             outcome = Refresh(False, self._report(error))
             if self._current is None:
-                self._take_last_good()
+                self._take_other()
         finally:
             self._attempted = True
         return outcome
@@ -177,7 +175,7 @@ class ModelStore:
             raise
         self._refused = None
         name = identity.name if identity else self.source.name
-        self._serve(ServedModel(name, predictor, identity, "registry" if identity else "file"))
+        self._serve(ServedModel(name, predictor, identity, self.source.origin))
         self._metrics.model_loads.labels("loaded").inc()
         if identity is not None:
             self._keep(identity)
@@ -190,8 +188,9 @@ class ModelStore:
                 return False
             self._current = model
             self._metrics.set_model(model.name, model.identity, model.origin)
-        version = f"version {model.identity.version}" if model.identity else ""
-        logger.info("model in service: %s %s from the %s", model.name, version, model.origin)
+        version = f" version {model.identity.version}" if model.identity else ""
+        origin = "package" if model.origin == "shipped" else model.origin
+        logger.info("model in service: %s%s from the %s", model.name, version, origin)
         return True
 
     def _keep(self, identity: ModelIdentity) -> None:
@@ -199,6 +198,32 @@ class ModelStore:
             self.source.keep(identity)
         except HDNetError as error:
             logger.warning("the model serves, but not after a restart while the registry is unreachable: %s", error)
+
+    def shipped(self) -> PredictorLike:
+        """The model for photographs that comes with the package, loaded at the first call; from any thread.
+
+        Raises:
+            ModelError: If it cannot be loaded.
+        """
+        with self._shipped_turn:
+            if self._shipped is None:
+                predictor = self.source.load_shipped()
+                self_check(predictor)
+                self._shipped = predictor
+            return self._shipped
+
+    def _take_other(self) -> None:
+        """Serve the last good model, or the shipped one, unless a model has come into service."""
+        self._take_last_good()
+        if self._current is not None or not self.source.has_fallback:
+            return
+        try:
+            predictor = self.shipped()
+        except Exception:
+            logger.exception("the shipped model cannot be loaded")
+            return
+        if self._serve(ServedModel(SHIPPED_SOURCE, predictor, None, "shipped"), only_if_none=True):
+            self._metrics.model_loads.labels("shipped").inc()
 
     def _take_last_good(self) -> None:
         try:
@@ -216,12 +241,18 @@ class ModelStore:
 
     def _report(self, error: Exception) -> str:
         """Count and log a failure; an unchanged one is logged once, not at every check."""
-        self._metrics.model_loads.labels("failed").inc()
+        if not isinstance(error, NoRegistryError):
+            self._metrics.model_loads.labels("failed").inc()
         expected = isinstance(error, HDNetError)
         failure = str(error) if expected else f"unexpected {type(error).__name__}, see the service's log"
         if failure != self._last_failure:
             self._last_failure = failure
-            kept = "the model in service stays" if self._current else f"next attempt in {self.interval_s:g} s"
+            if self._current:
+                kept = "the model in service stays"
+            elif self.source.has_fallback:
+                kept = f"the last good one serves, or the shipped one; next attempt in {self.interval_s:g} s"
+            else:
+                kept = f"next attempt in {self.interval_s:g} s"
             trace = None if expected else error
             logger.warning("model %s not loaded (%s): %s", self.source.uri, kept, failure, exc_info=trace)
         return failure
@@ -243,7 +274,7 @@ def self_check(predictor: PredictorLike) -> None:
     mask = ((x - 31.5) / 20) ** 2 + ((y - 47.5) / 40) ** 2 < 1
     image = np.where(mask[..., None], np.stack([x * 3, y * 2, x + y], axis=-1), 255).astype(np.uint8)
     iuv = np.where(mask[..., None], np.stack([1 + y // 4 % 24, x * 4 % 256, y * 2 % 256], axis=-1), 0).astype(np.uint8)
-    prepared = predictor.prepare(check_pictures(image, mask, iuv))
+    prepared = predictor.prepare(predictor.check(image, mask, iuv))
     try:
         prediction = predictor.finish(prepared, predictor.run([prepared])[0])
     except InputError as error:

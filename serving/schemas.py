@@ -8,12 +8,15 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from hdnet.pictures.cameras import CameraSource
+from serving.model_source import Origin
 
 
 class ModelBody(BaseModel):
-    """The model that answered. Version, alias and run are null for a model that was loaded from a file."""
+    """The model that answered. Version, alias and run are null for a file and for the shipped model."""
 
-    name: str = Field(description="Registered name, or the name of the file or folder.", examples=["hdnet"])
+    name: str = Field(
+        description="Registered name, name of the file or folder, or shipped: that of the package.", examples=["hdnet"]
+    )
     version: str | None = Field(description="Version of that name in the registry.", examples=["3"])
     alias: str | None = Field(description="Alias through which the version was chosen.", examples=["champion"])
     run_id: str | None = Field(description="MLflow run that made it.", examples=["8a1c6f2e4d"])
@@ -81,9 +84,10 @@ class VersionBody(BaseModel):
     package: Literal["hdnet"] = "hdnet"
     version: str = Field(examples=["0.1.0"])
     model: ModelBody | None = Field(None, description="The model in service, null while there is none.")
-    origin: Literal["registry", "cache", "file"] | None = Field(
+    origin: Origin | None = Field(
         None,
-        description="Its origin; cache: the last good one, until the registry has confirmed it.",
+        description="Its origin; cache: the last good one, until the registry has confirmed it; shipped: the "
+        "package's, while there is no other.",
         examples=["registry"],
     )
     runtime: str | None = Field(None, description="Runtime of its networks.", examples=["openvino-bf16"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -15,6 +16,9 @@ from hdnet.predict.runtime_names import RuntimeChoice
 PREFIX = "HDNET_"
 _SHORTEST_SECRET = 16
 _SECRET = re.compile(rf"[!-~]{{{_SHORTEST_SECRET},}}")
+_PREFIX_PATH = re.compile(r"(/[A-Za-z0-9._~-]+)+")
+# With a prefix that begins so, an address with and without it could not be told apart.
+_OWN_ADDRESSES = ("/admin/", "/depth/", "/docs/", "/health/", "/metrics/", "/openapi.json/", "/page/", "/version/")
 _ORIGIN = re.compile(r"https?://[^/\s*]+")
 
 
@@ -29,10 +33,21 @@ class Settings(BaseSettings):
     model_uri: str = Field(
         "models:/hdnet@champion",
         min_length=1,
-        description="Model to serve: models:/NAME@ALIAS or models:/NAME/VERSION, a folder, or a file.",
+        description="Model to serve: models:/NAME@ALIAS or models:/NAME/VERSION, a folder, a file, or shipped.",
+    )
+    shipped_fallback: bool = Field(
+        True, description="Serve the shipped model while neither the registry nor the cache has one for the alias."
     )
     host: str = Field("127.0.0.1", description="Address to listen on; 0.0.0.0 for all.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on.")
+    root_path: str = Field(
+        "", description="Path under which a proxy publishes the service, such as /hdnet; it may keep it or cut it off."
+    )
+    trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Addresses or networks, separated by commas, of proxies whose X-Forwarded-For names the caller in "
+        "the log; FORWARDED_ALLOW_IPS or 127.0.0.1 if unset.",
+    )
     device: str = Field("cpu", min_length=1, description="Device of the networks: cpu, cuda or cuda:N.")
     runtime: RuntimeChoice = Field(
         "auto", description="Runtime of the networks; auto measures the candidates when a model is loaded."
@@ -68,7 +83,27 @@ class Settings(BaseSettings):
     def _expand(cls, folder: Path) -> Path:
         return folder.expanduser()
 
-    @field_validator("api_keys", "cors_origins", mode="before")
+    @field_validator("root_path")
+    @classmethod
+    def _is_prefix(cls, path: str) -> str:
+        prefix = path.rstrip("/")
+        if prefix and not _PREFIX_PATH.fullmatch(prefix):
+            raise ValueError(f"'{path}' is no path, expected one like /hdnet")
+        if f"{prefix}/".startswith(_OWN_ADDRESSES):
+            raise ValueError(f"'{path}' begins as an address of the service does, expected another one like /hdnet")
+        return prefix
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _are_networks(cls, proxies: tuple[str, ...]) -> tuple[str, ...]:
+        for proxy in proxies:
+            try:
+                ip_network(proxy)
+            except ValueError as error:
+                raise ValueError(f"'{proxy}' is no address or network, expected one like 10.0.0.0/24") from error
+        return proxies
+
+    @field_validator("api_keys", "cors_origins", "trusted_proxies", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         return [item.strip() for item in value.split(",") if item.strip()] if isinstance(value, str) else value

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 # Start of the URIs of registered models, models:/NAME@ALIAS and models:/NAME/VERSION.
 REGISTRY_SCHEME = "models:/"
 # Name of the model that comes with the package, wherever a source is asked for.
 SHIPPED_SOURCE = "shipped"
+
+
+def has_registry() -> bool:
+    """Return whether the environment names a model registry, or the working folder holds one."""
+    return "MLFLOW_TRACKING_URI" in os.environ or Path("mlflow.db").exists()
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,8 @@ from hdnet.geometry import Camera
 from hdnet.models import DepthEstimator, HDNet, NormalEstimator
 from hdnet.models.identity import ModelIdentity
 from hdnet.models.weights import save_hdnet
-from hdnet.pictures.checks import Pictures
+from hdnet.pictures import faults
+from hdnet.pictures.checks import Pictures, check_pictures
 from hdnet.predict.prediction import Prediction
 
 URI = "models:/hdnet@champion"
@@ -70,8 +71,15 @@ class FakePredictor:
     threads: set[str] = field(default_factory=set)
     batches: list[int] = field(default_factory=list)
     runtime: SimpleNamespace = field(default_factory=lambda: SimpleNamespace(name="fake"))
+    finds_people: bool = False
     overlapping: int = 0
     running: int = 0
+
+    def check(self, image: np.ndarray, mask: np.ndarray | None, iuv: np.ndarray | None) -> Pictures:
+        """Needs mask and map, as two hourglasses do."""
+        if iuv is None:
+            raise faults.MISSING_DENSEPOSE.error()
+        return check_pictures(image, mask, iuv)
 
     def prepare(self, pictures: Pictures, camera: Camera | None = None) -> SimpleNamespace:
         return SimpleNamespace(**vars(pictures), camera=camera)
@@ -109,9 +117,11 @@ class FakePredictor:
 class FakeRegistry:
     """An alias that points to versions of fake predictors, or to none; a source of models."""
 
-    uri, name = URI, "hdnet"
+    uri, name, origin = URI, "hdnet", "registry"
 
     def __init__(self) -> None:
+        self.shipped: FakePredictor | None = None
+        self.has_fallback = False
         self.versions: dict[str, FakePredictor] = {}
         self.champion: str | None = None
         self.down: Exception | None = None
@@ -145,6 +155,11 @@ class FakeRegistry:
         if self.kept is None:
             return None
         return self.versions[self.kept], ModelIdentity("hdnet", self.kept, "champion", f"run{self.kept}")
+
+    def load_shipped(self) -> FakePredictor:
+        if self.shipped is None:
+            raise ModelError("the package has no model")
+        return self.shipped
 
 
 def wait_until(condition: Callable[[], bool], timeout_s: float = 10.0) -> None:

@@ -1,4 +1,4 @@
-"""Which runtime is the fastest is measured once, how accurate it is with every model."""
+"""Sources of models: the measured runtime, and what serves without a registry."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from serving_fakes import save_tiny_model
 
 from hdnet.models.weights import HDNET_FILE
 from hdnet.predict.runtimes import Choice, make_runtime
-from serving.model_source import model_source
+from serving.metrics import Metrics
+from serving.model_source import NoRegistryError, model_source
+from serving.model_store import ModelStore
 from serving.settings import Settings
 
 
@@ -43,3 +45,54 @@ def test_a_runtime_by_name_is_not_measured(tmp_path: Path, measured: list[Any]) 
     source = model_source(Settings(model_uri=str(tmp_path), runtime="torch", threads=1))
     assert [source.load()[0].runtime.name for _ in range(2)] == ["torch", "torch"]
     assert measured == []
+
+
+@pytest.fixture
+def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder without a registry; none is named either."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def settings_in(folder: Path, **values: Any) -> Settings:
+    return Settings(runtime="torch", threads=1, cache_dir=folder / "cache", **values)
+
+
+def test_where_there_is_no_registry_none_is_made(nowhere: Path) -> None:
+    source = model_source(settings_in(nowhere))
+    with pytest.raises(NoRegistryError, match="MLFLOW_TRACKING_URI is not set"):
+        source.resolve()
+    assert list(nowhere.iterdir()) == []
+
+
+def test_a_new_user_is_served_by_the_shipped_model(nowhere: Path) -> None:
+    store = ModelStore(model_source(settings_in(nowhere)), 30.0, Metrics())
+    store.refresh()
+    served = store.require()
+    assert (served.name, served.origin, served.identity) == ("shipped", "shipped", None)
+    assert served.predictor.finds_people
+    assert store.shipped() is served.predictor
+    store.close()
+
+
+def test_the_shipped_model_by_name(nowhere: Path) -> None:
+    store = ModelStore(model_source(settings_in(nowhere, model_uri="shipped")), 30.0, Metrics())
+    store.refresh()
+    assert (store.require().name, store.require().origin) == ("shipped", "shipped")
+    store.close()
+
+
+@pytest.mark.parametrize(
+    ("uri", "values", "has_fallback"),
+    [
+        ("models:/hdnet@champion", {}, True),
+        ("models:/hdnet@champion", {"shipped_fallback": False}, False),
+        ("models:/hdnet/3", {}, False),
+        ("models/hdnet.safetensors", {}, False),
+    ],
+)
+def test_who_names_a_version_or_a_file_gets_no_other(
+    tmp_path: Path, uri: str, values: dict[str, bool], has_fallback: bool
+) -> None:
+    assert model_source(settings_in(tmp_path, model_uri=uri, **values)).has_fallback == has_fallback

@@ -18,7 +18,7 @@ from hdnet.errors import InputError, ModelError
 from hdnet.models.identity import ModelIdentity
 from hdnet.pictures import faults
 from serving.metrics import Metrics
-from serving.model_source import prepare_mlflow
+from serving.model_source import NoRegistryError, prepare_mlflow
 from serving.model_store import ModelStore, Refresh, self_check
 
 ClientMaker = Callable[..., TestClient]
@@ -132,12 +132,115 @@ def test_the_same_failure_is_logged_once(registry: FakeRegistry, caplog: pytest.
     assert len(caplog.records) == 1
 
 
+@pytest.fixture
+def shipping(registry: FakeRegistry) -> FakeRegistry:
+    """A registry without a champion, beside a shipped model."""
+    registry.champion, registry.has_fallback = None, True
+    registry.shipped = FakePredictor(offset_m=7.0)
+    return registry
+
+
+def test_the_shipped_model_serves_until_there_is_a_champion(make_client: ClientMaker, shipping: FakeRegistry) -> None:
+    client = make_client()
+    answer = client.post("/depth", files=good_upload())
+    assert answer.json()["depth"]["min"] >= 7.0
+    unregistered = {"name": "shipped", "version": None, "alias": None, "run_id": None}
+    assert answer.json()["model"] == client.get("/health/ready").json()["model"] == unregistered
+    assert answer.headers["X-Model-Name"] == "shipped"
+    assert "X-Model-Version" not in answer.headers
+    assert client.get("/version").json()["origin"] == "shipped"
+    assert 'hdnet_model_origin{origin="shipped"} 1.0' in client.get("/metrics").text
+    shipping.champion = "1"
+    wait_until(lambda: served_version(client) == "1")
+    assert client.post("/depth", files=good_upload()).json()["depth"]["min"] < 5.0
+    assert client.get("/version").json()["origin"] == "registry"
+
+
+def test_the_log_says_once_that_the_shipped_model_serves(
+    shipping: FakeRegistry, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = store_on(shipping)
+    with caplog.at_level(logging.INFO):
+        for _ in range(3):
+            store.refresh()
+    messages = [record.getMessage() for record in caplog.records]
+    assert len(messages) == 2
+    assert "the registry has no such alias" in messages[0]
+    assert messages[1] == "model in service: shipped from the package"
+
+
+def test_the_last_good_model_comes_before_the_shipped_one(shipping: FakeRegistry) -> None:
+    shipping.kept = "1"
+    store = store_on(shipping)
+    store.refresh()
+    assert (store.require().name, store.require().origin) == ("hdnet", "cache")
+
+
+def test_a_champion_stays_when_its_registry_goes(shipping: FakeRegistry) -> None:
+    shipping.champion = "1"
+    store = store_on(shipping)
+    store.refresh()
+    shipping.down = ModelError("no answer of the registry")
+    store.refresh()
+    assert store.require().name == "hdnet"
+
+
+def test_a_champion_that_fails_its_self_check_leaves_the_shipped_model(shipping: FakeRegistry) -> None:
+    shipping.add("2", finite=False)
+    shipping.champion = "2"
+    store = store_on(shipping)
+    store.refresh()
+    assert (store.require().name, store.require().origin) == ("shipped", "shipped")
+    shipping.champion = "1"
+    store.refresh()
+    assert store.require().identity.version == "1"
+
+
+def test_a_registry_that_keeps_silent_at_the_start(make_client: ClientMaker, shipping: FakeRegistry) -> None:
+    shipping.silence.clear()
+    try:
+        store = ModelStore(shipping, 30.0, Metrics(), patience_s=0.05)
+
+        async def start() -> None:
+            watching = asyncio.create_task(store.watch())
+            while store.current is None:
+                await asyncio.sleep(0.01)
+            shipping.champion = "1"
+            shipping.silence.set()
+            while store.current.name == "shipped":
+                await asyncio.sleep(0.01)
+            watching.cancel()
+
+        asyncio.run(asyncio.wait_for(start(), 10))
+        store.close()
+    finally:
+        shipping.silence.set()
+
+
+def test_without_a_fallback_the_shipped_model_does_not_serve(shipping: FakeRegistry) -> None:
+    shipping.has_fallback = False
+    store = store_on(shipping)
+    store.refresh()
+    assert store.current is None
+
+
+def test_no_registry_is_no_failure(shipping: FakeRegistry) -> None:
+    shipping.down = NoRegistryError("no model registry")
+    metrics = Metrics()
+    store = ModelStore(shipping, 30.0, metrics)
+    store.refresh()
+    assert store.require().name == "shipped"
+    assert 'outcome="failed"' not in metrics.render().decode()
+
+
 @dataclass
 class FileSource:
     """A file that can be read any time."""
 
     uri: str = "models/hdnet.safetensors"
     name: str = "hdnet.safetensors"
+    origin: str = "file"
+    has_fallback: bool = False
     loads: int = 0
 
     def resolve(self) -> None:

@@ -59,7 +59,12 @@ def test_the_alias_of_a_real_registry_is_followed_and_its_last_model_survives_it
     registry = Registry(registry_folder)
     first = registry.add(4.0)
     settings = Settings(
-        model_uri=URI, reload_interval_s=0.05, runtime="torch", threads=1, cache_dir=registry_folder / "cache"
+        model_uri=URI,
+        shipped_fallback=False,
+        reload_interval_s=0.05,
+        runtime="torch",
+        threads=1,
+        cache_dir=registry_folder / "cache",
     )
     with TestClient(create_app(settings)) as client:
         wait_until(lambda: "could not be loaded" in client.get("/health/ready").json()["detail"], timeout_s=60)
@@ -92,3 +97,19 @@ def test_the_alias_of_a_real_registry_is_followed_and_its_last_model_survives_it
         assert answer.headers["X-Model-Version"] == third
         assert answer.json()["depth"]["median"] == pytest.approx(6.0, abs=0.5)
         assert "file is not a database" in caplog.text
+
+
+def test_without_a_champion_the_shipped_model_serves_until_there_is_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    registry = Registry(tmp_path)
+    first = registry.add(4.0)
+    settings = Settings(model_uri=URI, reload_interval_s=0.05, runtime="torch", threads=1, cache_dir=tmp_path / "cache")
+    with TestClient(create_app(settings)) as client:
+        wait_until(lambda: client.get("/health/ready").status_code == 200, timeout_s=60)
+        assert client.get("/version").json()["origin"] == "shipped"
+        registry.point(first)
+        wait_until(lambda: client.get("/version").json()["model"]["version"] == first)
+        answer = client.post("/depth", files=good_upload(120, 90))
+        assert (answer.status_code, answer.headers["X-Model-Version"]) == (200, first)

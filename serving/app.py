@@ -11,6 +11,7 @@ from fastapi_offline import FastAPIOffline
 
 from hdnet import __version__
 from serving import documentation, error_handlers, logs
+from serving.addresses import AddressMiddleware, HeadMiddleware
 from serving.admission import AdmissionControl
 from serving.drift import Drift
 from serving.metrics import Metrics
@@ -40,6 +41,7 @@ def create_app(settings: Settings | None = None, source: ModelSource | None = No
         version=__version__,
         summary="Depth, surface normals and a mesh of a dressed person from one picture.",
         redoc_url=None,
+        redirect_slashes=False,  # AddressMiddleware answers such addresses
         swagger_ui_parameters={"validatorUrl": None},
         lifespan=_lifespan,
     )
@@ -56,7 +58,7 @@ def create_app(settings: Settings | None = None, source: ModelSource | None = No
     error_handlers.install(app)
     app.include_router(make_router(settings))
     add_page(app)
-    documentation.without_null_in_forms(app.openapi())  # the application keeps the document and serves it
+    documentation.strict_forms(app.openapi())  # the application keeps the document and serves it
     return app
 
 
@@ -67,7 +69,9 @@ def _add_layers(app: FastAPI, settings: Settings, metrics: Metrics) -> None:
         app.add_middleware(ApiKeys, keys=settings.api_keys)
     if settings.cors_origins:
         app.add_middleware(Cors, origins=settings.cors_origins)
+    app.add_middleware(HeadMiddleware)
     app.add_middleware(RequestMiddleware, metrics=metrics)
+    app.add_middleware(AddressMiddleware, root_path=settings.root_path)
 
 
 @asynccontextmanager

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from hdnet.pictures.cameras import CameraSource
+from hdnet.pictures.checks import Pictures
 from serving.admission import RequestThreads
-from serving.forms import Parts, decode_parts
+from serving.decoding import Decoded, decode_parts
+from serving.forms import Parts
 from serving.model_store import ServedModel
 from serving.responses import Answer
 from serving.service import Service
@@ -47,23 +48,30 @@ class DepthRequest:
             InputError: If the pictures cannot be used.
             ModelError: If the model gives nothing usable.
         """
-        prepared, source = await self.threads.picture_work(lambda: self._prepare(parts))
+        given = await self.threads.picture_work(lambda: self._decode(parts))
+        prepared = await self.threads.picture_work(lambda: self._prepare(given))
         outputs = await self.threads.inference(self.model.predictor, prepared)
-        return await self.threads.picture_work(lambda: self._finish(prepared, outputs, source, encode))
+        return await self.threads.picture_work(lambda: self._finish(prepared, outputs, given, encode))
 
-    def _prepare(self, parts: Parts) -> tuple[PreparedPicture, CameraSource]:
-        stage = self.service.metrics.stage
-        with stage("decode"):
-            pictures, camera = decode_parts(parts, self.service.settings.max_pixels)
-        self.service.drift.observe(pictures.image, pictures.mask, pictures.iuv)
-        with stage("prepare"):
-            return self.model.predictor.prepare(pictures, camera.camera), camera.source
+    def _decode(self, parts: Parts) -> Decoded:
+        with self.service.metrics.stage("decode"):
+            return decode_parts(parts, self.service.settings.max_pixels)
+
+    def _prepare(self, given: Decoded) -> PreparedPicture:
+        predictor = self.model.predictor
+        pictures = predictor.check(given.image, given.mask, given.iuv)
+        if isinstance(pictures, Pictures):
+            self.service.drift.observe(pictures.image, pictures.mask, pictures.iuv)
+        with self.service.metrics.stage("prepare"):
+            return predictor.prepare(pictures, given.camera.camera)
 
     def _finish(
-        self, prepared: PreparedPicture, outputs: Outputs, source: CameraSource, encode: Callable[[Answer], EncodedT]
+        self, prepared: PreparedPicture, outputs: Outputs, given: Decoded, encode: Callable[[Answer], EncodedT]
     ) -> EncodedT:
         stage = self.service.metrics.stage
         with stage("finish"):
             prediction = self.model.predictor.finish(prepared, outputs)
+        if self.model.predictor.finds_people:
+            self.service.drift.observe(prediction.image, prediction.mask, None)
         with stage("encode"):
-            return encode(Answer(prediction, self.model, source, self.request_id))
+            return encode(Answer(prediction, self.model, given.camera.source, self.request_id))

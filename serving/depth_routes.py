@@ -9,45 +9,43 @@ from fastapi import APIRouter, Depends, Request, Response
 from werkzeug.datastructures import MIMEAccept
 from werkzeug.http import parse_accept_header
 
+from hdnet.pictures.reading import IuvOrder
 from serving import problems
 from serving.admission import cancel_when_gone
 from serving.depth import DepthRequest
 from serving.depth_batch import ZIP, encode_all, predict_all
 from serving.documentation import batch_responses, depth_responses
 from serving.forms import (
+    BATCH,
     MAX_PICTURES,
+    ONE,
+    BoxesField,
+    BoxField,
     CameraFields,
     CamerasField,
     DensePoseField,
     DensePosesField,
+    HeightField,
+    HeightsField,
     ImageField,
     ImagesField,
     MaskField,
     MasksField,
     OrderField,
+    OrdersField,
     camera_form,
+    check_fields,
     one_picture,
     several_pictures,
 )
+from serving.multipart import FormRoute
 from serving.responses import ENCODERS, JSON, Answer
 from serving.security import document_key
 from serving.service import ModelParameter, ServiceParameter
 from serving.settings import Settings
 
 _TEXT_BYTES = 4096  # of a form's text field
-
-
-def require_multipart(request: Request) -> None:
-    """Refuses bodies that are no forms with files.
-
-    Raises:
-        Problem: 415.
-    """
-    found = request.headers.get("content-type", "").split(";")[0].strip().lower()
-    if found != "multipart/form-data":
-        raise problems.UNSUPPORTED_MEDIA_TYPE.problem(
-            found=found or "of no stated type", headers={"Accept": "multipart/form-data"}
-        )
+_USUAL_ORDER: list[IuvOrder] = ["vui"]
 
 
 def choose_media_type(accept: str, offered: Sequence[str]) -> str | None:
@@ -83,13 +81,13 @@ def negotiate(offered: Sequence[str]) -> Callable[[Request], str]:
 
 def make_depth_router(settings: Settings) -> APIRouter:
     """Both endpoints; the body limit is the only setting that is fixed here."""
-    router = APIRouter(dependencies=[*document_key(settings.api_keys), Depends(require_multipart)], tags=["depth"])
+    router = APIRouter(route_class=FormRoute, dependencies=document_key(settings.api_keys), tags=["depth"])
     router.add_api_route(
         "/depth",
         post_depth,
         methods=["POST"],
         max_body_size=settings.max_body_bytes,
-        form_limits={"max_files": 8, "max_fields": 16, "max_part_size": _TEXT_BYTES},
+        form_limits={"max_files": 8, "max_fields": 32, "max_part_size": _TEXT_BYTES},
         response_class=Response,
         summary="Depth, normals and mesh of a dressed person",
         responses=depth_responses(),
@@ -99,7 +97,11 @@ def make_depth_router(settings: Settings) -> APIRouter:
         post_depth_batch,
         methods=["POST"],
         max_body_size=settings.max_body_bytes,
-        form_limits={"max_files": 3 * MAX_PICTURES, "max_fields": 16, "max_part_size": MAX_PICTURES * _TEXT_BYTES},
+        form_limits={
+            "max_files": 4 * MAX_PICTURES,
+            "max_fields": 4 * MAX_PICTURES,
+            "max_part_size": MAX_PICTURES * _TEXT_BYTES,
+        },
         response_class=Response,
         summary="The same for several pictures",
         responses=batch_responses(),
@@ -114,9 +116,11 @@ async def post_depth(
     model: ModelParameter,
     camera: Annotated[CameraFields, Depends(camera_form)],
     image: ImageField,
-    densepose: DensePoseField,
     mask: MaskField = None,
+    densepose: DensePoseField = None,
     densepose_order: OrderField = "vui",
+    box: BoxField = "",
+    height_m: HeightField = None,
 ) -> Response:
     """All three pictures have one size; depth and normals come back at that size, in the picture's camera.
 
@@ -125,7 +129,8 @@ async def post_depth(
     photograph's EXIF focal length, else assumed; the answer says which. Errors are `application/problem+json`
     with a `code`.
     """
-    parts = one_picture(image, densepose, mask, densepose_order, camera)
+    await check_fields(request, ONE)
+    parts = one_picture(image, mask, densepose, densepose_order, camera, box, height_m)
 
     def encode(answer: Answer) -> Response:
         headers = {**answer.headers(), "Vary": "Accept"}
@@ -144,10 +149,12 @@ async def post_depth_batch(
     media_type: Annotated[str, Depends(negotiate([JSON, ZIP]))],
     model: ModelParameter,
     image: ImagesField,
-    densepose: DensePosesField,
     mask: MasksField = None,
-    densepose_order: OrderField = "vui",
+    densepose: DensePosesField = None,
+    densepose_order: OrdersField = _USUAL_ORDER,
     cameras: CamerasField = "",
+    box: BoxesField = None,
+    height_m: HeightsField = None,
 ) -> Response:
     """The parts `image`, `densepose` and `mask` may be given several times; the first of each belong together.
 
@@ -155,7 +162,8 @@ async def post_depth_batch(
     alone. As JSON, or as a ZIP with `results.json` and one NPZ (`depth_m`, `normals`, `mask`) a picture. The
     deadline holds for the whole request.
     """
-    pictures = several_pictures(image, densepose, mask, densepose_order, cameras)
+    await check_fields(request, BATCH)
+    pictures = several_pictures(image, mask, densepose, densepose_order, cameras, box, height_m)
 
     async def work() -> bytes:
         async with service.admission.admit(has_deadline=False) as threads:

@@ -22,8 +22,8 @@ _STATUS_TEXTS = {
     403: "The request carries a wrong key or token.",
     406: "No media type of Accept is offered.",
     413: "The body is too large.",
-    415: "The body is not multipart/form-data.",
-    422: "A part is missing, is not a picture, or the pictures do not belong together.",
+    415: "The body is not multipart/form-data, or is compressed.",
+    422: "A part is missing or unknown, is not a picture, or the pictures do not belong together.",
     500: "The service failed.",
     502: "The wanted model could not be loaded; the one in service stays.",
     503: "No model yet, or the queue is full; see Retry-After.",
@@ -50,9 +50,12 @@ _REQUEST_PROBLEMS = (
     problems.NOT_ACCEPTABLE,
     problems.BODY_TOO_LARGE,
     problems.UNSUPPORTED_MEDIA_TYPE,
+    problems.UNSUPPORTED_ENCODING,
     problems.MISSING_PART,
     problems.PART_NOT_A_FILE,
     problems.INVALID_FIELD,
+    problems.UNKNOWN_FIELD,
+    problems.REPEATED_FIELD,
     problems.INTERNAL,
     problems.NO_MODEL,
     problems.QUEUE_FULL,
@@ -101,13 +104,15 @@ def reload_responses() -> Responses:
     return _problem_responses("/admin/reload", *kinds)
 
 
-def without_null_in_forms(document: dict[str, Any]) -> dict[str, Any]:
-    """The OpenAPI document with optional form fields that are left out, not null: a form cannot hold null.
+def strict_forms(document: dict[str, Any]) -> dict[str, Any]:
+    """The OpenAPI document with forms that have no other fields, and optional ones that are left out, not null.
 
-    Generated clients, and tools that test by the document, would send a file field that may be null as a text.
+    A form cannot hold null. Generated clients, and tools that test by the document, would send a file field that may
+    be null as a text.
     """
     for name, schema in document["components"]["schemas"].items():
         if name.startswith("Body_"):
+            schema["additionalProperties"] = False
             schema["properties"] = {field: _without_null(value) for field, value in schema["properties"].items()}
     return document
 

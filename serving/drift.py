@@ -50,24 +50,26 @@ class Drift:
         for part in range(1, LAST_PART + 1):
             self._parts.labels(str(part))
 
-    def observe(self, image: np.ndarray, mask: np.ndarray, iuv: np.ndarray) -> None:
-        """Count one decoded picture; large ones are sampled. May be called from any thread.
+    def observe(self, image: np.ndarray, mask: np.ndarray, iuv: np.ndarray | None) -> None:
+        """Count one picture; large ones are sampled. May be called from any thread.
 
         Args:
             image: (H, W, 3) uint8 RGB.
             mask: (H, W) bool; an empty one is not counted.
-            iuv: (H, W, 3) uint8 in the order I, U, V.
+            iuv: (H, W, 3) uint8 in the order I, U, V; None where the model needs none: its parts are not counted.
         """
         step = max(1, round((mask.size / _SAMPLED_PIXELS) ** 0.5))
         inside = mask[::step, ::step]
         if not inside.any():
             return
         luma = image[::step, ::step][inside] @ _LUMA / 255
-        counts = np.bincount(iuv[::step, ::step, 0][inside], minlength=LAST_PART + 1)[: LAST_PART + 1]
-        seen = np.flatnonzero(counts[1:]) + 1
         self._mask_share.observe(float(inside.mean()))
         self._brightness.observe(float(luma.mean()))
         self._contrast.observe(float(luma.std()))
+        if iuv is None:
+            return
+        counts = np.bincount(iuv[::step, ::step, 0][inside], minlength=LAST_PART + 1)[: LAST_PART + 1]
+        seen = np.flatnonzero(counts[1:]) + 1
         self._part_count.observe(len(seen))
         self._coverage.observe(float(counts[1:].sum() / inside.sum()))
         for part in seen:

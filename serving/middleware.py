@@ -11,6 +11,7 @@ from urllib.parse import quote
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from serving.addresses import own_path
 from serving.logs import current_request
 from serving.metrics import Metrics
 from serving.problems import BODY_TOO_LARGE, INTERNAL, Problem
@@ -24,7 +25,7 @@ _GOOD_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 
 class RequestMiddleware:
-    """The outermost layer: gives a request its id, logs and counts its answer.
+    """Gives a request its id, logs and counts its answer.
 
     Args:
         app: The layers below.
@@ -42,7 +43,7 @@ class RequestMiddleware:
         given = Headers(scope=scope).get("x-request-id", "")
         request_id = given if _GOOD_ID.fullmatch(given) else uuid.uuid4().hex
         scope.setdefault("state", {})["request_id"] = request_id
-        answer = _Answer(send, scope["path"], request_id)
+        answer = _Answer(send, own_path(scope), request_id)
         token = current_request.set(request_id)
         started = time.perf_counter()
         try:

@@ -130,6 +130,12 @@ UNSUPPORTED_MEDIA_TYPE = ProblemKind(
     {"found": "application/json"},
     status=415,
 )
+UNSUPPORTED_ENCODING = ProblemKind(
+    "unsupported_encoding",
+    "the body is compressed (Content-Encoding: {found}), expected none: pictures are compressed already",
+    {"found": "gzip"},
+    status=415,
+)
 MISSING_PART = ProblemKind(
     "missing_part",
     "the form lacks the part {wanted}; found {found}",
@@ -150,6 +156,29 @@ INVALID_FIELD = ProblemKind(
     "the part '{field}' is {reason}",
     {"field": "densepose_order", "reason": "'uvi': expected 'vui' or 'iuv'"},
     ("densepose_order",),
+)
+UNKNOWN_FIELD = ProblemKind(
+    "unknown_field",
+    "{where} has '{field}', which {path} does not take{hint}; known: {known}",
+    {
+        "where": "the form",
+        "field": "fov",
+        "path": "/depth",
+        "hint": "",
+        "known": "image, mask, densepose, densepose_order, box, height_m, fx, fy, cx, cy, fov_deg",
+    },
+    ("fov",),
+)
+REPEATED_FIELD = ProblemKind(
+    "repeated_field",
+    "the form has the part '{field}' {count} times, expected once{hint}; known: {known}",
+    {
+        "field": "image",
+        "count": 2,
+        "hint": " (/depth/batch takes several pictures)",
+        "known": "image, mask, densepose, densepose_order, box, height_m, fx, fy, cx, cy, fov_deg",
+    },
+    ("image",),
 )
 COUNT_MISMATCH = ProblemKind(
     "count_mismatch",

@@ -13,6 +13,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from serving import problems
+from serving.addresses import own_path
 from serving.problems import Problem
 
 API_KEY_HEADER = "X-API-Key"
@@ -81,7 +82,7 @@ class ApiKeys:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
-        if scope["type"] == "http" and not _is_open(scope["path"]):
+        if scope["type"] == "http" and not _is_open(own_path(scope)):
             problem = self._problem(Headers(scope=scope).get(API_KEY_HEADER))
             if problem is not None:
                 response = problem.response(scope["path"], scope["state"]["request_id"])

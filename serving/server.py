@@ -37,6 +37,7 @@ class Server(uvicorn.Server):
             log_config=None,
             access_log=False,  # the service logs each request itself, with its id
             server_header=False,
+            forwarded_allow_ips=list(settings.trusted_proxies) or None,
             timeout_keep_alive=_KEEP_ALIVE_S,
             timeout_graceful_shutdown=int(settings.deadline_s) + _SPARE_S,
         )

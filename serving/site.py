@@ -5,17 +5,18 @@ from __future__ import annotations
 import io
 import zipfile
 from functools import cache
+from html import escape
 from importlib.resources import files
 from pathlib import Path
 
-from fastapi import FastAPI, Response
+from fastapi import FastAPI, Request, Response
 from fastapi.responses import HTMLResponse
 from fastapi.staticfiles import StaticFiles
 from trimesh import resources
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    "base-uri 'self'; form-action 'none'; frame-ancestors 'none'"
 )
 
 
@@ -24,9 +25,10 @@ def add_page(app: FastAPI) -> None:
     folder = Path(str(files("serving"))) / "page"
     html = (folder / "index.html").read_text(encoding="utf-8")
 
-    async def page() -> HTMLResponse:
-        """A page to try the service."""
-        return HTMLResponse(html, headers={"Content-Security-Policy": POLICY})
+    async def page(request: Request) -> HTMLResponse:
+        """A page to try the service; its addresses are relative to the prefix under which a proxy publishes it."""
+        base = f'<base href="{escape(request.scope.get("root_path", ""))}/">'
+        return HTMLResponse(html.replace("<head>", f"<head>\n{base}", 1), headers={"Content-Security-Policy": POLICY})
 
     async def three() -> Response:
         """The library of the mesh viewer."""

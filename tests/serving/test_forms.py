@@ -1,4 +1,4 @@
-"""Whose camera depth and normals are in: stated, by EXIF, or assumed."""
+"""Fields of the forms: cameras, boxes, and those that an address does not take."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ import math
 
 import pytest
 from fastapi.testclient import TestClient
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from PIL import ExifTags, Image
-from serving_fakes import good_upload, person, upload
+from serving_fakes import good_upload, person, png, upload
 
 from hdnet.pictures.cameras import caller_camera
-from serving.forms import CameraFields, parse_cameras
+from serving.forms import BATCH, ONE, CameraFields, FormFields, parse_box, parse_cameras
 from serving.problems import Problem
 
 WIDTH, HEIGHT = 40, 60
@@ -126,3 +128,140 @@ def test_cameras_of_a_batch_that_cannot_be(text: str, code: str) -> None:
     assert (caught.value.status, caught.value.code) == (422, code)
     assert "\n" not in caught.value.detail
     assert len(caught.value.detail) < 400
+
+
+def refusal(client: TestClient, path: str, code: str, **sent: object) -> tuple[str, list[str]]:
+    answer = client.post(path, **{"files": list(good_upload().items()), **sent})  # type: ignore[arg-type]
+    assert (answer.status_code, answer.json()["code"]) == (422, code), answer.text
+    return answer.json()["detail"], answer.json()["fields"]
+
+
+@pytest.mark.parametrize("fields", [ONE, BATCH])
+@pytest.mark.parametrize("name", ["fov", "focal_length", "Image", "image[]", "images", "densepose-order", "", "fx "])
+def test_a_field_that_nobody_knows_is_named_with_those_that_are_known(
+    client: TestClient, fields: FormFields, name: str
+) -> None:
+    detail, named = refusal(client, fields.path, "unknown_field", data={name: "55"})
+    assert f"the form has '{name}', which {fields.path} does not take" in detail
+    assert detail.endswith("; known: " + ", ".join((*fields.once, *fields.each)))
+    assert named == [name]
+
+
+@pytest.mark.parametrize("fields", [ONE, BATCH])
+def test_a_file_that_nobody_asked_for_is_named(client: TestClient, fields: FormFields) -> None:
+    files = [*good_upload().items(), ("depth", ("depth.png", b"png", "image/png"))]
+    assert refusal(client, fields.path, "unknown_field", files=files)[1] == ["depth"]
+
+
+@pytest.mark.parametrize("name", ["fx", "fy", "cx", "cy", "fov_deg"])
+def test_a_camera_of_one_picture_has_no_place_in_a_batch(client: TestClient, name: str) -> None:
+    detail, named = refusal(client, BATCH.path, "unknown_field", data={name: "55"})
+    assert "does not take (a batch has its cameras in 'cameras')" in detail
+    assert named == [name]
+
+
+def test_the_cameras_of_a_batch_have_no_place_in_one_picture(client: TestClient) -> None:
+    assert "(/depth/batch does)" in refusal(client, ONE.path, "unknown_field", data={"cameras": "[null]"})[0]
+
+
+@pytest.mark.parametrize("fields", [ONE, BATCH])
+@pytest.mark.parametrize("name", ["fov_deg", "cameras", "densepose_order", "accept", "x"])
+def test_the_query_takes_nothing(client: TestClient, fields: FormFields, name: str) -> None:
+    detail, named = refusal(client, fields.path, "unknown_field", params={name: "55"})
+    assert f"the query has '{name}'" in detail
+    assert named == [name]
+    assert ("as a part of the form" in detail) == (name in (*fields.once, *fields.each))
+
+
+@pytest.mark.parametrize("name", ONE.once)
+def test_a_field_that_one_picture_has_twice_is_named(client: TestClient, name: str) -> None:
+    values = {"densepose_order": "vui", "box": "1,2,30,40"}
+    if name in good_upload():
+        sent: dict[str, object] = {"files": [*good_upload().items(), (name, good_upload()[name])]}
+    else:
+        sent = {"data": {name: [values.get(name, "80")] * 2}}
+    detail, named = refusal(client, ONE.path, "repeated_field", **sent)
+    assert f"'{name}' 2 times, expected once" in detail
+    assert "known: image, mask" in detail
+    assert named == [name]
+
+
+def test_cameras_of_a_batch_twice(client: TestClient) -> None:
+    assert refusal(client, BATCH.path, "repeated_field", data={"cameras": ["[null]", "[null]"]})[1] == ["cameras"]
+
+
+def two_pictures() -> list[object]:
+    image, mask, iuv = person()
+    rest = (png(image), png(mask.astype("uint8") * 255))
+    return [*upload(*rest, png(iuv[..., ::-1])).items(), *upload(*rest, png(iuv)).items()]
+
+
+def test_a_batch_has_a_channel_order_for_all_or_one_a_picture(client: TestClient) -> None:
+    def statuses(*orders: str) -> list[int]:
+        answer = client.post("/depth/batch", files=two_pictures(), data={"densepose_order": list(orders)})
+        return [entry["status"] for entry in answer.json()["results"]]
+
+    assert statuses("vui", "iuv") == statuses("", "iuv") == [200, 200]
+    assert statuses("vui") == statuses("vui", "vui") == [200, 422]
+    assert statuses() == [200, 422]
+
+
+@pytest.mark.parametrize("name", ["densepose_order", "box", "height_m"])
+def test_values_of_a_batch_are_as_many_as_its_pictures(client: TestClient, name: str) -> None:
+    value = {"densepose_order": "iuv", "box": "1,2,30,40", "height_m": "1.75"}[name]
+    for count in {1, 3} - ({1} if name == "densepose_order" else set()):
+        sent = {"files": two_pictures(), "data": {name: [value] * count}}
+        detail, named = refusal(client, BATCH.path, "count_mismatch", **sent)
+        assert f"'image' 2 times and '{name}' {count} times" in detail
+        assert named == ["image", name]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(
+            ("box", text)
+            for text in ("1,2,3", "1,2,3,4,5", "a,b,c,d", "30,2,1,40", "1,40,30,2", "1,2,nan,4", "1,2,inf,4")
+        ),
+        *(("height_m", text) for text in ("0", "-1.75", "1,75", "nan", "inf", "1.75 m")),
+    ],
+)
+@pytest.mark.parametrize("fields", [ONE, BATCH])
+def test_boxes_and_heights_that_cannot_be(client: TestClient, fields: FormFields, name: str, value: str) -> None:
+    assert refusal(client, fields.path, "invalid_field", data={name: value})[1] == [name]
+
+
+def test_boxes() -> None:
+    assert parse_box("1, 2.5,30,40 ") == (1, 2.5, 30, 40)
+    assert parse_box(" ") is None
+
+
+NAMES = st.one_of(
+    st.text(max_size=30),
+    st.sampled_from([*ONE.once, *BATCH.once]).flatmap(
+        lambda name: st.sampled_from([name, name.upper(), f"{name}s", f"{name}[]", f"{name}.0", f" {name}", name[:-1]])
+    ),
+)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@given(name=NAMES, is_file=st.booleans(), in_query=st.booleans(), fields=st.sampled_from([ONE, BATCH]))
+def test_no_field_is_ignored(client: TestClient, name: str, is_file: bool, in_query: bool, fields: FormFields) -> None:
+    """Whatever a field is called: it is one that the address takes, or it is refused."""
+    files, data = list(good_upload().items()), {}
+    if is_file and not in_query:
+        files.append((name, ("file", b"content", "image/png")))
+    elif not in_query:
+        data = {name: "1.5"}
+    sent = {"params": {name: "1.5"}} if in_query else {}
+    answer = client.post(fields.path, files=files, data=data, **sent)
+    if in_query or name not in (*fields.once, *fields.each):
+        assert answer.status_code in (400, 422), answer.text
+        assert answer.json()["code"] in ("unknown_field", "malformed_request"), answer.text
+    else:
+        repeated = name in good_upload()
+        assert answer.status_code == 200 or answer.json()["code"] in (
+            {"repeated_field", "count_mismatch", "part_not_a_file"}
+            if repeated
+            else {"invalid_field", "incomplete_camera"}
+        ), answer.text

@@ -12,6 +12,7 @@ from fastapi.testclient import TestClient
 import serving
 from hdnet.pictures.faults import FAULTS
 from serving import problems
+from serving.forms import BATCH, ONE
 from serving.problems import PROBLEMS, ProblemKind, problem_table
 from serving.schemas import BatchBody, DepthBody, ProblemBody
 
@@ -35,12 +36,16 @@ def form_of(schema: dict[str, Any], path: str) -> dict[str, Any]:
 def test_forms(schema: dict[str, Any]) -> None:
     camera = {"fx", "fy", "cx", "cy", "fov_deg"}
     one = form_of(schema, "/depth")
-    assert set(one["required"]) == {"image", "densepose"}
-    assert set(one["properties"]) == {"image", "densepose", "mask", "densepose_order"} | camera
+    pictures = {"image", "densepose", "mask", "densepose_order", "box", "height_m"}
+    assert set(one["required"]) == {"image"}
+    assert set(one["properties"]) == set(ONE.once) == pictures | camera
     assert all(field.get("description") for field in one["properties"].values())
     several = form_of(schema, "/depth/batch")
-    assert set(several["properties"]) == {"image", "densepose", "mask", "densepose_order", "cameras"}
-    assert several["properties"]["image"]["type"] == "array"
+    assert set(several["properties"]) == {*BATCH.once, *BATCH.each} == pictures | {"cameras"}
+    assert {name for name, field in several["properties"].items() if field["type"] == "array"} == set(BATCH.each)
+    for form in (one, several):
+        assert form["additionalProperties"] is False
+        assert "'null'" not in str(form)
 
 
 @pytest.mark.parametrize("path", STATUSES)

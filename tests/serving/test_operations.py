@@ -53,7 +53,7 @@ def test_model_from_the_cache_says_so(make_client: ClientMaker, registry: FakeRe
 
 def test_metrics(client: TestClient) -> None:
     client.post("/depth", files=good_upload())
-    client.post("/depth", files={"image": ("a.png", b"x", "image/png")})
+    client.post("/depth", files={"mask": ("a.png", b"x", "image/png")})
     client.get("/nothing/here")
     answer = client.get("/metrics")
     assert answer.headers["content-type"].startswith("text/plain")
@@ -116,6 +116,14 @@ def test_settings_out_of_range_are_refused(monkeypatch: pytest.MonkeyPatch, name
         ("CORS_ORIGINS", "shop.example"),
         ("CORS_ORIGINS", "https://shop.example/page"),
         ("RUNTIME", "onnx"),
+        ("ROOT_PATH", "hdnet"),
+        ("ROOT_PATH", "/a b"),
+        ("ROOT_PATH", '/"><script>'),
+        ("ROOT_PATH", "//evil.example"),
+        ("ROOT_PATH", "/depth"),
+        ("ROOT_PATH", "/docs/hdnet"),
+        ("TRUSTED_PROXIES", "nginx"),
+        ("TRUSTED_PROXIES", "10.0.0.1/8"),
     ],
 )
 def test_settings_that_would_not_protect_or_work_are_refused(

@@ -38,22 +38,31 @@ def replaced(**parts: bytes) -> Parts:
     return {**good_upload(), **upload(**parts)}
 
 
-@pytest.mark.parametrize("part", ["image", "mask", "densepose"])
-def test_missing_part(client: TestClient, part: str) -> None:
+@pytest.mark.parametrize(
+    ("part", "code"), [("image", "missing_part"), ("mask", "missing_part"), ("densepose", "missing_densepose")]
+)
+def test_missing_part(client: TestClient, part: str, code: str) -> None:
     files = good_upload()
     del files[part]
-    body = check(client.post("/depth", files=files), 422, "missing_part")
+    body = check(client.post("/depth", files=files), 422, code)
     assert body["fields"] == [part]
     assert f"'{part}'" in body["detail"]
     assert body["instance"] == "/depth"
 
 
-def test_missing_densepose_says_why_and_what_was_found(client: TestClient) -> None:
+def test_missing_densepose_says_why(client: TestClient) -> None:
     files = good_upload()
-    files["iuv"] = files.pop("densepose")
+    del files["densepose"]
+    detail = check(client.post("/depth", files=files), 422, "missing_densepose")["detail"]
+    assert "this model needs the part 'densepose'" in detail
+
+
+def test_missing_image_says_what_was_found(client: TestClient) -> None:
+    files = good_upload()
+    files["photo"] = files.pop("image")
     detail = check(client.post("/depth", files=files), 422, "missing_part")["detail"]
-    assert "network needs it" in detail
-    assert "found image, iuv, mask" in detail
+    assert "lacks the part 'image'" in detail
+    assert "found densepose, mask, photo" in detail
 
 
 def test_opaque_image_without_mask(client: TestClient) -> None:

@@ -110,7 +110,7 @@ class Plane:
             raise faults.MISSING_DENSEPOSE.error()
         return check_pictures(image, mask, iuv)
 
-    def prepare(self, pictures: Pictures, camera: Camera | None = None) -> SimpleNamespace:
+    def prepare(self, pictures: Pictures, camera: Camera | None = None, **_: object) -> SimpleNamespace:
         """The pictures themselves."""
         return SimpleNamespace(**vars(pictures), camera=camera or Camera.centred(314.0, len(pictures.image)))
 

@@ -50,6 +50,7 @@ from hdnet.predict.runtimes.probes import probe_inputs
 from serving.app import create_app
 from serving.drift import Drift
 from serving.responses import ENCODERS, GLB, JSON, NPZ, PNG, Answer, depth_png, normals_png
+from serving.schemas import InputsBody
 from serving.settings import Settings
 
 REPOSITORY = Path(__file__).parents[1]
@@ -155,7 +156,7 @@ def steps(request: Request, predictor: Predictor) -> Calls:
     (outputs,) = predictor.run([prepared])
     prediction = predictor.finish(prepared, outputs)
     model: Any = SimpleNamespace(identity=None, name="fixed", headers=dict)
-    answer = Answer(prediction, model, "assumed", "figure")
+    answer = Answer(prediction, model, "assumed", "figure", InputsBody(mask="given", densepose="given"))
     drift, mesh = Drift(CollectorRegistry()), prediction.mesh()
     return {
         "decode the JPEG": lambda: decode_image(request.image, "image"),

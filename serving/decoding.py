@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
 from hdnet.pictures.cameras import CallerCamera, caller_camera
 from hdnet.pictures.reading import decode_alpha, decode_image, decode_iuv, decode_mask
 from serving.forms import Parts
-
-# Origin of a mask: the form, the photograph's transparency, or a network that looked for the person.
-MaskSource = Literal["given", "transparency", "found"]
-# Origin of a body map; unused: the model needs none.
-DensePoseSource = Literal["given", "found", "unused"]
+from serving.schemas import InputsBody, MaskSource
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,15 +20,15 @@ class Decoded:
         image: (H, W, 3) uint8 RGB.
         mask: (H, W) bool; None without a mask or transparency.
         iuv: (H, W, 3) uint8 in the order I, U, V; None without a DensePose map.
-        mask_source: Origin of the mask.
         camera: Camera of the picture.
+        inputs: Origins of mask and map.
     """
 
     image: np.ndarray
     mask: np.ndarray | None
     iuv: np.ndarray | None
-    mask_source: MaskSource
     camera: CallerCamera
+    inputs: InputsBody
 
 
 def decode_parts(parts: Parts, max_pixels: int) -> Decoded:
@@ -60,4 +55,4 @@ def decode_parts(parts: Parts, max_pixels: int) -> Decoded:
         iuv = decode_iuv(parts.densepose.read(), "densepose", parts.order, max_pixels)
     height, width = image.shape[:2]
     camera = caller_camera(data, width, height, **parts.camera.model_dump())
-    return Decoded(image, mask, iuv, source, camera)
+    return Decoded(image, mask, iuv, camera, InputsBody(mask=source, densepose="found" if iuv is None else "given"))

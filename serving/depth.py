@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
+from hdnet.errors import ModelError
 from hdnet.pictures.checks import Pictures
 from serving.admission import RequestThreads
 from serving.decoding import Decoded, decode_parts
@@ -49,21 +50,55 @@ class DepthRequest:
             ModelError: If the model gives nothing usable.
         """
         given = await self.threads.picture_work(lambda: self._decode(parts))
-        prepared = await self.threads.picture_work(lambda: self._prepare(given))
+        if self.model.predictor.finds_people:
+            given = replace(given, inputs=given.inputs.model_copy(update={"densepose": "unused"}))
+        elif given.mask is None or given.iuv is None:
+            given, parts = await self._complete(given, parts)
+        prepared = await self.threads.picture_work(lambda: self._prepare(given, parts))
         outputs = await self.threads.inference(self.model.predictor, prepared)
         return await self.threads.picture_work(lambda: self._finish(prepared, outputs, given, encode))
+
+    async def _complete(self, given: Decoded, parts: Parts) -> tuple[Decoded, Parts]:
+        """Mask and DensePose map for two hourglasses, from the shipped model as far as the caller has none.
+
+        Returns:
+            Both, and the parts without a box that has found its person.
+
+        Raises:
+            InputError: If it finds no person.
+        """
+        try:
+            finder = await self.threads.picture_work(self.service.store.shipped)
+        except ModelError:  # logged there; the check tells the caller what is missing
+            return given, parts
+
+        def prepare() -> PreparedPicture:
+            photo = finder.check(given.image, given.mask, None)
+            return finder.prepare(photo, given.camera.camera, box=parts.box if given.mask is None else None)
+
+        prepared = await self.threads.picture_work(prepare)
+        outputs = await self.threads.inference(finder, prepared)
+
+        def complete() -> tuple[Decoded, Parts]:
+            person = finder.finish(prepared, outputs)
+            iuv = person.body if given.iuv is None else given.iuv
+            if given.mask is not None:
+                return replace(given, iuv=iuv), parts
+            return replace(given, mask=person.mask, iuv=iuv), replace(parts, box=None)
+
+        return await self.threads.picture_work(complete)
 
     def _decode(self, parts: Parts) -> Decoded:
         with self.service.metrics.stage("decode"):
             return decode_parts(parts, self.service.settings.max_pixels)
 
-    def _prepare(self, given: Decoded) -> PreparedPicture:
+    def _prepare(self, given: Decoded, parts: Parts) -> PreparedPicture:
         predictor = self.model.predictor
         pictures = predictor.check(given.image, given.mask, given.iuv)
         if isinstance(pictures, Pictures):
             self.service.drift.observe(pictures.image, pictures.mask, pictures.iuv)
         with self.service.metrics.stage("prepare"):
-            return predictor.prepare(pictures, given.camera.camera)
+            return predictor.prepare(pictures, given.camera.camera, box=parts.box, height_m=parts.height_m)
 
     def _finish(
         self, prepared: PreparedPicture, outputs: Outputs, given: Decoded, encode: Callable[[Answer], EncodedT]
@@ -74,4 +109,4 @@ class DepthRequest:
         if self.model.predictor.finds_people:
             self.service.drift.observe(prediction.image, prediction.mask, None)
         with stage("encode"):
-            return encode(Answer(prediction, self.model, given.camera.source, self.request_id))
+            return encode(Answer(prediction, self.model, given.camera.source, self.request_id, given.inputs))

@@ -41,6 +41,12 @@ _HEADER_TEXTS = {
         "The camera of depth, normals and mesh, in pixels of the picture, and its source.",
         "fx=1480.000, fy=1480.000, cx=539.500, cy=959.500, source=exif",
     ),
+    "X-Scale": ("Median distance of the person in metres, and its source.", "distance_m=3.200, source=estimated"),
+    "X-Inputs": ("Who gave mask and DensePose map.", "mask=found, densepose=unused"),
+    "X-People": (
+        "Boxes of the people found (left top right bottom), this one first; absent where none were searched for.",
+        "(120.5 40.0 560.5 900.0), (700.0 80.5 990.0 910.0)",
+    ),
 }
 # Problems of a request as a whole.
 _REQUEST_PROBLEMS = (
@@ -67,9 +73,9 @@ def depth_responses() -> Responses:
     return {
         200: {
             "model": DepthBody,
-            "description": "By Accept: JSON, 16-bit PNG (mm), NPZ (depth_m, normals, mask) or GLB mesh.",
+            "description": "By Accept: JSON, 16-bit PNG (mm), NPZ (depth_m, normals, mask, confidence) or GLB mesh.",
             "content": {JSON: {"example": _example(DepthBody)}, PNG: _BINARY, NPZ: _BINARY, GLB: _BINARY},
-            "headers": _headers("X-Camera", *_MODEL_HEADERS),
+            "headers": _headers("X-Camera", "X-Scale", "X-Inputs", "X-People", *_MODEL_HEADERS),
         },
         **_problem_responses("/depth", *_REQUEST_PROBLEMS, *INPUT_PROBLEMS, problems.MODEL_FAILED, problems.TOO_SLOW),
     }

@@ -20,8 +20,6 @@ logger = logging.getLogger("hdnet.serving")
 
 _PART_HINTS = {
     "image": "the photograph, as PNG, JPEG or WebP",
-    "mask": "a white person on black; only an image that is transparent around the person can do without",
-    "densepose": "the DensePose map of the image as PNG (R, G, B = V, U, I); the network needs it",
 }
 
 

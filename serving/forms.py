@@ -12,13 +12,13 @@ from fastapi import File, Form, Request, UploadFile
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError, WithJsonSchema
 
 from hdnet.pictures.reading import IuvOrder
+from hdnet.predict.prediction import Box
 from serving import problems
 from serving.problems import Problem
 
 MAX_PICTURES = 32
 
 ValueT = TypeVar("ValueT")
-Box = tuple[float, float, float, float]
 
 FocalLength = Annotated[float | None, Field(gt=0, allow_inf_nan=False)]
 Coordinate = Annotated[float | None, Field(allow_inf_nan=False)]

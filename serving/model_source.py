@@ -49,7 +49,14 @@ class PredictorLike(Protocol):
     def check(self, image: np.ndarray, mask: np.ndarray | None, iuv: np.ndarray | None) -> Pictures | Photo:
         """Checks a caller's pictures, as far as the model needs them."""
 
-    def prepare(self, pictures: Pictures | Photo, camera: Camera | None = None) -> PreparedPicture:
+    def prepare(
+        self,
+        pictures: Pictures | Photo,
+        camera: Camera | None = None,
+        crop: bool = True,
+        box: tuple[float, float, float, float] | None = None,
+        height_m: float | None = None,
+    ) -> PreparedPicture:
         """Cuts out the network's input."""
 
     def run(self, prepared: Sequence[PreparedPicture]) -> list[Outputs]:

@@ -207,8 +207,12 @@ class ModelStore:
         """
         with self._shipped_turn:
             if self._shipped is None:
-                predictor = self.source.load_shipped()
-                self_check(predictor)
+                try:
+                    predictor = self.source.load_shipped()
+                    self_check(predictor)
+                except ModelError as error:
+                    logger.warning("the shipped model cannot be loaded: %s", error)
+                    raise
                 self._shipped = predictor
             return self._shipped
 
@@ -219,8 +223,7 @@ class ModelStore:
             return
         try:
             predictor = self.shipped()
-        except Exception:
-            logger.exception("the shipped model cannot be loaded")
+        except ModelError:  # logged
             return
         if self._serve(ServedModel(SHIPPED_SOURCE, predictor, None, "shipped"), only_if_none=True):
             self._metrics.model_loads.labels("shipped").inc()

@@ -139,11 +139,8 @@ UNSUPPORTED_ENCODING = ProblemKind(
 MISSING_PART = ProblemKind(
     "missing_part",
     "the form lacks the part {wanted}; found {found}",
-    {
-        "wanted": "'densepose' (the DensePose map of the image as PNG (R, G, B = V, U, I); the network needs it)",
-        "found": "image, mask",
-    },
-    ("densepose",),
+    {"wanted": "'image' (the photograph, as PNG, JPEG or WebP)", "found": "photo"},
+    ("image",),
 )
 PART_NOT_A_FILE = ProblemKind(
     "part_not_a_file",

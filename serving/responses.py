@@ -15,7 +15,16 @@ from hdnet.pictures.writing import encode_png
 from hdnet.predict.prediction import Prediction, depth_millimetres
 from hdnet.visualize import normal_picture
 from serving.model_store import ServedModel
-from serving.schemas import CameraBody, DepthBody, DepthFigures, DepthStatistics, ModelBody, SizeBody
+from serving.schemas import (
+    CameraBody,
+    DepthBody,
+    DepthFigures,
+    DepthStatistics,
+    InputsBody,
+    ModelBody,
+    ScaleBody,
+    SizeBody,
+)
 
 JSON, PNG, NPZ, GLB = "application/json", "image/png", "application/x-npz", "model/gltf-binary"
 
@@ -29,19 +38,28 @@ class Answer:
         model: The model that made it.
         camera_source: Source of the prediction's camera.
         request_id: The request's.
+        inputs: Origins of mask and DensePose map.
     """
 
     prediction: Prediction
     model: ServedModel
     camera_source: CameraSource
     request_id: str
+    inputs: InputsBody
 
     def headers(self) -> dict[str, str]:
-        """Model and camera as response headers."""
-        # A structured-field dictionary (RFC 9651).
+        """Model, camera, scale, inputs and people as response headers: structured fields (RFC 9651)."""
         fx, fy, cx, cy = (f"{value:.3f}" for value in self.prediction.camera.pixel_intrinsics())
-        camera = f"fx={fx}, fy={fy}, cx={cx}, cy={cy}, source={self.camera_source}"
-        return {**self.model.headers(), "X-Camera": camera}
+        scale = self.prediction.scale
+        headers = {
+            "X-Camera": f"fx={fx}, fy={fy}, cx={cx}, cy={cy}, source={self.camera_source}",
+            "X-Scale": f"distance_m={scale.distance_m:.3f}, source={scale.source}",
+            "X-Inputs": f"mask={self.inputs.mask}, densepose={self.inputs.densepose}",
+        }
+        if self.prediction.people:
+            boxes = (" ".join(f"{side:.1f}" for side in box) for box in self.prediction.people)
+            headers["X-People"] = ", ".join(f"({box})" for box in boxes)
+        return {**self.model.headers(), **headers}
 
 
 Encoder = Callable[[Answer], bytes]
@@ -65,6 +83,17 @@ def normals_png(prediction: Prediction) -> bytes:
     return encode_png(normal_picture(prediction.normals, prediction.mask))
 
 
+def mask_png(prediction: Prediction) -> bytes:
+    """8-bit PNG: 255 where there is depth, 0 elsewhere."""
+    return encode_png(prediction.mask.astype(np.uint8) * 255)
+
+
+def confidence_png(prediction: Prediction) -> bytes | None:
+    """8-bit PNG of 255 times the confidence; None where the model tells none."""
+    confidence = prediction.confidence
+    return None if confidence is None else encode_png(np.rint(confidence * 255).astype(np.uint8))
+
+
 def depth_figures(answer: Answer) -> DepthFigures:
     """Size, statistics and camera."""
     prediction = answer.prediction
@@ -82,25 +111,38 @@ def depth_figures(answer: Answer) -> DepthFigures:
             mask_pixels=int(depth_m.size),
         ),
         camera=CameraBody(**prediction.camera.to_dict(), source=answer.camera_source),
+        scale=ScaleBody(distance_m=prediction.scale.distance_m, source=prediction.scale.source),
+        inputs=answer.inputs,
+        people=list(prediction.people),
     )
 
 
 def depth_body(answer: Answer) -> DepthBody:
-    """The JSON answer, with both maps as pictures."""
+    """The JSON answer, with the maps as pictures."""
+    prediction = answer.prediction
+    confidence = confidence_png(prediction)
     return DepthBody(
         **dict(depth_figures(answer)),
-        depth_png=base64.b64encode(depth_png(answer.prediction)).decode("ascii"),
-        normals_png=base64.b64encode(normals_png(answer.prediction)).decode("ascii"),
+        depth_png=_base64(depth_png(prediction)),
+        normals_png=_base64(normals_png(prediction)),
+        mask_png=_base64(mask_png(prediction)),
+        confidence_png=None if confidence is None else _base64(confidence),
     )
 
 
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode("ascii")
+
+
 def npz(prediction: Prediction) -> bytes:
-    """NumPy's archive with ``depth_m``, ``normals`` (float32) and ``mask`` (bool)."""
+    """NumPy's archive with ``depth_m``, ``normals`` (float32), ``mask`` (bool) and, where known, ``confidence``."""
     arrays = {
         "depth_m": prediction.depth_m.astype(np.float32),
         "normals": prediction.normals.astype(np.float32),
         "mask": prediction.mask.astype(bool),
     }
+    if prediction.confidence is not None:
+        arrays["confidence"] = prediction.confidence.astype(np.float32)
     buffer = io.BytesIO()
     # np.savez_compressed always takes level 6, three times slower for a few percent.
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:

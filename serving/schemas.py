@@ -8,7 +8,13 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from hdnet.pictures.cameras import CameraSource
+from hdnet.predict.prediction import Box, ScaleSource
 from serving.model_source import Origin
+
+# Origin of a mask: the form, the photograph's transparency, or a network that looked for the person.
+MaskSource = Literal["given", "transparency", "found"]
+# Origin of a body map; unused: the model needs none.
+DensePoseSource = Literal["given", "found", "unused"]
 
 
 class ModelBody(BaseModel):
@@ -55,6 +61,29 @@ class CameraBody(BaseModel):
     )
 
 
+class ScaleBody(BaseModel):
+    """The distance at which the person is put, which a picture alone does not show."""
+
+    distance_m: float = Field(description="Median of the depth in metres.", examples=[3.2])
+    source: ScaleSource = Field(
+        description="Its source: height (height_m), estimated (by a model that has learned the size of people), or "
+        "assumed (the usual 4 m).",
+        examples=["estimated"],
+    )
+
+
+class InputsBody(BaseModel):
+    """What the model looked at beside the photograph, and who gave it."""
+
+    mask: MaskSource = Field(
+        description="given, transparency (of the photograph), or found: by a network.", examples=["found"]
+    )
+    densepose: DensePoseSource = Field(
+        description="given, found (by the shipped model, for a model that needs a map), or unused.",
+        examples=["unused"],
+    )
+
+
 class DepthFigures(BaseModel):
     """The answer for one picture without its maps."""
 
@@ -64,6 +93,13 @@ class DepthFigures(BaseModel):
     unit: Literal["m"] = Field("m", description="Unit of the depth statistics.")
     depth: DepthStatistics
     camera: CameraBody
+    scale: ScaleBody
+    inputs: InputsBody
+    people: list[Box] = Field(
+        description="Boxes (left, top, right, bottom) of the people found, in pixels, this one first; the field `box` "
+        "takes one of them. Empty where none were searched for.",
+        examples=[[[120.5, 40.0, 560.5, 900.0]]],
+    )
 
 
 class DepthBody(DepthFigures):
@@ -74,6 +110,14 @@ class DepthBody(DepthFigures):
     )
     normals_png: str = Field(
         description="Base64 of an 8-bit PNG: R = (1 - nx) / 2, G = (1 - ny) / 2, B = -nz, white background.",
+        examples=["iVBORw0KGgo="],
+    )
+    mask_png: str = Field(
+        description="Base64 of an 8-bit PNG: 255 where there is depth, 0 elsewhere.", examples=["iVBORw0KGgo="]
+    )
+    confidence_png: str | None = Field(
+        description="Base64 of an 8-bit PNG: 255 times the confidence, which is 1 - expected angle of the normal / 90 "
+        "degrees, and 0 outside the mask. Null from models that tell none.",
         examples=["iVBORw0KGgo="],
     )
 

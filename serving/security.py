@@ -38,12 +38,15 @@ _HEADERS = {
 _EXPOSED = (
     "Retry-After",
     "X-Camera",
+    "X-Inputs",
     "X-Model-Alias",
     "X-Model-Name",
     "X-Model-Version",
+    "X-People",
     "X-Problem-Code",
     "X-Request-Id",
     "X-Run-Id",
+    "X-Scale",
 )
 _PREFLIGHT_AGE_S = 600
 

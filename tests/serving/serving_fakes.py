@@ -26,7 +26,7 @@ from hdnet.models.identity import ModelIdentity
 from hdnet.models.weights import save_hdnet
 from hdnet.pictures import faults
 from hdnet.pictures.checks import Pictures, check_pictures
-from hdnet.predict.prediction import Prediction
+from hdnet.predict.prediction import Box, Prediction
 
 URI = "models:/hdnet@champion"
 Parts = dict[str, tuple[str, bytes, str]]
@@ -81,7 +81,16 @@ class FakePredictor:
             raise faults.MISSING_DENSEPOSE.error()
         return check_pictures(image, mask, iuv)
 
-    def prepare(self, pictures: Pictures, camera: Camera | None = None) -> SimpleNamespace:
+    def prepare(
+        self,
+        pictures: Pictures,
+        camera: Camera | None = None,
+        crop: bool = True,  # noqa: ARG002 - as of the predictor
+        box: Box | None = None,
+        height_m: float | None = None,
+    ) -> SimpleNamespace:
+        if box is not None or height_m is not None:
+            raise faults.FOR_PHOTOGRAPHS.error("box" if height_m is None else "height_m")
         return SimpleNamespace(**vars(pictures), camera=camera)
 
     def run(self, prepared: list[SimpleNamespace]) -> list[np.ndarray]:

@@ -183,8 +183,8 @@ def decode(case: Case, max_pixels: int) -> Answer:
     streams = {part: io.BytesIO(data) for part, data in case.files.items()}
     parts = Parts(streams["image"], streams.get("mask"), streams["densepose"], "vui", CameraFields())
     try:
-        decoded = decode_parts(parts, max_pixels)
-        Plane().check(decoded.image, decoded.mask, decoded.iuv)
+        given = decode_parts(parts, max_pixels).pictures
+        Plane().check(given.image, given.mask, given.iuv)
     except InputError as error:
         return Answer("decode_parts", 422, error.code)
     except Exception as error:  # noqa: BLE001 - unexpected errors are what is looked for

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from hdnet.pictures.cameras import CallerCamera, caller_camera
-from hdnet.pictures.reading import decode_alpha, decode_image, decode_iuv, decode_mask
+from hdnet.pictures.reading import Given, decode_given
+from hdnet.predict.prediction import Box
 from serving.forms import Parts
 from serving.schemas import InputsBody, MaskSource
 
@@ -17,18 +16,18 @@ class Decoded:
     """What a caller sent of one picture.
 
     Attributes:
-        image: (H, W, 3) uint8 RGB.
-        mask: (H, W) bool; None without a mask or transparency.
-        iuv: (H, W, 3) uint8 in the order I, U, V; None without a DensePose map.
-        camera: Camera of the picture.
+        pictures: Photograph, mask and DensePose map, as far as given.
+        camera: Camera of the photograph.
         inputs: Origins of mask and map.
+        box: The chosen person, in pixels of the decoded photograph.
+        height_m: The person's height.
     """
 
-    image: np.ndarray
-    mask: np.ndarray | None
-    iuv: np.ndarray | None
+    pictures: Given
     camera: CallerCamera
     inputs: InputsBody
+    box: Box | None
+    height_m: float | None
 
 
 def decode_parts(parts: Parts, max_pixels: int) -> Decoded:
@@ -36,23 +35,23 @@ def decode_parts(parts: Parts, max_pixels: int) -> Decoded:
 
     Args:
         parts: Of one picture.
-        max_pixels: Larger pictures are refused before they are decompressed.
+        max_pixels: Larger pictures are refused before they are decompressed, larger JPEG photographs shrunk.
 
     Raises:
         InputError: With the code and the parts at fault.
     """
     data = parts.image.read()
-    image = decode_image(data, "image", max_pixels)
-    mask: np.ndarray | None
-    source: MaskSource = "given"
-    if parts.mask is not None:
-        mask = decode_mask(parts.mask.read(), "mask", max_pixels)
-    else:
-        mask = decode_alpha(data, "image", max_pixels)
-        source = "found" if mask is None else "transparency"
-    iuv = None
-    if parts.densepose is not None:
-        iuv = decode_iuv(parts.densepose.read(), "densepose", parts.order, max_pixels)
-    height, width = image.shape[:2]
+    mask, iuv = (None if file is None else file.read() for file in (parts.mask, parts.densepose))
+    pictures = decode_given(data, mask, iuv, parts.order, max_pixels)
+    source: MaskSource = "given" if mask else "found" if pictures.mask is None else "transparency"
+    height, width = pictures.image.shape[:2]
     camera = caller_camera(data, width, height, **parts.camera.model_dump())
-    return Decoded(image, mask, iuv, camera, InputsBody(mask=source, densepose="found" if iuv is None else "given"))
+    inputs = InputsBody(mask=source, densepose="given" if iuv else "found")
+    box = None if parts.box is None else box_in(parts.box, 1 / pictures.shrink)
+    return Decoded(pictures, camera, inputs, box, parts.height_m)
+
+
+def box_in(box: Box, zoom: float) -> Box:
+    """A box in a picture of another size; integer coordinates lie at pixel centres."""
+    left, top, right, bottom = ((side + 0.5) * zoom - 0.5 for side in box)
+    return left, top, right, bottom

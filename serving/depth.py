@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 from hdnet.errors import ModelError
 from hdnet.pictures.checks import Pictures
 from serving.admission import RequestThreads
-from serving.decoding import Decoded, decode_parts
+from serving.decoding import Decoded, box_in, decode_parts
 from serving.forms import Parts
 from serving.model_store import ServedModel
 from serving.responses import Answer
@@ -50,19 +50,20 @@ class DepthRequest:
             ModelError: If the model gives nothing usable.
         """
         given = await self.threads.picture_work(lambda: self._decode(parts))
-        if self.model.predictor.finds_people:
-            given = replace(given, inputs=given.inputs.model_copy(update={"densepose": "unused"}))
-        elif given.mask is None or given.iuv is None:
-            given, parts = await self._complete(given, parts)
-        prepared = await self.threads.picture_work(lambda: self._prepare(given, parts))
+        if not self.model.predictor.finds_people and (given.pictures.mask is None or given.pictures.iuv is None):
+            given = await self._complete(given)
+        prepared, notes = await self.threads.picture_work(lambda: self._prepare(given))
         outputs = await self.threads.inference(self.model.predictor, prepared)
-        return await self.threads.picture_work(lambda: self._finish(prepared, outputs, given, encode))
 
-    async def _complete(self, given: Decoded, parts: Parts) -> tuple[Decoded, Parts]:
-        """Mask and DensePose map for two hourglasses, from the shipped model as far as the caller has none.
+        def finish() -> EncodedT:
+            answer = self._finish(prepared, outputs, given, notes)
+            with self.service.metrics.stage("encode"):
+                return encode(answer)
 
-        Returns:
-            Both, and the parts without a box that has found its person.
+        return await self.threads.picture_work(finish)
+
+    async def _complete(self, given: Decoded) -> Decoded:
+        """Adds mask and DensePose map for two hourglasses, from the shipped model as far as the caller has none.
 
         Raises:
             InputError: If it finds no person.
@@ -70,43 +71,50 @@ class DepthRequest:
         try:
             finder = await self.threads.picture_work(self.service.store.shipped)
         except ModelError:  # logged there; the check tells the caller what is missing
-            return given, parts
+            return given
+        pictures = given.pictures
 
         def prepare() -> PreparedPicture:
-            photo = finder.check(given.image, given.mask, None)
-            return finder.prepare(photo, given.camera.camera, box=parts.box if given.mask is None else None)
+            photo = finder.check(pictures.image, pictures.mask, None)
+            return finder.prepare(photo, given.camera.camera, box=None if photo.mask is not None else given.box)
 
         prepared = await self.threads.picture_work(prepare)
         outputs = await self.threads.inference(finder, prepared)
 
-        def complete() -> tuple[Decoded, Parts]:
+        def complete() -> Decoded:
             person = finder.finish(prepared, outputs)
-            iuv = person.body if given.iuv is None else given.iuv
-            if given.mask is not None:
-                return replace(given, iuv=iuv), parts
-            return replace(given, mask=person.mask, iuv=iuv), replace(parts, box=None)
+            iuv = person.body if pictures.iuv is None else pictures.iuv
+            if pictures.mask is not None:
+                return replace(given, pictures=replace(pictures, iuv=iuv))
+            return replace(given, pictures=replace(pictures, mask=person.mask, iuv=iuv), box=None)
 
         return await self.threads.picture_work(complete)
 
     def _decode(self, parts: Parts) -> Decoded:
         with self.service.metrics.stage("decode"):
-            return decode_parts(parts, self.service.settings.max_pixels)
+            given = decode_parts(parts, self.service.settings.max_pixels)
+        if self.model.predictor.finds_people:
+            return replace(given, inputs=given.inputs.model_copy(update={"densepose": "unused"}))
+        return given
 
-    def _prepare(self, given: Decoded, parts: Parts) -> PreparedPicture:
-        predictor = self.model.predictor
-        pictures = predictor.check(given.image, given.mask, given.iuv)
-        if isinstance(pictures, Pictures):
-            self.service.drift.observe(pictures.image, pictures.mask, pictures.iuv)
+    def _prepare(self, given: Decoded) -> tuple[PreparedPicture, tuple[str, ...]]:
+        """The network's input, and what was repaired or looks doubtful, a line each."""
+        predictor, pictures = self.model.predictor, given.pictures
+        checked = predictor.check(pictures.image, pictures.mask, pictures.iuv)
+        notes: tuple[str, ...] = ()
+        if pictures.shrink > 1:
+            notes = (f"the photograph is large and was read at 1/{pictures.shrink} of its width and height",)
+        if isinstance(checked, Pictures):
+            self.service.drift.observe(checked.image, checked.mask, checked.iuv)
+            notes = (*notes, *checked.notes)
         with self.service.metrics.stage("prepare"):
-            return predictor.prepare(pictures, given.camera.camera, box=parts.box, height_m=parts.height_m)
+            prepared = predictor.prepare(checked, given.camera.camera, box=given.box, height_m=given.height_m)
+        return prepared, notes
 
-    def _finish(
-        self, prepared: PreparedPicture, outputs: Outputs, given: Decoded, encode: Callable[[Answer], EncodedT]
-    ) -> EncodedT:
-        stage = self.service.metrics.stage
-        with stage("finish"):
+    def _finish(self, prepared: PreparedPicture, outputs: Outputs, given: Decoded, notes: tuple[str, ...]) -> Answer:
+        with self.service.metrics.stage("finish"):
             prediction = self.model.predictor.finish(prepared, outputs)
         if self.model.predictor.finds_people:
             self.service.drift.observe(prediction.image, prediction.mask, None)
-        with stage("encode"):
-            return encode(Answer(prediction, self.model, given.camera.source, self.request_id, given.inputs))
+        people = tuple(box_in(box, given.pictures.shrink) for box in prediction.people)
+        return Answer(prediction, self.model, given.camera.source, self.request_id, given.inputs, people, notes)

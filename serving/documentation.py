@@ -31,6 +31,7 @@ _STATUS_TEXTS = {
 }
 _RETRY_AFTER = {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer", "minimum": 1}}}
 _MODEL_HEADERS = ("X-Request-Id", "X-Model-Name", "X-Model-Version", "X-Model-Alias", "X-Run-Id")
+_PICTURE_HEADERS = ("X-Camera", "X-Scale", "X-Inputs", "X-People", "X-Notes")
 _HEADER_TEXTS = {
     "X-Request-Id": ("The request's id: the caller's own, or a generated one.", _ID),
     "X-Model-Name": ("Registered name of the model, or its file's.", "hdnet"),
@@ -46,6 +47,10 @@ _HEADER_TEXTS = {
     "X-People": (
         "Boxes of the people found (left top right bottom), this one first; absent where none were searched for.",
         "(120.5 40.0 560.5 900.0), (700.0 80.5 990.0 910.0)",
+    ),
+    "X-Notes": (
+        "What was repaired or looks doubtful; absent where nothing is.",
+        '"body parts cover 24% of the mask; expected 30% or more"',
     ),
 }
 # Problems of a request as a whole.
@@ -75,7 +80,7 @@ def depth_responses() -> Responses:
             "model": DepthBody,
             "description": "By Accept: JSON, 16-bit PNG (mm), NPZ (depth_m, normals, mask, confidence) or GLB mesh.",
             "content": {JSON: {"example": _example(DepthBody)}, PNG: _BINARY, NPZ: _BINARY, GLB: _BINARY},
-            "headers": _headers("X-Camera", "X-Scale", "X-Inputs", "X-People", *_MODEL_HEADERS),
+            "headers": _headers(*_PICTURE_HEADERS, *_MODEL_HEADERS),
         },
         **_problem_responses("/depth", *_REQUEST_PROBLEMS, *INPUT_PROBLEMS, problems.MODEL_FAILED, problems.TOO_SLOW),
     }

@@ -12,7 +12,7 @@ import numpy as np
 
 from hdnet.pictures.cameras import CameraSource
 from hdnet.pictures.writing import encode_png
-from hdnet.predict.prediction import Prediction, depth_millimetres
+from hdnet.predict.prediction import Box, Prediction, depth_millimetres
 from hdnet.visualize import normal_picture
 from serving.model_store import ServedModel
 from serving.schemas import (
@@ -39,6 +39,8 @@ class Answer:
         camera_source: Source of the prediction's camera.
         request_id: The request's.
         inputs: Origins of mask and DensePose map.
+        people: Boxes of the people found, in pixels of the photograph as sent.
+        notes: What was repaired or looks doubtful, a line each.
     """
 
     prediction: Prediction
@@ -46,6 +48,8 @@ class Answer:
     camera_source: CameraSource
     request_id: str
     inputs: InputsBody
+    people: tuple[Box, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def headers(self) -> dict[str, str]:
         """Model, camera, scale, inputs and people as response headers: structured fields (RFC 9651)."""
@@ -56,9 +60,12 @@ class Answer:
             "X-Scale": f"distance_m={scale.distance_m:.3f}, source={scale.source}",
             "X-Inputs": f"mask={self.inputs.mask}, densepose={self.inputs.densepose}",
         }
-        if self.prediction.people:
-            boxes = (" ".join(f"{side:.1f}" for side in box) for box in self.prediction.people)
+        if self.people:
+            boxes = (" ".join(f"{side:.1f}" for side in box) for box in self.people)
             headers["X-People"] = ", ".join(f"({box})" for box in boxes)
+        if self.notes:
+            plain = (note.replace('"', "'").encode("ascii", "replace").decode() for note in self.notes)
+            headers["X-Notes"] = ", ".join(f'"{note}"' for note in plain)
         return {**self.model.headers(), **headers}
 
 
@@ -113,7 +120,8 @@ def depth_figures(answer: Answer) -> DepthFigures:
         camera=CameraBody(**prediction.camera.to_dict(), source=answer.camera_source),
         scale=ScaleBody(distance_m=prediction.scale.distance_m, source=prediction.scale.source),
         inputs=answer.inputs,
-        people=list(prediction.people),
+        people=list(answer.people),
+        notes=list(answer.notes),
     )
 
 

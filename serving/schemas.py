@@ -96,9 +96,13 @@ class DepthFigures(BaseModel):
     scale: ScaleBody
     inputs: InputsBody
     people: list[Box] = Field(
-        description="Boxes (left, top, right, bottom) of the people found, in pixels, this one first; the field `box` "
-        "takes one of them. Empty where none were searched for.",
+        description="Boxes (left, top, right, bottom) of the people found, in pixels of the photograph as sent, this "
+        "one first; the field `box` takes one of them. Empty where none were searched for.",
         examples=[[[120.5, 40.0, 560.5, 900.0]]],
+    )
+    notes: list[str] = Field(
+        description="What was repaired or looks doubtful, a line each.",
+        examples=[["body parts cover 24% of the mask; expected 30% or more"]],
     )
 
 

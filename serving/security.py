@@ -42,6 +42,7 @@ _EXPOSED = (
     "X-Model-Alias",
     "X-Model-Name",
     "X-Model-Version",
+    "X-Notes",
     "X-People",
     "X-Problem-Code",
     "X-Request-Id",

@@ -3,11 +3,11 @@
 Example::
 
     with Client("http://127.0.0.1:8000") as service:
-        result = service.depth("photo.jpg", mask="mask.png", densepose="iuv.png", fov_deg=55)
-        result.depth_m, result.camera, result.model
+        result = service.depth("photo.jpg")
+        result.depth_m, result.normals, result.confidence, result.camera, result.model
 """
 
-from hdnet.client.answers import DepthResult, Intrinsics, Model, ServiceError, Version
+from hdnet.client.answers import DepthResult, Intrinsics, Model, Scale, ServiceError, Version
 from hdnet.client.service import Client
 
-__all__ = ["Client", "DepthResult", "Intrinsics", "Model", "ServiceError", "Version"]
+__all__ = ["Client", "DepthResult", "Intrinsics", "Model", "Scale", "ServiceError", "Version"]

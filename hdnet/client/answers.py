@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,8 +53,21 @@ class Intrinsics:
 
 
 @dataclass(frozen=True)
+class Scale:
+    """The distance at which the person is put.
+
+    Attributes:
+        distance_m: Median of the depth.
+        source: Its source: ``height``, ``estimated`` or ``assumed``.
+    """
+
+    distance_m: float
+    source: str
+
+
+@dataclass(frozen=True)
 class Model:
-    """The model that answered; version, alias and run are None for a model that was loaded from a file."""
+    """The model that answered; version, alias and run are None for a file and for the shipped model."""
 
     name: str
     version: str | None
@@ -81,6 +95,13 @@ class DepthResult:
         camera_source: Source of the camera: ``given``, ``fov``, ``exif`` or ``assumed``.
         model: The model that made the prediction.
         request_id: The request's id in the service's log.
+        confidence: (H, W) float32 in 0..1 of the normals, 0 outside the mask; None from models that tell none.
+        scale: The person's distance and its source.
+        people: Boxes (left, top, right, bottom) of the people found, in pixels of the photograph as sent, this one
+            first; empty where none were searched for.
+        inputs: Origin of ``mask`` (``given``, ``transparency``, ``found``) and ``densepose`` (``given``, ``found``,
+            ``unused``).
+        notes: What was repaired or looks doubtful, a line each.
     """
 
     depth_m: np.ndarray
@@ -90,18 +111,33 @@ class DepthResult:
     camera_source: str
     model: Model
     request_id: str
+    confidence: np.ndarray | None
+    scale: Scale
+    people: tuple[tuple[float, ...], ...]
+    inputs: Mapping[str, str]
+    notes: tuple[str, ...]
 
 
 def depth_result(answer: httpx2.Response) -> DepthResult:
-    """The NPZ answer of ``POST /depth``."""
+    """The NPZ answer of ``POST /depth``, whose figures are in the headers."""
     headers = answer.headers
-    values = dict(item.strip().split("=") for item in headers["X-Camera"].split(","))
-    source = values.pop("source")
+    body = {
+        "request_id": headers["X-Request-Id"],
+        "camera": _dictionary(headers["X-Camera"]),
+        "scale": _dictionary(headers.get("X-Scale", "")),
+        "inputs": _dictionary(headers.get("X-Inputs", "")),
+        "people": [box.split() for box in re.findall(r"\(([^)]*)\)", headers.get("X-People", ""))],
+        "notes": re.findall(r'"([^"]*)"', headers.get("X-Notes", "")),
+    }
     model = Model(
         headers["X-Model-Name"], headers.get("X-Model-Version"), headers.get("X-Model-Alias"), headers.get("X-Run-Id")
     )
-    camera = Intrinsics(**{name: float(value) for name, value in values.items()})
-    return _result(answer.content, camera, source, model, headers["X-Request-Id"])
+    return _result(answer.content, body, model)
+
+
+def _dictionary(text: str) -> dict[str, str]:
+    """A header of the form ``name=value, name=value``."""
+    return dict(item.strip().split("=") for item in text.split(",") if item.strip())
 
 
 def batch_results(answer: httpx2.Response) -> list[DepthResult | ServiceError]:
@@ -123,17 +159,31 @@ def _model(body: dict[str, Any]) -> Model:
     return Model(body["name"], body["version"], body["alias"], body["run_id"])
 
 
-def _result(content: bytes, camera: Intrinsics, source: str, model: Model, request_id: str) -> DepthResult:
+def _result(content: bytes, body: Mapping[str, Any], model: Model) -> DepthResult:
+    """A result from its arrays and figures, which an older service has fewer of."""
     arrays = np.load(io.BytesIO(content), allow_pickle=False)
-    return DepthResult(arrays["depth_m"], arrays["normals"], arrays["mask"], camera, source, model, request_id)
+    depth_m, mask = arrays["depth_m"], arrays["mask"]
+    camera, scale = body["camera"], body.get("scale") or {}
+    return DepthResult(
+        depth_m,
+        arrays["normals"],
+        mask,
+        Intrinsics(*(float(camera[name]) for name in ("fx", "fy", "cx", "cy"))),
+        camera["source"],
+        model,
+        body["request_id"],
+        arrays.get("confidence"),
+        Scale(float(scale.get("distance_m", np.median(depth_m[mask]))), scale.get("source", "assumed")),
+        tuple(tuple(map(float, box)) for box in body.get("people", ())),
+        body.get("inputs", {}),
+        tuple(body.get("notes", ())),
+    )
 
 
 def _batch_item(entry: dict[str, Any], archive: zipfile.ZipFile, model: Model) -> DepthResult | ServiceError:
     if "problem" in entry:
         return _error_of_problem(entry["problem"], None)
-    values = entry["result"]["camera"]
-    camera = Intrinsics(values["fx"], values["fy"], values["cx"], values["cy"])
-    return _result(archive.read(entry["file"]), camera, values["source"], model, entry["result"]["request_id"])
+    return _result(archive.read(entry["file"]), entry["result"], model)
 
 
 def error_of(answer: httpx2.Response) -> ServiceError:

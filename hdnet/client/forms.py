@@ -6,7 +6,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Literal
+from typing import BinaryIO, Literal
 
 import numpy as np
 from PIL import Image
@@ -14,38 +14,91 @@ from PIL import Image
 from hdnet.client.answers import Intrinsics
 from hdnet.errors import InputError
 
-# A file, its bytes, or pixels: (H, W, 3) uint8, a mask also (H, W) bool or uint8, DensePose in the order I, U, V.
-Picture = str | Path | bytes | np.ndarray
+# A path, an open binary file, a file's bytes, a PIL image, or pixels: (H, W, 3) uint8, of a mask also (H, W) bool or
+# uint8, of a DensePose map in the order I, U, V.
+Picture = str | Path | bytes | bytearray | memoryview | BinaryIO | Image.Image | np.ndarray
 Order = Literal["vui", "iuv"]
+# Left, top, right, bottom in pixels of the upright photograph.
+Box = tuple[float, float, float, float]
 Files = list[tuple[str, tuple[str, bytes]]]
+Fields = dict[str, str | list[str]]
+
+_PNG_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I", "I;16")
+_EXPECTED = "a path, an open binary file, bytes, a PIL image or a NumPy array"
 
 
 def make_form(
-    images: Sequence[Picture], masks: Sequence[Picture | None], maps: Sequence[Picture], order: Order
-) -> tuple[Files, dict[str, str]]:
-    """Files and text fields of a request."""
+    images: Sequence[Picture], masks: Sequence[Picture | None], maps: Sequence[Picture | None], order: Order
+) -> tuple[Files, Fields]:
+    """Files and text fields of a request.
+
+    Raises:
+        InputError: If a picture cannot be read, or is of another type.
+    """
     files = [("image", _file(image, "image", order)) for image in images]
     files += [("mask", _file(mask, "mask", order)) for mask in masks if mask is not None]
-    files += [("densepose", _file(iuv, "densepose", order)) for iuv in maps]
+    files += [("densepose", _file(iuv, "densepose", order)) for iuv in maps if iuv is not None]
     return files, {"densepose_order": order}
 
 
 def _file(picture: Picture, part: str, order: Order) -> tuple[str, bytes]:
-    if isinstance(picture, bytes):
-        return part, picture
-    if not isinstance(picture, np.ndarray):
+    if isinstance(picture, bytes | bytearray | memoryview):
+        return part, bytes(picture)
+    if isinstance(picture, str | Path):
         try:
             return Path(picture).name, Path(picture).read_bytes()
         except OSError as error:
             raise InputError(f"{picture}: cannot be read ({error.strerror or error})") from error
+    if isinstance(picture, Image.Image):
+        return f"{part}.png", _png(picture if picture.mode in _PNG_MODES else picture.convert("RGB"))
+    if isinstance(picture, np.ndarray):
+        return f"{part}.png", _png(Image.fromarray(_pixels(picture, part, order)))
+    return part, _content(picture, part)
+
+
+def _content(file: object, part: str) -> bytes:
+    """The rest of an open file."""
+    try:
+        data = file.read()  # type: ignore[attr-defined]
+    except AttributeError:
+        raise InputError(f"{part} is of type {type(file).__name__}, expected {_EXPECTED}") from None
+    except (OSError, ValueError) as error:  # a closed file is a ValueError, a picture read as text too
+        raise InputError(f"{part}: cannot be read ({error})") from error
+    if not isinstance(data, bytes):
+        raise InputError(f"{part}: the file gives {type(data).__name__}, expected bytes: open it with mode 'rb'")
+    return data
+
+
+def _pixels(picture: np.ndarray, part: str, order: Order) -> np.ndarray:
     pixels = picture.astype(np.uint8) * 255 if picture.dtype == np.bool_ else picture
     if pixels.dtype != np.uint8 or pixels.ndim not in (2, 3):
         raise InputError(f"{part} is {picture.dtype} of shape {picture.shape}, expected uint8 pixels, or a bool mask")
     if part == "densepose" and order == "vui":
         pixels = pixels[..., ::-1]
+    return np.ascontiguousarray(pixels)
+
+
+def _png(image: Image.Image) -> bytes:
+    """A PNG with the picture's EXIF data, which tell its orientation and camera."""
     buffer = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(pixels)).save(buffer, format="PNG", compress_level=1)
-    return f"{part}.png", buffer.getvalue()
+    image.save(buffer, format="PNG", compress_level=1, exif=image.getexif())
+    return buffer.getvalue()
+
+
+def person_fields(box: Box | None, height_m: float | None) -> Fields:
+    """The person as text fields; none where nothing is known."""
+    fields: Fields = {"box": box_text(box), "height_m": number_text(height_m)}
+    return {name: value for name, value in fields.items() if value}
+
+
+def box_text(box: Box | None) -> str:
+    """A box as the service reads it; empty for None."""
+    return "" if box is None else ",".join(map(number_text, box))
+
+
+def number_text(value: float | None) -> str:
+    """A number in full precision; empty for None."""
+    return "" if value is None else repr(float(value))
 
 
 def camera_json(camera: Intrinsics | float | None) -> dict[str, float] | None:
@@ -55,7 +108,7 @@ def camera_json(camera: Intrinsics | float | None) -> dict[str, float] | None:
     return asdict(camera) if isinstance(camera, Intrinsics) else {"fov_deg": float(camera)}
 
 
-def camera_fields(camera: Intrinsics | None, fov_deg: float | None) -> dict[str, str]:
+def camera_fields(camera: Intrinsics | None, fov_deg: float | None) -> Fields:
     """The same as text fields; none where neither is given."""
     given = (camera_json(camera) or {}) | (camera_json(fov_deg) or {})
-    return {name: repr(float(value)) for name, value in given.items()}
+    return {name: number_text(value) for name, value in given.items()}

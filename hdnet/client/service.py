@@ -19,7 +19,19 @@ from hdnet.client.answers import (
     error_of,
     version_of,
 )
-from hdnet.client.forms import Files, Order, Picture, camera_fields, camera_json, make_form
+from hdnet.client.forms import (
+    Box,
+    Fields,
+    Files,
+    Order,
+    Picture,
+    box_text,
+    camera_fields,
+    camera_json,
+    make_form,
+    number_text,
+    person_fields,
+)
 
 _NPZ, _GLB, _ZIP = "application/x-npz", "model/gltf-binary", "application/zip"
 
@@ -61,20 +73,26 @@ class Client:
         image: Picture,
         mask: Picture | None = None,
         *,
-        densepose: Picture,
+        densepose: Picture | None = None,
         camera: Intrinsics | None = None,
         fov_deg: float | None = None,
+        box: Box | None = None,
+        height_m: float | None = None,
         densepose_order: Order = "vui",
         request_id: str | None = None,
     ) -> DepthResult:
         """Depth and normals of one person.
 
         Args:
-            image: The photograph.
-            mask: The person; None if the photograph is transparent around the person.
-            densepose: DensePose map of the photograph.
+            image: The photograph: a path, an open binary file, a file's bytes, a PIL image, or an (H, W, 3) uint8
+                array.
+            mask: The person. Without one the photograph's transparency counts, else the person is found.
+            densepose: DensePose map of the photograph; models for photographs need none.
             camera: Camera of the photograph, if known.
             fov_deg: Its vertical field of view instead. Without both the photograph's EXIF focal length counts.
+            box: Left, top, right, bottom of the person meant, in pixels of the upright photograph; one of
+                :attr:`DepthResult.people`.
+            height_m: Height of the person, which sets the distance.
             densepose_order: Meaning of red, green and blue of a DensePose file.
             request_id: Appears in the service's log and in the result.
 
@@ -83,7 +101,7 @@ class Client:
             InputError: If a file cannot be read.
         """
         files, fields = make_form([image], [mask], [densepose], densepose_order)
-        fields |= camera_fields(camera, fov_deg)
+        fields |= camera_fields(camera, fov_deg) | person_fields(box, height_m)
         return depth_result(self._post("/depth", files, fields, _NPZ, request_id))
 
     def mesh(
@@ -91,15 +109,17 @@ class Client:
         image: Picture,
         mask: Picture | None = None,
         *,
-        densepose: Picture,
+        densepose: Picture | None = None,
         camera: Intrinsics | None = None,
         fov_deg: float | None = None,
+        box: Box | None = None,
+        height_m: float | None = None,
         densepose_order: Order = "vui",
         request_id: str | None = None,
     ) -> bytes:
         """The coloured mesh as a binary glTF file (.glb, y up, metres); arguments and errors as of :meth:`depth`."""
         files, fields = make_form([image], [mask], [densepose], densepose_order)
-        fields |= camera_fields(camera, fov_deg)
+        fields |= camera_fields(camera, fov_deg) | person_fields(box, height_m)
         return self._post("/depth", files, fields, _GLB, request_id).content
 
     def depth_batch(
@@ -107,18 +127,22 @@ class Client:
         images: Sequence[Picture],
         masks: Sequence[Picture] | None = None,
         *,
-        densepose: Sequence[Picture],
+        densepose: Sequence[Picture] | None = None,
         cameras: Sequence[Intrinsics | float | None] | None = None,
+        boxes: Sequence[Box | None] | None = None,
+        heights_m: Sequence[float | None] | None = None,
         densepose_order: Order = "vui",
         request_id: str | None = None,
     ) -> list[DepthResult | ServiceError]:
         """Depth and normals of several pictures in one request, each a result or its own error.
 
         Args:
-            images: Photographs of one person each.
-            masks: One for each, or None if all are transparent around the person.
-            densepose: One for each.
+            images: Photographs, each in one of the forms of :meth:`depth`.
+            masks: One for each, or None for all.
+            densepose: One for each, or None for all.
             cameras: For each the camera, the vertical field of view in degrees, or None.
+            boxes: For each the box of the person meant, or None.
+            heights_m: For each the height of the person, or None.
             densepose_order: As of :meth:`depth`.
             request_id: As of :meth:`depth`.
 
@@ -126,9 +150,13 @@ class Client:
             ServiceError: If the request as a whole is refused or fails.
             InputError: If a file cannot be read.
         """
-        files, fields = make_form(images, masks or [], densepose, densepose_order)
+        files, fields = make_form(images, masks or [], densepose or [], densepose_order)
         if cameras is not None:
             fields["cameras"] = json.dumps([camera_json(camera) for camera in cameras])
+        if boxes is not None:
+            fields["box"] = [box_text(box) for box in boxes]
+        if heights_m is not None:
+            fields["height_m"] = [number_text(height_m) for height_m in heights_m]
         return batch_results(self._post("/depth/batch", files, fields, _ZIP, request_id))
 
     def version(self) -> Version:
@@ -139,9 +167,7 @@ class Client:
         """
         return version_of(self._send("GET", "/version"))
 
-    def _post(
-        self, path: str, files: Files, fields: dict[str, str], accept: str, request_id: str | None
-    ) -> httpx2.Response:
+    def _post(self, path: str, files: Files, fields: Fields, accept: str, request_id: str | None) -> httpx2.Response:
         headers = {"Accept": accept} | ({"X-Request-Id": request_id} if request_id else {})
         return self._send("POST", path, files=files, data=fields, headers=headers)
 

@@ -39,30 +39,54 @@ function paeth(left, up, corner) {
   return toLeft <= toUp && toLeft <= toCorner ? left : toUp <= toCorner ? up : corner;
 }
 
-const STOPS = [[252, 253, 191], [254, 159, 109], [222, 73, 104], [140, 41, 129], [59, 15, 112], [10, 8, 40]];
+// Near is light, far is dark; unsure is violet, sure is yellow.
+const DEPTH = [[252, 253, 191], [254, 159, 109], [222, 73, 104], [140, 41, 129], [59, 15, 112], [10, 8, 40]];
+const CONFIDENCE = [[68, 1, 84], [59, 82, 139], [33, 145, 140], [94, 201, 98], [253, 231, 37]];
 
-function colour(share) {
-  const place = Math.min(Math.max(share, 0), 1) * (STOPS.length - 1);
-  const low = Math.min(Math.floor(place), STOPS.length - 2);
-  return STOPS[low].map((value, i) => value + (STOPS[low + 1][i] - value) * (place - low));
+// The colours of 0 to 1 in 256 steps, four bytes each.
+function table(stops) {
+  const colours = new Uint8ClampedArray(4 * 256);
+  for (let i = 0; i < 256; i++) {
+    const place = (i / 255) * (stops.length - 1), low = Math.min(Math.floor(place), stops.length - 2);
+    colours.set([...stops[low].map((value, j) => value + (stops[low + 1][j] - value) * (place - low)), 255], 4 * i);
+  }
+  return colours;
 }
 
-// Near is light, far is dark; the background is white.
-export function drawDepth(canvas, { width, height, millimetres }, near, far) {
+// Paints a picture of shares of 0 to 1; where there is none, it is transparent.
+function paint(canvas, width, height, stops, shareAt) {
   canvas.width = width;
   canvas.height = height;
-  const context = canvas.getContext("2d"), picture = context.createImageData(width, height);
-  for (let i = 0; i < millimetres.length; i++) {
-    const [r, g, b] = millimetres[i] ? colour((millimetres[i] - near) / Math.max(far - near, 1)) : [255, 255, 255];
-    picture.data.set([r, g, b, 255], 4 * i);
+  const context = canvas.getContext("2d"), picture = context.createImageData(width, height), colours = table(stops);
+  for (let i = 0; i < width * height; i++) {
+    const share = shareAt(i);
+    if (share === null) continue;
+    const at = 4 * Math.round(255 * Math.min(Math.max(share, 0), 1));
+    picture.data.set(colours.subarray(at, at + 4), 4 * i);
   }
   context.putImageData(picture, 0, 0);
 }
 
-export function drawScale(canvas) {
-  const context = canvas.getContext("2d"), picture = context.createImageData(canvas.width, 1);
-  for (let x = 0; x < canvas.width; x++) picture.data.set([...colour(x / (canvas.width - 1)), 255], 4 * x);
-  context.putImageData(picture, 0, 0);
+export function drawDepth(canvas, { width, height, millimetres }, near, far) {
+  const span = Math.max(far - near, 1);
+  paint(canvas, width, height, DEPTH, (i) => (millimetres[i] ? (millimetres[i] - near) / span : null));
+}
+
+// The confidence from its grey picture; depth tells where the person is.
+export async function drawConfidence(canvas, blob, { width, height, millimetres }) {
+  const image = await createImageBitmap(blob), source = document.createElement("canvas");
+  source.width = width;
+  source.height = height;
+  const context = source.getContext("2d");
+  context.drawImage(image, 0, 0);
+  const grey = context.getImageData(0, 0, width, height).data;
+  paint(canvas, width, height, CONFIDENCE, (i) => (millimetres[i] ? grey[4 * i] / 255 : null));
+}
+
+export function drawScales(depth, confidence) {
+  for (const [canvas, stops] of [[depth, DEPTH], [confidence, CONFIDENCE]]) {
+    paint(canvas, canvas.width, 1, stops, (x) => x / (canvas.width - 1));
+  }
 }
 
 // Millimetres under the pointer, 0 outside the person; the canvas fits its picture into its box as `contain` does.

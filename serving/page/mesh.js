@@ -30,9 +30,8 @@ function loadScript(address) {
 // Draws a model until the returned function is called.
 function view(canvas, model) {
   const scene = new THREE.Scene(), light = new THREE.DirectionalLight(0xffffff, 0.6);
-  scene.background = new THREE.Color(0xffffff);
   scene.add(model, light, new THREE.AmbientLight(0xffffff, 0.6));
-  const renderer = new THREE.WebGLRenderer({ canvas, antialias: true });
+  const renderer = new THREE.WebGLRenderer({ canvas, antialias: true, alpha: true });
   renderer.outputEncoding = THREE.sRGBEncoding;
   renderer.setPixelRatio(window.devicePixelRatio);
   const camera = frontCamera(model), controls = new THREE.TrackballControls(camera, canvas);

@@ -1,4 +1,4 @@
-import { decodeDepth, depthAt, drawConfidence, drawDepth, drawScales } from "./depth.js";
+import { decodeDepth, depthAt, drawConfidence, drawDepth, drawNormals, drawScales } from "./depth.js";
 import { drawMesh } from "./mesh.js";
 import { showPeople } from "./people.js";
 
@@ -26,6 +26,7 @@ const SCALES = {
 const CAMERAS = {
   given: "as given", fov: "by the field of view given", exif: "from the photograph", assumed: "assumed",
 };
+const NARROW_PX = 640;
 const FOUND = { given: "given", transparency: "the photograph's transparency", found: "found", unused: "not needed" };
 
 let sent = null;  // the form of the result on the page
@@ -61,6 +62,7 @@ function choose(input, list) {
 
 const inputOf = (name) => get("form").elements[name];
 
+get("take").hidden = !navigator.maxTouchPoints;
 get("camera").addEventListener("change", (event) => choosePhoto(event.target.files));
 
 document.addEventListener("paste", (event) => {
@@ -193,15 +195,15 @@ async function show(body, seconds, photo, chosen) {
   }
   files["figures.json"] = new Blob([JSON.stringify(figures, null, 2)], { type: "application/json" });
   get("result").hidden = false;
-  await showDepth(body);
-  get("normals").src = `data:image/png;base64,${normals_png}`;
+  if (innerWidth < NARROW_PX) get("result").scrollIntoView({ behavior: "smooth" });
+  await showMaps(body);
   showPhoto(photo, chosen);
   showFigures(body, seconds);
   const button = document.querySelector("[data-name='confidence.png']");
   button.dataset.missing = String(!confidence_png);
 }
 
-async function showDepth(body) {
+async function showMaps(body) {
   const depth = await decodeDepth(bytesOf(body.depth_png)), canvas = get("depth");
   drawDepth(canvas, depth, body.depth.min * 1000, body.depth.max * 1000);
   drawScales(get("scale"), get("confidence-scale"));
@@ -212,6 +214,7 @@ async function showDepth(body) {
     get("here").textContent = millimetres ? `${(millimetres / 1000).toFixed(3)} m` : "";
   };
   get("confidence-card").hidden = !files["confidence.png"];
+  await drawNormals(get("normals"), files["normals.png"], depth);
   if (files["confidence.png"]) await drawConfidence(get("confidence"), files["confidence.png"], depth);
 }
 

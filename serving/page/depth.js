@@ -74,13 +74,26 @@ export function drawDepth(canvas, { width, height, millimetres }, near, far) {
 
 // The confidence from its grey picture; depth tells where the person is.
 export async function drawConfidence(canvas, blob, { width, height, millimetres }) {
-  const image = await createImageBitmap(blob), source = document.createElement("canvas");
+  const { data } = await pixelsOf(blob, width, height);
+  paint(canvas, width, height, CONFIDENCE, (i) => (millimetres[i] ? data[4 * i] / 255 : null));
+}
+
+// The picture of the normals without its white background.
+export async function drawNormals(canvas, blob, { width, height, millimetres }) {
+  const picture = await pixelsOf(blob, width, height);
+  for (let i = 0; i < millimetres.length; i++) if (!millimetres[i]) picture.data[4 * i + 3] = 0;
+  canvas.width = width;
+  canvas.height = height;
+  canvas.getContext("2d").putImageData(picture, 0, 0);
+}
+
+async function pixelsOf(blob, width, height) {
+  const source = document.createElement("canvas");
   source.width = width;
   source.height = height;
   const context = source.getContext("2d");
-  context.drawImage(image, 0, 0);
-  const grey = context.getImageData(0, 0, width, height).data;
-  paint(canvas, width, height, CONFIDENCE, (i) => (millimetres[i] ? grey[4 * i] / 255 : null));
+  context.drawImage(await createImageBitmap(blob), 0, 0);
+  return context.getImageData(0, 0, width, height);
 }
 
 export function drawScales(depth, confidence) {

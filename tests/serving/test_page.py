@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import json
 import shutil
-import socket
 import struct
-import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import httpx2
+import numpy as np
 import pytest
-import uvicorn
-from serving_fakes import png, save_tiny_model, wait_until
+from PIL import Image
+from serving_fakes import png, running, save_tiny_model, wait_until
 
 import serving
 from hdnet.models.weights import HDNET_FILE
@@ -41,18 +41,16 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here; `apt
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("model")
     save_tiny_model(folder / HDNET_FILE)
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        settings = Settings(model_uri=str(folder), threads=1, runtime="torch")
-        app = create_app(settings)
-        server = uvicorn.Server(uvicorn.Config(app, log_config=None))
-        thread = threading.Thread(target=server.run, args=([listening],))
-        thread.start()
-        wait_until(lambda: server.started)
-        wait_until(lambda: app.state.service.store.current is not None, timeout_s=30)
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-        server.should_exit = True
-        thread.join()
+    with running(create_app(Settings(model_uri=str(folder), threads=1, runtime="torch"))) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def shipped() -> Iterator[str]:
+    """A service with the shipped model, below a path prefix."""
+    settings = Settings(model_uri="shipped", threads=1, runtime="torch", root_path="/ai/hdnet")
+    with running(create_app(settings)) as url:
+        yield f"{url}/ai/hdnet"
 
 
 @dataclass
@@ -74,9 +72,9 @@ def browser() -> Iterator[Any]:
         opened.close()
 
 
-@pytest.fixture
-def visit(browser: Any, address: str) -> Iterator[Visit]:
-    page = browser.new_page(viewport={"width": 1280, "height": 1100})
+@contextmanager
+def visiting(browser: Any, address: str, **options: Any) -> Iterator[Visit]:
+    page = browser.new_page(**{"viewport": {"width": 1280, "height": 1100}, **options})
     page.set_default_timeout(60_000)
     visited = Visit(page)
     page.on("pageerror", lambda error: visited.errors.append(str(error)))
@@ -86,11 +84,48 @@ def visit(browser: Any, address: str) -> Iterator[Visit]:
     page.close()
 
 
+@pytest.fixture
+def visit(browser: Any, address: str) -> Iterator[Visit]:
+    with visiting(browser, address) as visited:
+        yield visited
+
+
+PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True, "device_scale_factor": 2}
+
+
+@pytest.fixture(params=["desktop", "phone"])
+def guest(request: pytest.FixtureRequest, browser: Any, shipped: str) -> Iterator[Visit]:
+    """A visit to the shipped model, at a desk in the light and with a phone in the dark."""
+    options = {**PHONE, "color_scheme": "dark"} if request.param == "phone" else {}
+    with visiting(browser, shipped, **options) as visited:
+        yield visited
+
+
 def compute_sample(page: Any) -> None:
+    page.locator("#options").evaluate("options => { options.open = true; }")
     page.click("#sample")
     page.locator(".drop img:visible").nth(2).wait_for()
     page.click("button[type=submit]")
+    shown(page)
+
+
+def shown(page: Any) -> None:
     page.locator("#mesh-state", has_text="Drag to turn").wait_for()
+    page.locator("button[type=submit]:enabled").wait_for()
+
+
+def size_text(width: int, height: int) -> str:
+    return f"{width} \N{MULTIPLICATION SIGN} {height}"
+
+
+def painted(page: Any, canvas: str) -> int:
+    """Pixels of a canvas that are not transparent."""
+    return int(
+        page.locator(canvas).evaluate(
+            "canvas => canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data"
+            ".reduce((count, value, i) => count + (i % 4 == 3 && value > 0), 0)"
+        )
+    )
 
 
 def orbit(page: Any) -> str:
@@ -101,12 +136,12 @@ def test_a_sample_gives_depth_normals_and_a_mesh_that_turns(visit: Visit, addres
     page = visit.page
     compute_sample(page)
     assert page.locator("#problem").is_hidden()
-    painted = page.locator("#depth").evaluate(
-        "canvas => canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data"
-        ".reduce((count, value, i, data) => count + (i % 4 == 2 && value + data[i - 1] + data[i - 2] < 765), 0)"
-    )
-    assert page.locator("#normals").evaluate("image => image.naturalWidth") == 256
-    assert f"{painted:,} pixels of 256" in page.inner_text("#figures")
+    assert page.locator("#normals").evaluate("canvas => canvas.width") == 256
+    assert painted(page, "#normals") == painted(page, "#depth")
+    assert f"{painted(page, '#depth'):,} pixels of 256" in page.inner_text("#figures")
+    assert "Mask\ngiven" in page.inner_text("#figures")
+    assert page.locator("#confidence-card").is_hidden()
+    assert page.locator("button[data-name='confidence.png']").is_disabled()
 
     page.locator("#mesh").scroll_into_view_if_needed()
     box, before = page.locator("#mesh").bounding_box(), orbit(page)
@@ -134,6 +169,103 @@ def test_a_sample_gives_depth_normals_and_a_mesh_that_turns(visit: Visit, addres
     assert visit.errors == []
     strange = [url for url in visit.addresses if not url.startswith((address, f"blob:{address}", "data:"))]
     assert strange == [], "the page asked somebody else"
+
+
+def test_a_photograph_alone_gives_everything(guest: Visit, shipped: str, tmp_path: Path) -> None:
+    page = guest.page
+    page.set_input_files("input[name=image]", SAMPLE / "seated.jpg")
+    shown(page)
+    assert page.locator("#problem").is_hidden()
+    with Image.open(SAMPLE / "seated.jpg") as photo:
+        width, height = photo.size
+    people = painted(page, "#depth")
+    assert 0.1 * width * height < people < 0.6 * width * height
+    assert painted(page, "#normals") == painted(page, "#confidence") == people
+    assert f"{people:,} pixels of {size_text(width, height)}" in page.inner_text("#figures")
+    assert "Mask\nfound" in page.inner_text("#figures")
+    assert "shipped" in page.inner_text("#figures")
+    assert page.locator(".person").count() == 0
+
+    wide = page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
+    assert wide[0] <= wide[1], "the page is wider than the screen"
+    for name in ("picture", "depth", "normals", "confidence", "mesh"):
+        box = page.locator(f"#{name}").bounding_box()
+        assert box["width"] > 200, name
+        assert box["height"] > 200, name
+
+    for button in page.locator("button[data-name]").all():
+        with page.expect_download() as started:
+            button.click()
+        name = str(button.get_attribute("data-name"))
+        assert started.value.suggested_filename == name
+        started.value.save_as(tmp_path / name)
+        button.and_(page.locator(":enabled")).wait_for()
+    assert np.load(tmp_path / "depth.npz")["confidence"].shape == (height, width)
+    for name, mode in (("depth", "I;16"), ("normals", "RGB"), ("confidence", "L"), ("mask", "L")):
+        with Image.open(tmp_path / f"{name}.png") as picture:
+            assert (picture.mode, picture.size) == (mode, (width, height))
+    figures = json.loads((tmp_path / "figures.json").read_text())
+    assert figures["inputs"] == {"mask": "found", "densepose": "unused"}
+    assert (tmp_path / "person.glb").read_bytes().startswith(b"glTF")
+
+    assert guest.errors == []
+    strange = [url for url in guest.addresses if not url.startswith((shipped, f"blob:{shipped[:20]}", "data:"))]
+    assert strange == [], "the page asked somebody else"
+
+
+def test_one_of_several_people_is_chosen(guest: Visit) -> None:
+    page = guest.page
+    page.click("[data-sample=several_people]")
+    shown(page)
+    assert page.locator(".person").count() >= 2
+    assert "people: tap the one you mean" in page.inner_text("#people-state")
+    first = painted(page, "#depth")
+    assert page.locator(".person").nth(0).get_attribute("aria-pressed") == "true"
+    frame, box = page.locator("#people").bounding_box(), page.locator(".person").nth(1).bounding_box()
+    assert frame["x"] - 2 <= box["x"]
+    assert box["x"] + box["width"] <= frame["x"] + frame["width"] + 2
+    page.locator(".person").nth(1).click()
+    page.locator(".person[aria-pressed=true][aria-label^='Person 2']").wait_for()
+    shown(page)
+    assert page.locator(".person").count() >= 2
+    assert painted(page, "#depth") != first
+    assert guest.errors == []
+
+
+def test_a_photograph_without_people_is_told(guest: Visit, tmp_path: Path) -> None:
+    Image.new("RGB", (300, 200), (180, 170, 160)).save(tmp_path / "wall.jpg")
+    guest.page.set_input_files("input[name=image]", tmp_path / "wall.jpg")
+    guest.page.locator("#problem:visible", has_text="No person found").wait_for()
+    assert guest.page.locator("#result").is_hidden()
+    guest.page.click("[data-sample=raised_arm]")
+    shown(guest.page)
+    assert guest.page.locator("#problem").is_hidden()
+
+
+def test_a_new_photograph_is_not_shown_with_the_mask_of_the_one_before(guest: Visit, tmp_path: Path) -> None:
+    page = guest.page
+    page.locator("#options").evaluate("options => { options.open = true; }")
+    page.click("#sample")
+    shown(page)
+    assert "Mask\ngiven" in page.inner_text("#figures")
+    page.click("[data-sample=raised_arm]")
+    page.locator("#figures", has_text=size_text(576, 768)).wait_for()
+    assert "Mask\nfound" in page.inner_text("#figures")
+
+
+@pytest.mark.parametrize(("options", "seen"), [(PHONE, True), ({}, False)])
+def test_a_phone_offers_its_camera(browser: Any, shipped: str, options: dict[str, Any], seen: bool) -> None:
+    with visiting(browser, shipped, **options) as visited:
+        assert visited.page.locator("#take").is_visible() == seen
+        visited.page.set_input_files("#camera", SAMPLE / "raised_arm.jpg")
+        shown(visited.page)
+        assert size_text(576, 768) in visited.page.inner_text("#figures")
+        assert visited.errors == []
+
+
+def test_samples_are_small() -> None:
+    for name in ("raised_arm", "seated", "several_people"):
+        assert (SAMPLE / f"{name}.jpg").stat().st_size < 100_000
 
 
 def test_the_viewer_library_is_trimeshs_and_shows_nothing_by_itself(address: str) -> None:
@@ -168,8 +300,6 @@ def test_errors_are_told_in_words_and_leave_the_page_usable(visit: Visit, tmp_pa
 
 
 def test_pictures_of_two_sizes_are_named(visit: Visit, tmp_path: Path) -> None:
-    import numpy as np
-
     small = tmp_path / "mask.png"
     small.write_bytes(png(np.full((100, 80), 255, np.uint8)))
     visit.page.set_input_files("input[name=image]", SAMPLE / "image.png")

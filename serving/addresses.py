@@ -5,6 +5,10 @@ from __future__ import annotations
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 
+# Proxies close these by their exact address: no other may lead there.
+_EXACT = ("/metrics", "/admin")
+
+
 def own_path(scope: Scope) -> str:
     """The path of a request within the service, without the prefix under which a proxy publishes it."""
     path: str = scope["path"]
@@ -32,7 +36,9 @@ class AddressMiddleware:
             path: str = scope["path"]
             scope["root_path"] = prefix
             own = path[len(prefix) :] if f"{path}/".startswith(f"{prefix}/") else path
-            scope["path"] = prefix + (own.rstrip("/") or "/")
+            if not own.startswith(_EXACT):
+                own = own.rstrip("/") or "/"
+            scope["path"] = prefix + own
         await self.app(scope, receive, send)
 
 

@@ -50,7 +50,15 @@ def test_a_trailing_slash_means_the_same_address(client: TestClient, path: str) 
     assert 'route="/depth' in client.get("/metrics").text
 
 
-@pytest.mark.parametrize("path", [page for page in PAGES if page != "/"])
+def test_what_a_proxy_closes_by_its_exact_address_has_no_other(make_client: ClientMaker) -> None:
+    client = make_client(admin_token="t" * 16)
+    assert client.get("/metrics/", follow_redirects=False).status_code == 404
+    headers = {"Authorization": "Bearer " + "t" * 16}
+    assert client.post("/admin/reload/", headers=headers, follow_redirects=False).status_code == 404
+    assert client.post("/admin/reload", headers=headers).status_code == 200
+
+
+@pytest.mark.parametrize("path", [page for page in PAGES if page not in ("/", "/metrics")])
 def test_pages_with_a_trailing_slash(make_client: ClientMaker, path: str) -> None:
     client = make_client(api_keys=(KEY,))
     headers = {"X-API-Key": KEY} if path == "/version" else {}

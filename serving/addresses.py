@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-
 # Proxies close these by their exact address: no other may lead there.
 _EXACT = ("/metrics", "/admin")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,7 +14,7 @@ from tqdm import tqdm
 from hdnet.cli.commands import CHAMPION, MODEL_HELP, Arguments, Command, Parser, say
 from hdnet.cli.photographs import Photograph, find_photographs, partner
 from hdnet.errors import HDNetError, InputError
-from hdnet.models.identity import SHIPPED_SOURCE
+from hdnet.models.identity import SHIPPED_SOURCE, has_registry
 from hdnet.pictures.cameras import caller_camera
 from hdnet.pictures.reading import MAX_PIXELS, IuvOrder, read_given
 from hdnet.predict.formats import FORMATS, save_formats
@@ -237,7 +236,6 @@ def _note(text: str) -> None:
 
 def _usual_source() -> str:
     """The champion where a registry is named or lies in this folder; the shipped model needs neither."""
-    has_registry = "MLFLOW_TRACKING_URI" in os.environ or Path("mlflow.db").exists()
-    source = CHAMPION if has_registry else SHIPPED_SOURCE
+    source = CHAMPION if has_registry() else SHIPPED_SOURCE
     logger.info("model: %s", source)
     return source

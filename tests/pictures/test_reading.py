@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, features
 
 from hdnet.errors import InputError
 from hdnet.pictures import reading as pictures
@@ -219,7 +219,7 @@ def test_missing_file_and_rare_formats(tmp_path: Path) -> None:
 
 # Pillow warns of damaged tags and of claimed sizes.
 @pytest.mark.filterwarnings("ignore::UserWarning", "ignore::PIL.Image.DecompressionBombWarning")
-@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF", "BMP"])
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF", "BMP", *(["AVIF"] if features.check("avif") else [])])
 def test_mutated_files_never_raise_anything_else(kind: str, rgb: np.ndarray) -> None:
     data = encoded(Image.fromarray(np.kron(rgb, np.ones((3, 3, 1), np.uint8))), kind)
     chance = random.Random(kind)

@@ -33,6 +33,8 @@ from hdnet.predict.runtime_names import Outputs
 
 # Smallest share of a given mask that the network, told of the mask, has to see a person in.
 MIN_MASK_AGREEMENT = 0.3
+# Of the network's pixels: boxes of the first look are a pixel or two off.
+_BOX_MARGIN_PX = 6
 _HEIGHT_M = (0.4, 2.6)
 _BODY = {
     "the head is": HEAD_PARTS,
@@ -130,7 +132,7 @@ def finish_photo(
         raise ModelError("model gives values that are not finite: its weights are damaged, train it again")
     photo, square = prepared.photo, prepared.square
     seen = _probability(maps) * prepared.within
-    inside = _given(prepared, seen) if photo.mask is not None else _found(maps, seen, _wanted(prepared))
+    inside = _given(prepared, seen) if photo.mask is not None else _found(prepared, maps, seen)
     camera = prepared.camera or default_camera(model_camera, square)
     in_square = camera.crop(square.left, square.top, square.zoom)
     depth_m, normals = _in_camera(maps, inside, in_square, metric)
@@ -173,13 +175,17 @@ def _wanted(prepared: PreparedPhoto) -> np.ndarray | None:
     return wanted
 
 
-def _found(maps: PersonMaps, seen: np.ndarray, wanted: np.ndarray | None) -> np.ndarray:
+def _found(prepared: PreparedPhoto, maps: PersonMaps, seen: np.ndarray) -> np.ndarray:
+    wanted = _wanted(prepared)
     mask = main_piece(seen, wanted)
     if mask.any():
         # People who touch are one piece; whoever is wanted, or the largest, is meant.
         person = separate_people(parts_of(maps), mask)
         areas = np.bincount(person[mask if wanted is None else mask & wanted], minlength=2)
         mask = person == 1 + int(areas[1:].argmax())
+        if wanted is not None and len(prepared.people) > 1:
+            # What is left of a neighbour whose body lies beyond the square.
+            mask &= ndimage.binary_dilation(wanted, iterations=_BOX_MARGIN_PX)
     share = float(mask.mean())
     if share < MIN_SQUARE_SHARE:
         raise faults.NO_PERSON.error(reason=faults.LITTLE_OF_A_PERSON.format(share=share, least=MIN_SQUARE_SHARE))

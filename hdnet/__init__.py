@@ -6,13 +6,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from hdnet.predict.inference import Predictor as Predictor
     from hdnet.predict.inference import load as load
+    from hdnet.video.clip import predict_video as predict_video
 
 __version__ = "0.1.0"
 
 # Public names and their modules, imported on first use: `import hdnet` does not import torch.
-_MODULES = {"Predictor": "hdnet.predict.inference", "load": "hdnet.predict.inference"}
+_MODULES = {
+    "Predictor": "hdnet.predict.inference",
+    "load": "hdnet.predict.inference",
+    "predict_video": "hdnet.video.clip",
+}
 
-__all__ = ["Predictor", "__version__", "load"]
+__all__ = ["Predictor", "__version__", "load", "predict_video"]
 
 
 def __getattr__(name: str) -> Any:

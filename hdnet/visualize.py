@@ -26,7 +26,7 @@ def hot_table() -> np.ndarray:
     return (np.stack([red, green, blue], axis=1) * 255).astype(np.uint8)
 
 
-def depth_picture(depth_m: np.ndarray, mask: np.ndarray) -> np.ndarray:
+def depth_picture(depth_m: np.ndarray, mask: np.ndarray, limits_m: tuple[float, float] | None = None) -> np.ndarray:
     """Colour depth with "hot": near is dark, far is bright, white outside the mask (docs/parity.md, 51).
 
     Dark is the smallest and bright the largest positive depth in the mask. Depth that is not positive or not finite is
@@ -36,15 +36,19 @@ def depth_picture(depth_m: np.ndarray, mask: np.ndarray) -> np.ndarray:
     Args:
         depth_m: (H, W).
         mask: (H, W) bool.
+        limits_m: Depths of the darkest and the brightest colour, for pictures that are compared with each other; None
+            takes those of the mask.
     """
     inside = mask.astype(bool)
     usable = inside & np.isfinite(depth_m) & (depth_m > 0)
     index = np.zeros(depth_m.shape, dtype=np.int64)
     if usable.any():
-        nearest, farthest = float(depth_m[usable].min()), float(depth_m[usable].max())
+        nearest, farthest = limits_m or (float(depth_m[usable].min()), float(depth_m[usable].max()))
         share = (depth_m[usable] - nearest) / max(farthest - nearest, 1e-12)
         index[usable] = (share * 256).astype(np.int64).clip(0, 255)
-    return np.where(inside[..., None], hot_table()[index], np.uint8(WHITE))
+    picture = np.full((*inside.shape, 3), WHITE, np.uint8)
+    picture[inside] = hot_table()[index[inside]]
+    return picture
 
 
 def normal_picture(normals: np.ndarray, mask: np.ndarray) -> np.ndarray:

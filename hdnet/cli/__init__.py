@@ -77,6 +77,7 @@ VERBS: dict[str, Verb | Group] = {
     "import-tf": ("the original's TensorFlow 1 checkpoints as a model file", "prediction", "import_tf"),
     "plot-convergence": ("loss curves of one or more runs as a picture", "prediction", "plot_convergence"),
     "predict": ("depth, normals and mesh of photographs", "predict", "predict"),
+    "video": ("depth, normals and meshes of one person in a video, stable over time", "video", "video"),
     "serve": ("POST /depth over HTTP", "prediction", "serve"),
     "export": ("a model for other programs, compared with ours before it is kept", "prediction", "export"),
 }

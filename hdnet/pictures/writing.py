@@ -26,7 +26,7 @@ deflate = _compressor()
 
 
 def encode_png(pixels: np.ndarray) -> bytes:
-    """A PNG of (H, W) uint16 or uint8 grey, or (H, W, 3) uint8 RGB, compressed fast rather than well.
+    """A PNG of (H, W) grey or (H, W, 3) RGB, uint8 or uint16, compressed fast rather than well.
 
     Pillow tries five filters on every row, which takes longer than the compression. Maps of depth and normals, and
     masks, are smooth and empty around the person: the difference from the row above is as small as the best of five.
@@ -35,8 +35,8 @@ def encode_png(pixels: np.ndarray) -> bytes:
         ValueError: If the pixels are of another type or shape.
     """
     kind = (pixels.dtype.name, pixels.ndim, pixels.shape[2:])
-    if kind not in (("uint8", 2, ()), ("uint16", 2, ()), ("uint8", 3, (3,))) or not pixels.size:
-        raise ValueError(f"pixels are {pixels.dtype} of shape {pixels.shape}, expected grey uint8, uint16 or RGB uint8")
+    if kind not in (("uint8", 2, ()), ("uint16", 2, ()), ("uint8", 3, (3,)), ("uint16", 3, (3,))) or not pixels.size:
+        raise ValueError(f"pixels are {pixels.dtype} of shape {pixels.shape}, expected grey or RGB, uint8 or uint16")
     height, width = pixels.shape[:2]
     stored = np.ascontiguousarray(pixels, pixels.dtype.newbyteorder(">")).view(np.uint8).reshape(height, -1)
     rows = np.empty((height, 1 + stored.shape[1]), np.uint8)

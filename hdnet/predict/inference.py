@@ -71,6 +71,7 @@ class Predictor:
 
     Attributes:
         finds_people: The model needs neither mask nor DensePose map.
+        is_metric: The model has learned the size of people, and tells their distance.
         camera: The camera that the model was trained in.
         runtime: The runtime of the networks.
         choice: Measurements of "auto"; None for a runtime by name.
@@ -87,7 +88,7 @@ class Predictor:
     ) -> None:
         self.identity = identity
         self.finds_people = isinstance(model, PersonModel)
-        self._metric = isinstance(model, PersonModel) and model.estimator.config.metric
+        self.is_metric = isinstance(model, PersonModel) and model.estimator.config.metric
         self.camera = model.camera
         self.choice = choose_runtime(model, threads, candidates, device) if runtime == AUTO else None
         self.runtime = self.choice.runtime if self.choice else make_runtime(runtime, model, threads, device)
@@ -268,7 +269,7 @@ class Predictor:
             ModelError: If the outputs are not finite, or no depth is positive.
         """
         if isinstance(prepared, PreparedPhoto):
-            return finish_photo(prepared, outputs, self.camera, self.identity, self._metric)
+            return finish_photo(prepared, outputs, self.camera, self.identity, self.is_metric)
         return self._finish(prepared, outputs)
 
     def _look(self, inputs_4hw: np.ndarray) -> PersonMaps:

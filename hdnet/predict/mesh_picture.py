@@ -13,7 +13,7 @@ _SPLAT_SPACING_PX = 0.7
 _POINTS_AT_ONCE = 2_000_000
 _LIGHTS = (((-0.5, -0.6, -1.0), 0.75), ((0.8, -0.2, -0.5), 0.25))
 _AMBIENT = 0.28
-_CLAY = np.array([222.0, 214.0, 204.0])
+CLAY = np.array([222.0, 214.0, 204.0])
 
 
 def mesh_picture(mesh: Mesh, size: int = 256, yaw_deg: float = 0.0, textured: bool = False) -> np.ndarray:
@@ -36,15 +36,15 @@ def mesh_picture(mesh: Mesh, size: int = 256, yaw_deg: float = 0.0, textured: bo
     if textured and mesh.colors is not None:
         albedo = mesh.colors.astype(np.float64)
     else:
-        albedo = np.broadcast_to(_CLAY, mesh.vertices.shape)
-    colours = albedo * _shading(mesh.vertex_normals() @ turn.T)[:, None]
+        albedo = np.broadcast_to(CLAY, mesh.vertices.shape)
+    colours = albedo * shading(mesh.vertex_normals() @ turn.T)[:, None]
     canvas = _splat(points, colours, mesh.faces, fine)
     smooth: np.ndarray = canvas.reshape(size, 2, size, 2, 3).mean(axis=(1, 3))
     return smooth.round().astype(np.uint8)
 
 
-def _shading(normals: np.ndarray) -> np.ndarray:
-    """Brightness 0..1 of every vertex under a key light from the upper left and a fill light."""
+def shading(normals: np.ndarray) -> np.ndarray:
+    """Brightness 0..1 of every normal (N, 3) under a key light from the upper left and a fill light."""
     brightness = np.full(len(normals), _AMBIENT)
     for direction, power in _LIGHTS:
         towards = np.array(direction) / np.linalg.norm(direction)

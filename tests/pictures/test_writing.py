@@ -38,6 +38,16 @@ def test_png_holds_any_pixels(dtype: type, shape: tuple[int, ...]) -> None:
         assert np.array_equal(decoded(encode_png(given)), given)
 
 
+def test_colours_of_sixteen_bits_are_read_back_by_ffmpeg() -> None:
+    """Pillow would read eight of them."""
+    av = pytest.importorskip("av")
+    pixels = np.random.default_rng(0).integers(0, 65535, (33, 50, 3), np.uint16, endpoint=True)
+    with av.open(io.BytesIO(encode_png(pixels)), format="png_pipe") as container:
+        frame = next(container.decode(video=0))
+    assert frame.format.name == "rgb48be"
+    assert np.array_equal(frame.to_ndarray(), pixels)
+
+
 def test_png_of_a_smooth_map_is_small() -> None:
     y, x = np.mgrid[:400, :300]
     inside = ((x - 150) / 80) ** 2 + ((y - 200) / 160) ** 2 < 1
@@ -51,8 +61,8 @@ def test_png_of_a_smooth_map_is_small() -> None:
 
 @pytest.mark.parametrize(
     "pixels",
-    [np.zeros((2, 2)), np.zeros((2, 2, 4), np.uint8), np.zeros((2, 2, 3), np.uint16), np.zeros((0, 2), np.uint8)],
+    [np.zeros((2, 2)), np.zeros((2, 2, 4), np.uint8), np.zeros((2, 2, 3), np.int16), np.zeros((0, 2), np.uint8)],
 )
 def test_pixels_of_another_kind_are_refused(pixels: np.ndarray) -> None:
-    with pytest.raises(ValueError, match=r"pixels are \w+ of shape \(.*expected grey uint8, uint16 or RGB uint8"):
+    with pytest.raises(ValueError, match=r"pixels are \w+ of shape \(.*expected grey or RGB, uint8 or uint16"):
         encode_png(pixels)

@@ -93,9 +93,9 @@ def extract_frames(video: Path, folder: Path, form: Form, selection: Selection, 
         files = {int(number): file for number, file in content["files"].items()}
         return VideoFrames(files, content["total"], tuple(content["remarks"]))
     folder.mkdir(parents=True, exist_ok=True)
-    reader = _Reader(video, selection)
+    reader = VideoReader(video, selection)
     files = {}
-    with _opened(video) as container:
+    with opened(video) as container:
         stream = container.streams.video[0]
         if form == "iuv":
             _check_lossless(video, stream)
@@ -104,7 +104,7 @@ def extract_frames(video: Path, folder: Path, form: Form, selection: Selection, 
             for number, frame in reader.frames(container):
                 bar.update(number + 1 - bar.n)
                 file = folder / f"{number:06d}.png"
-                write_png(file, _upright(frame, "gray" if form == "grey" else "rgb24"))
+                write_png(file, upright(frame, "gray" if form == "grey" else "rgb24"))
                 files[number] = str(file)
         remarks = reader.remarks(announced, (container.duration or 0) / 1_000_000)
     if not files:
@@ -122,12 +122,20 @@ def check_iuv_video(video: Path) -> None:
     Raises:
         DataError: See :func:`extract_frames`.
     """
-    with _opened(video) as container:
+    with opened(video) as container:
         _check_lossless(video, container.streams.video[0])
 
 
-class _Reader:
-    """Decoder of one video, with remarks on its irregularities."""
+class VideoReader:
+    """Decoder of one video, with remarks on its irregularities.
+
+    Args:
+        video: The file, for the remarks.
+        selection: Frames to take.
+
+    Attributes:
+        total: Frames that were read, taken or not.
+    """
 
     def __init__(self, video: Path, selection: Selection) -> None:
         self.total = 0
@@ -185,7 +193,12 @@ class _Reader:
 
 
 @contextmanager
-def _opened(video: Path) -> Iterator[InputContainer]:
+def opened(video: Path) -> Iterator[InputContainer]:
+    """Open a video file by PyAV.
+
+    Raises:
+        DataError: PyAV is missing, or the file is no video.
+    """
     try:
         import av
     except ImportError as error:
@@ -218,8 +231,19 @@ def _check_lossless(video: Path, stream: Any) -> None:
         )
 
 
-def _upright(frame: Any, pixel_format: str) -> np.ndarray:
-    pixels: np.ndarray = frame.to_ndarray(format=pixel_format)
+def upright(frame: Any, pixel_format: str, size: tuple[int, int] | None = None) -> np.ndarray:
+    """Return the pixels of a PyAV frame, turned as its rotation says.
+
+    Args:
+        frame: The frame.
+        pixel_format: FFmpeg's name.
+        size: Height and width of the upright picture to resize to; None keeps the frame's.
+    """
     # The display matrix turns counter-clockwise by this angle.
     quarter_turns = round((frame.rotation or 0) / 90) % 4
+    if size is None:
+        pixels: np.ndarray = frame.to_ndarray(format=pixel_format)
+    else:
+        height, width = size if quarter_turns % 2 == 0 else size[::-1]
+        pixels = frame.to_ndarray(format=pixel_format, width=width, height=height, interpolation="AREA")
     return np.ascontiguousarray(np.rot90(pixels, quarter_turns))

@@ -1,0 +1,382 @@
+"""A video whose frames the network has looked at: camera, distance of the person, and stable predictions."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import lru_cache, partial
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hdnet import __version__
+from hdnet.data.importing.video import Selection
+from hdnet.data.parallel import ordered_map
+from hdnet.errors import InputError, ModelError
+from hdnet.files import Finished, fingerprint
+from hdnet.geometry import Camera
+from hdnet.models.estimates import MEDIAN_M
+from hdnet.models.identity import SHIPPED_SOURCE
+from hdnet.models.lite import PersonMaps
+from hdnet.pictures.cameras import caller_camera, camera_of_focal_35mm
+from hdnet.pictures.checks import Photo
+from hdnet.pictures.crop import Crop
+from hdnet.predict.finding import Look
+from hdnet.predict.inference import Predictor
+from hdnet.predict.person import PreparedPhoto, finish_photo, person_maps
+from hdnet.predict.prediction import Prediction, ScaleSource
+from hdnet.video.distance import depth_limits, log_distances
+from hdnet.video.looks import PackedLook, look_at, read_looks, write_looks
+from hdnet.video.stability import REACH, Surface, motion_between, stable_values
+from hdnet.video.survey import Survey, read_part, survey_video
+from hdnet.video.tracking import NOBODY, Track, box_of, track_person
+
+CHUNK_FRAMES = 32
+"""Frames that one process works on at a time, and that a run that was killed loses at most."""
+# Phones' main cameras film at about 28 mm of 35 mm film.
+_ASSUMED_FOCAL_MM = 28.0
+_QUANTILES = (0.01, 0.99)
+# Frames that a given height is measured in.
+_HEIGHT_FRAMES = 16
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is wanted of a video.
+
+    Attributes:
+        model: Source of a model for photographs, as of :meth:`hdnet.predict.inference.Predictor.load`.
+        runtime: Runtime of the network; "" for OpenVINO where it is installed, else PyTorch.
+        person: Whom to follow, counted from 1, most likely subject of the first frames first.
+        selection: Frames to take.
+        fx: Focal length in pixels of the upright picture; None if not known.
+        fov_deg: Vertical field of view instead.
+        height_m: Height of the person; None if not known.
+        jobs: Processes.
+    """
+
+    model: str = SHIPPED_SOURCE
+    runtime: str = ""
+    person: int = 1
+    selection: Selection = field(default_factory=Selection)
+    fx: float | None = None
+    fov_deg: float | None = None
+    height_m: float | None = None
+    jobs: int = 1
+
+    def __post_init__(self) -> None:
+        if self.person < 1 or self.jobs < 1:
+            raise InputError(f"person {self.person}, jobs {self.jobs}: expected 1 or more of each")
+
+
+@dataclass(frozen=True, eq=False)
+class Clip:
+    """A video with all that does not change from frame to frame.
+
+    Attributes:
+        video: The file.
+        folder: Where the survey and the network's maps are kept.
+        options: What is wanted.
+        survey: Times, cuts.
+        track: Smoothed boxes.
+        camera: Of the upright pictures.
+        camera_source: "given", "fov" or "assumed".
+        scale_source: As of :class:`hdnet.predict.prediction.Scale`.
+        distances_m: Smoothed median distance of the person along the ray through the square's middle, by position.
+        limits_m: Nearest and farthest depth of nearly all of the person over the whole clip.
+        skipped: Why a frame has no prediction, by position.
+    """
+
+    video: Path
+    folder: Path
+    options: Options
+    survey: Survey
+    track: Track
+    camera: Camera
+    camera_source: str
+    scale_source: ScaleSource
+    distances_m: Mapping[int, float]
+    limits_m: tuple[float, float]
+    skipped: Mapping[int, str]
+
+    def camera_of_width(self, width: int) -> Camera:
+        """The camera of pictures that were resized to a width."""
+        shrink = self.survey.width / width
+        # Pixel edges lie half a pixel before pixel centres, in both pictures.
+        return self.camera if shrink == 1 else self.camera.crop((shrink - 1) / 2, (shrink - 1) / 2, shrink)
+
+
+@dataclass(frozen=True, eq=False)
+class VideoFrame:
+    """One frame of a video.
+
+    Attributes:
+        position: Among the frames taken, from 0.
+        number: In the video, from 0.
+        time_s: From the first frame taken.
+        shot: Number of the shot, from 0.
+        image: (H, W, 3) uint8, the upright picture.
+        prediction: Depth, normals, mask, confidence and body map; None where the person is not seen.
+        skipped: Why there is no prediction; "" if there is.
+        surface: What the prediction was made from; None without one.
+    """
+
+    position: int
+    number: int
+    time_s: float
+    shot: int
+    image: np.ndarray
+    prediction: Prediction | None
+    skipped: str
+    surface: tuple[Surface, np.ndarray] | None = None
+
+
+def predict_video(
+    video: str | Path,
+    *,
+    model: str | Path = SHIPPED_SOURCE,
+    runtime: str = "",
+    person: int = 1,
+    every: int = 1,
+    start_s: float | None = None,
+    end_s: float | None = None,
+    fx: float | None = None,
+    fov_deg: float | None = None,
+    height_m: float | None = None,
+    jobs: int = 1,
+    progress: bool = False,
+) -> Iterator[VideoFrame]:
+    """Follow one person through a video and yield every frame, in order, stable over time.
+
+    The video is read and looked at once as a whole before the first frame comes: the distance and the neighbours of a
+    frame count. Memory does not grow with the video; the network's maps wait in a temporary folder, 0.3 MB a frame.
+
+    Args:
+        video: A file that FFmpeg reads.
+        model: Source of a model for photographs, as of :meth:`hdnet.predict.inference.Predictor.load`.
+        runtime: Runtime of the network; "" for OpenVINO where it is installed, else PyTorch.
+        person: Whom to follow, counted from 1: the people of the first frames, the most likely subject first.
+        every: Take every n-th frame.
+        start_s: Seconds from the first frame.
+        end_s: Seconds; frames from there on are left out.
+        fx: Focal length in pixels of the upright picture. Without one that of a phone is assumed.
+        fov_deg: Vertical field of view instead.
+        height_m: The person's height, which then gives the distance.
+        jobs: Processes.
+        progress: Show progress bars on stderr.
+
+    Raises:
+        DataError: PyAV is missing, the file is no video or shows no frame.
+        InputError: No person is found, or a value is out of range.
+        ModelError: The model cannot be read, or is none for photographs.
+    """
+    options = Options(str(model), runtime, person, Selection(every, start_s, end_s), fx, fov_deg, height_m, jobs)
+    with tempfile.TemporaryDirectory(prefix="hdnet-video-") as folder:
+        clip = open_clip(Path(video), Path(folder), options, progress)
+        for part in chunks(clip.survey):
+            yield from stable_frames(clip, part)
+
+
+def chunks(survey: Survey) -> list[range]:
+    """Parts of a video of at most :data:`CHUNK_FRAMES` frames."""
+    return [range(first, min(first + CHUNK_FRAMES, survey.count)) for first in range(0, survey.count, CHUNK_FRAMES)]
+
+
+def open_clip(video: Path, folder: Path, options: Options, progress: bool = False) -> Clip:
+    """Read a video, follow the person, run the network, and settle camera and distances.
+
+    What an interrupted run of the same video and options has left in ``folder`` is used.
+
+    Raises:
+        HDNetError: As :func:`predict_video`.
+    """
+    survey = survey_video(video, folder, options.selection, progress)
+    camera, camera_source = _camera(survey, options)
+    track = track_person(survey, folder, lambda inputs: _look(options)(inputs), options.person, progress)
+    work = partial(_look_at_chunk, video, folder, options, fingerprint([__version__]))
+    frames: dict[int, dict[str, Any]] = {}
+    for found in ordered_map(work, chunks(survey), options.jobs, progress, f"network ({CHUNK_FRAMES} frames)", 1):
+        frames.update({int(position): one for position, one in found.items()})
+    skipped = {position: one["skipped"] for position, one in frames.items() if "skipped" in one}
+    seen = {position: one for position, one in frames.items() if "skipped" not in one}
+    if not seen:
+        raise InputError(f"{video}: no frame of {survey.count} shows the person well enough", "no_person")
+    logs = log_distances(survey, seen, camera)
+    clip = Clip(
+        *(video, folder, options, survey, track, camera, camera_source, "estimated"),
+        distances_m={position: float(np.exp(value)) for position, value in logs.items()},
+        limits_m=(0.0, 0.0),
+        skipped=skipped,
+    )
+    clip = _scaled(clip)
+    return replace(clip, limits_m=depth_limits(seen, clip.distances_m, camera))
+
+
+def _scaled(clip: Clip) -> Clip:
+    """The clip with all distances at one scale: by the person's height, as the model tells, or 4 m in the median."""
+    if clip.options.height_m is not None:
+        return _with_distances(clip, _height_factor(clip, clip.options.height_m), "height")
+    if _is_metric(clip.options):
+        return clip
+    return _with_distances(clip, MEDIAN_M / float(np.median(list(clip.distances_m.values()))), "assumed")
+
+
+def _with_distances(clip: Clip, factor: float, source: ScaleSource) -> Clip:
+    distances_m = {position: factor * value for position, value in clip.distances_m.items()}
+    return replace(clip, distances_m=distances_m, scale_source=source)
+
+
+def _height_factor(clip: Clip, height_m: float) -> float:
+    """Factor of all distances by which the person has a height, in the median of frames that show it."""
+    positions = list(clip.distances_m)
+    factors: list[float] = []
+    fault = InputError("")
+    for position in positions[:: max(1, len(positions) // _HEIGHT_FRAMES)]:
+        chunk = range(position, position + 1)
+        (_, surface), image = next(_surfaces(clip, chunk)), next(read_part(clip.video, clip.survey, chunk))
+        try:
+            scaled = _finished(clip, surface, surface.values, image, height_m)
+        except InputError as error:
+            fault = error
+            continue
+        factors.append(scaled.scale.distance_m / _finished(clip, surface, surface.values, image).scale.distance_m)
+    if not factors:
+        raise fault
+    return float(np.median(factors))
+
+
+def stable_frames(clip: Clip, part: range, size: tuple[int, int] | None = None) -> Iterator[VideoFrame]:
+    """Yield the frames of a part of the clip.
+
+    Args:
+        clip: The clip.
+        part: Positions.
+        size: Height and width to resize the pictures to; None keeps the video's. The camera follows.
+    """
+    shots = clip.survey.shots
+    surfaces: dict[int, Surface] = {}
+    motions: dict[int, np.ndarray] = {}
+    waiting = _surfaces(clip, range(max(part.start - REACH, 0), min(part.stop + REACH, clip.survey.count)))
+    upcoming = next(waiting, None)
+    for position, image in zip(part, read_part(clip.video, clip.survey, part, size), strict=True):
+        shot = next(k for k, one in enumerate(shots) if position in one)
+        while upcoming is not None and upcoming[0] <= position + REACH:
+            surfaces[upcoming[0]] = upcoming[1]
+            upcoming = next(waiting, None)
+        surfaces = {key: value for key, value in surfaces.items() if key >= position - REACH}
+        frame = VideoFrame(
+            position, clip.survey.numbers[position], clip.survey.times_s[position], shot, image, None,
+            clip.skipped.get(position, ""),
+        )  # fmt: skip
+        if position not in surfaces:
+            yield frame
+            continue
+        near = {key: value for key, value in surfaces.items() if key in shots[shot]}
+        for key in near:
+            if key + 1 in near and key not in motions:
+                motions[key] = motion_between(near[key], near[key + 1])
+        motions = {key: value for key, value in motions.items() if key >= position - REACH}
+        values = stable_values(near, motions, position, clip.survey.times_s, clip.survey.rate)
+        try:
+            prediction = _finished(clip, surfaces[position], values, image)
+        except InputError:  # a remainder at the picture's edge
+            yield replace(frame, skipped=NOBODY)
+            continue
+        yield replace(frame, prediction=prediction, surface=(surfaces[position], values))
+
+
+def _finished(
+    clip: Clip, surface: Surface, values: np.ndarray, image: np.ndarray, height_m: float | None = None
+) -> Prediction:
+    """The prediction of a picture, which may be smaller than the video's, from the values of its square."""
+    shrink, square = clip.survey.width / image.shape[1], surface.look.crop
+    small = Crop((square.left + 0.5) / shrink - 0.5, (square.top + 0.5) / shrink - 0.5, square.zoom / shrink)
+    camera = clip.camera_of_width(image.shape[1])
+    maps = surface.maps(values)
+    shape = surface.look.inside.shape
+    prepared = PreparedPhoto(
+        np.zeros((4, *shape), np.float32), np.ones(shape, bool), small, Photo(image, None), camera, height_m,
+        (box_of(surface.look.inside, small),),
+    )  # fmt: skip
+    predictor = _predictor(clip.options.model, clip.options.runtime)
+    outputs = tuple(one[0].numpy() for one in maps)
+    prediction = finish_photo(prepared, outputs, predictor.camera, predictor.identity, True)
+    return prediction if height_m is not None else replace(prediction, scale_source=clip.scale_source)
+
+
+def _surfaces(clip: Clip, part: range) -> Iterator[tuple[int, Surface]]:
+    for chunk in chunks(clip.survey):
+        if chunk.stop > part.start and chunk.start < part.stop:
+            for position, look in read_looks(_looks_file(clip.folder, chunk), part):
+                yield position, Surface.of(look, clip.camera, clip.distances_m[position])
+
+
+def _camera(survey: Survey, options: Options) -> tuple[Camera, str]:
+    found = caller_camera(b"", survey.width, survey.height, fx=options.fx, fov_deg=options.fov_deg)
+    if found.camera is not None:
+        return found.camera, found.source
+    return camera_of_focal_35mm(_ASSUMED_FOCAL_MM, survey.width, survey.height), "assumed"
+
+
+@lru_cache(maxsize=1)
+def _predictor(model: str, runtime: str) -> Predictor:
+    """The model, read once a process."""
+    chosen = runtime or ("openvino" if find_spec("openvino") else "torch")
+    predictor = Predictor.load(model, runtime=chosen, threads=1)
+    if not predictor.finds_people:
+        raise ModelError(f"{model}: is a model of two hourglasses; videos need a model for photographs, as shipped")
+    return predictor
+
+
+def _is_metric(options: Options) -> bool:
+    """Return whether the model has learned the size of people."""
+    return _predictor(options.model, options.runtime).is_metric
+
+
+def _look(options: Options) -> Look:
+    predictor = _predictor(options.model, options.runtime)
+
+    def look(inputs_4hw: np.ndarray) -> PersonMaps:
+        outputs = predictor.runtime(inputs_4hw[None])
+        return person_maps(tuple(one[0] for one in outputs))
+
+    return look
+
+
+def _looks_file(folder: Path, chunk: range) -> Path:
+    return folder / "looks" / f"{chunk.start:07d}.npz"
+
+
+def _look_at_chunk(video: Path, folder: Path, options: Options, made_from: str, chunk: range) -> dict[str, Any]:
+    """Run the network on the frames of a chunk; return what each shows, by position as text for JSON."""
+    file, finished = _looks_file(folder, chunk), Finished(folder / "looks")
+    file.parent.mkdir(exist_ok=True)
+    done = finished.get(file.stem, made_from)
+    if done is not None and file.exists():
+        return done
+    survey = survey_video(video, folder, options.selection)
+    look = _look(options)
+    track = track_person(survey, folder, look, options.person)
+    looks: dict[int, PackedLook] = {}
+    frames: dict[str, Any] = {}
+    for position, picture in zip(chunk, read_part(video, survey, chunk), strict=True):
+        box = track.boxes[position]
+        seen = track.reasons[position] if box is None else look_at(picture, box, look)
+        if isinstance(seen, str):
+            frames[str(position)] = {"skipped": seen}
+            continue
+        looks[position] = seen
+        relief = seen.relief_map()[seen.inside].astype(np.float64)
+        ends = np.quantile(relief, _QUANTILES) - np.median(relief)
+        frames[str(position)] = {
+            "square": seen.square.tolist(),
+            "box": box_of(seen.inside, seen.crop),
+            "log_scale": float(seen.log_scale),
+            "relief": ends.tolist(),
+        }
+    write_looks(file, looks)
+    finished.put(file.stem, made_from, frames)
+    return frames

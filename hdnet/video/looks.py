@@ -1,0 +1,187 @@
+"""The network's maps of frames, packed so that a chunk of frames fits into a small file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from scipy import ndimage
+
+from hdnet.files import atomic_write
+from hdnet.models.lite import PersonMaps
+from hdnet.pictures.crop import NETWORK_SIZE, Crop, scene_inputs
+from hdnet.predict.finding import MIN_SQUARE_SHARE, Look, main_piece
+from hdnet.predict.prediction import Box
+from hdnet.video.tracking import NOBODY, box_of, is_near, wanted
+
+# Free space about the smoothed box, as a share of its longer side.
+_MARGIN = 0.12
+# Pixels of a piece along an inner edge of the square from which on the square was too small.
+_CUT_PX = 6
+_BAND_PX = 2
+# Side of the brightness picture that the motion is measured in.
+MOTION_SIZE = NETWORK_SIZE // 2
+_NO_LOGIT, _PARTS = 12.0, 25
+
+
+@dataclass(frozen=True, eq=False)
+class PackedLook:
+    """What the network says of the person in a frame.
+
+    Attributes:
+        square: Left, top, zoom of the square, as of :class:`hdnet.pictures.crop.Crop`.
+        inside: (S, S) bool, the person.
+        support: (S, S) bool, the person and a band of two pixels, where the following values are.
+        probability: (N,) uint8 of the mask.
+        relief: (N,) float16.
+        normals: (N, 3) float16 in the frame of the square's middle ray.
+        log_kappa: (N,) float16.
+        parts: (S / 4, S / 4) uint8, 0..24.
+        uv: (2, S / 4, S / 4) uint8.
+        log_scale: Logarithm of pixels of the square per metre.
+        grey: (S / 2, S / 2) uint8 brightness of the square.
+    """
+
+    square: np.ndarray
+    inside: np.ndarray
+    support: np.ndarray
+    probability: np.ndarray
+    relief: np.ndarray
+    normals: np.ndarray
+    log_kappa: np.ndarray
+    parts: np.ndarray
+    uv: np.ndarray
+    log_scale: np.ndarray
+    grey: np.ndarray
+
+    @property
+    def crop(self) -> Crop:
+        """The square."""
+        left, top, zoom = (float(value) for value in self.square)
+        return Crop(left, top, zoom)
+
+    def maps(self, relief: np.ndarray, normals: np.ndarray, log_scale: float) -> PersonMaps:
+        """Return the network's maps with another relief, other normals and another scale.
+
+        Args:
+            relief: (S, S).
+            normals: (S, S, 3) in the frame of the square's middle ray.
+            log_scale: As of :class:`PersonMaps`.
+        """
+        share = np.clip(self._placed(self.probability / 255.0, 0.0), 1e-5, 1 - 1e-5)
+        logit = np.where(self.support, np.log(share / (1 - share)), -_NO_LOGIT)
+        parts = _NO_LOGIT * (self.parts[None] == np.arange(_PARTS, dtype=np.uint8)[:, None, None])
+        values = (
+            normals.transpose(2, 0, 1),
+            self._placed(self.log_kappa, 0.0)[None],
+            relief[None],
+            logit[None],
+            parts,
+            self.uv / 255.0,
+            np.array([log_scale]),
+        )
+        return PersonMaps(*(torch.from_numpy(np.ascontiguousarray(one, np.float32))[None] for one in values))
+
+    def relief_map(self) -> np.ndarray:
+        """(S, S) float32, 0 where it is not kept."""
+        return self._placed(self.relief, 0.0)
+
+    def normal_map(self) -> np.ndarray:
+        """(S, S, 3) float32, facing the camera where they are not kept."""
+        return np.stack(
+            [self._placed(self.normals[:, axis], value) for axis, value in enumerate((0.0, 0.0, -1.0))], axis=-1
+        )
+
+    def _placed(self, values: np.ndarray, elsewhere: float) -> np.ndarray:
+        picture = np.full(self.support.shape, elsewhere, np.float32)
+        picture[self.support] = values
+        return picture
+
+
+def look_at(picture: np.ndarray, box: Box, look: Look) -> PackedLook | str:
+    """Run the network on the square about a box.
+
+    Args:
+        picture: (H, W, 3) uint8 RGB.
+        box: Where the person is, about.
+        look: The network.
+
+    Returns:
+        The packed maps, or why there are none.
+    """
+    square = Crop.about(box, _MARGIN)
+    for attempt in range(2):
+        inputs_4hw, within = scene_inputs(picture, None, square)
+        maps = look(inputs_4hw)
+        probability = maps.mask_b1hw[0, 0].sigmoid().numpy() * within
+        inside = main_piece(probability, wanted(square, box))
+        if inside.mean() < MIN_SQUARE_SHARE:
+            return NOBODY
+        found = box_of(inside, square)
+        if attempt == 1 or not _is_cut(inside, within):
+            break
+        both = [min(a, b) for a, b in zip(found[:2], box[:2], strict=True)]
+        both += [max(a, b) for a, b in zip(found[2:], box[2:], strict=True)]
+        square = Crop.about((both[0], both[1], both[2], both[3]), 2 * _MARGIN)
+    return _packed(maps, probability, inside, inputs_4hw, square) if is_near(found, box) else NOBODY
+
+
+def _is_cut(inside: np.ndarray, within: np.ndarray) -> bool:
+    """Return whether the person goes on beyond an edge of the square that is not an edge of the picture."""
+    edges = [(inside[0], within[0]), (inside[-1], within[-1]), (inside[:, 0], within[:, 0])]
+    edges.append((inside[:, -1], within[:, -1]))
+    return any(int((person & shown).sum()) >= _CUT_PX for person, shown in edges)
+
+
+def _packed(
+    maps: PersonMaps, probability: np.ndarray, inside: np.ndarray, inputs_4hw: np.ndarray, square: Crop
+) -> PackedLook:
+    support = ndimage.binary_dilation(inside, iterations=_BAND_PX)
+    brightness = inputs_4hw[:3].mean(axis=0).astype(np.uint8)
+    small = Image.fromarray(brightness).resize((MOTION_SIZE,) * 2, Image.Resampling.BOX)
+    return PackedLook(
+        square=np.array([square.left, square.top, square.zoom]),
+        inside=inside,
+        support=support,
+        probability=np.rint(255 * probability[support]).astype(np.uint8),
+        relief=maps.relief_b1hw[0, 0].numpy()[support].astype(np.float16),
+        normals=_unit(maps.normals_b3hw[0].numpy().transpose(1, 2, 0)[support]).astype(np.float16),
+        log_kappa=maps.log_kappa_b1hw[0, 0].numpy()[support].astype(np.float16),
+        parts=maps.parts_b25hw[0].argmax(0).numpy().astype(np.uint8),
+        uv=np.rint(255 * maps.uv_b2hw[0].clamp(0, 1).numpy()).astype(np.uint8),
+        log_scale=np.array(float(maps.log_scale_b1.reshape(-1)[0])),
+        grey=np.asarray(small),
+    )
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    unit: np.ndarray = vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-6)
+    return unit
+
+
+def write_looks(file: Path, looks: dict[int, PackedLook]) -> None:
+    """Write the looks of a chunk, by position."""
+    arrays: dict[str, Any] = {}
+    for position, one in looks.items():
+        for name, value in vars(one).items():
+            arrays[f"{position}.{name}"] = np.packbits(value) if value.dtype == bool else value
+    with atomic_write(file) as temporary, temporary.open("wb") as stream:
+        np.savez(stream, **arrays)
+
+
+def read_looks(file: Path, part: range) -> Iterator[tuple[int, PackedLook]]:
+    """Yield the looks of a chunk that lie in a part of the video."""
+    with np.load(file) as arrays:
+        positions = sorted({int(name.partition(".")[0]) for name in arrays.files})
+        for position in positions:
+            if position in part:
+                fields = {name: arrays[f"{position}.{name}"] for name in PackedLook.__dataclass_fields__}
+                for name in ("inside", "support"):
+                    bits = np.unpackbits(fields[name]).astype(bool)
+                    fields[name] = bits.reshape(NETWORK_SIZE, NETWORK_SIZE)
+                yield position, PackedLook(**fields)

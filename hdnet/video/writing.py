@@ -1,0 +1,247 @@
+"""The folder of a video: films, depth and normals of every frame, meshes on request, and what is known of the clip."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hdnet import __version__, visualize
+from hdnet.data.parallel import ordered_map
+from hdnet.errors import DataError, HDNetError
+from hdnet.files import Finished, fingerprint, resumable_folder, write_json
+from hdnet.pictures.writing import encode_png
+from hdnet.predict.prediction import Prediction, depth_millimetres
+from hdnet.video.clip import CHUNK_FRAMES, Clip, Options, VideoFrame, chunks, open_clip, stable_frames
+from hdnet.video.films import PIECE_SUFFIX, Film, film_piece, join_pieces
+from hdnet.video.turntable import Turntable
+
+CLIP_FILE = "clip.json"
+FILMS = ("panels", "turntable")
+_PANEL_SIDE_PX = 640
+_STATE = "made_from.json"
+
+
+def save_video(
+    video: Path, out: Path, options: Options, size: int = 960, meshes: bool = False, progress: bool = False
+) -> dict[str, Any]:
+    """Follow one person through a video and write all that is estimated.
+
+    ``panels.mp4``: picture | depth | normals | confidence; depth in one range of colours for the whole clip.
+    ``turntable.mp4``: the surface in its colours and as clay, seen from sides that change. ``depth/NNNNNN.png``: 16-bit
+    millimetres, 0 = background. ``normals/NNNNNN.png``: 16-bit colours, n = 2 c / 65535 - 1 in the camera frame, 0 =
+    background. ``meshes/NNNNNN.glb`` with ``meshes``. ``clip.json``. Files have the frame's number in the video; a
+    frame without the person has none but in the films.
+
+    An interrupted run, also by kill -9, goes on when it is started again.
+
+    Args:
+        video: The file.
+        out: The folder to write; it appears when it is complete.
+        options: What is wanted.
+        size: Longer side of depth and normals in pixels, at most; the video's is divided by a whole number.
+        meshes: Whether to write a mesh a frame.
+        progress: Show progress bars on stderr.
+
+    Returns:
+        What ``clip.json`` says.
+
+    Raises:
+        HDNetError: As :func:`hdnet.video.clip.predict_video`, or the folder cannot be written.
+    """
+    if not video.is_file():
+        raise DataError(f"{video}: file is missing; expected a video")
+    with resumable_folder(out, marker=CLIP_FILE) as (folder, notes):
+        _start(folder, notes, [__version__, str(video.resolve()), video.stat().st_size, video.stat().st_mtime_ns,
+                               asdict(options) | {"jobs": 0}, size, meshes])  # fmt: skip
+        try:
+            clip = open_clip(video, notes, options, progress)
+        except HDNetError:
+            if not (notes / "looks").exists():  # nothing to go on with
+                shutil.rmtree(notes)
+                notes.mkdir()
+            raise
+        step = -(-max(clip.survey.width, clip.survey.height) // size)
+        work = partial(_write_chunk, clip, folder, notes, step, meshes)
+        parts, written = chunks(clip.survey), {}
+        for one in ordered_map(work, parts, options.jobs, progress, f"films and maps ({CHUNK_FRAMES} frames)", 1):
+            written.update(one)
+        for name in FILMS:
+            join_pieces([_piece(notes, name, part) for part in parts], folder / f"{name}.mp4")
+        content = _description(clip, step, written)
+        write_json(folder / CLIP_FILE, content)
+    return content
+
+
+def _start(folder: Path, notes: Path, made_from: list[Any]) -> None:
+    """Delete what a run of another video or with other options has left."""
+    state = Finished(notes)
+    if state.get("run", fingerprint(made_from)) is None:
+        for left in folder.iterdir():
+            if left != notes:
+                shutil.rmtree(left) if left.is_dir() else left.unlink()
+        shutil.rmtree(notes)
+        notes.mkdir()
+        state.put("run", fingerprint(made_from), {})
+
+
+def _piece(notes: Path, film: str, part: range) -> Path:
+    return notes / "films" / f"{film}-{part.start:07d}{PIECE_SUFFIX}"
+
+
+def _write_chunk(clip: Clip, folder: Path, notes: Path, step: int, meshes: bool, part: range) -> dict[str, Any]:
+    """Write the files of a chunk and the pieces of the films; return what clip.json says of its frames, by position."""
+    finished, made_from = Finished(notes / "films"), fingerprint([__version__, step, meshes])
+    name = f"{part.start:07d}"
+    done = finished.get(name, made_from)
+    if done is not None:
+        return done
+    for sub in ("depth", "normals", *(["meshes"] if meshes else [])):
+        (folder / sub).mkdir(exist_ok=True)
+    (notes / "films").mkdir(exist_ok=True)
+    height, width = clip.survey.height // step, clip.survey.width // step
+    panel = min(1.0, _PANEL_SIDE_PX / max(height, width))
+    sizes = {"panels": (round(panel * height), 4 * round(panel * width)), "turntable": (480, 960)}
+    frames: dict[str, Any] = {}
+    table = _turntable(clip)
+    with ExitStack() as stack:
+        films = {
+            film: stack.enter_context(film_piece(_piece(notes, film, part), size, clip.survey.rate))
+            for film, size in sizes.items()
+        }
+        for frame in stable_frames(clip, part, (height, width)):
+            _add_to_films(films, clip, frame, table)
+            if frame.prediction is not None:
+                _write_maps(frame.prediction, folder, f"{frame.number:06d}", meshes)
+            frames[str(frame.position)] = _frame_content(clip, frame)
+    finished.put(name, made_from, frames)
+    return frames
+
+
+def _write_maps(prediction: Prediction, folder: Path, name: str, meshes: bool) -> None:
+    files: dict[Path, Callable[[], bytes]] = {
+        folder / "depth" / f"{name}.png": lambda: encode_png(depth_millimetres(prediction.depth_m, prediction.mask)),
+        folder / "normals" / f"{name}.png": lambda: encode_png(normal_levels(prediction.normals, prediction.mask)),
+    }
+    if meshes:
+        files[folder / "meshes" / f"{name}.glb"] = lambda: prediction.mesh().to_glb()
+    for file, content in files.items():
+        file.write_bytes(content())
+
+
+def normal_levels(normals: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """(H, W, 3) uint16 of unit normals, -1..1 as 0..65535; 0 outside the mask."""
+    levels = np.zeros(normals.shape, np.uint16)
+    levels[mask] = np.rint((normals[mask] + 1) * 32767.5).clip(0, 65535).astype(np.uint16)
+    return levels
+
+
+def _add_to_films(films: dict[str, Film], clip: Clip, frame: VideoFrame, table: Turntable) -> None:
+    prediction, time_s = frame.prediction, frame.time_s
+    if prediction is None:
+        empty = np.full_like(frame.image, visualize.WHITE)
+        films["panels"].add(np.concatenate([frame.image, empty, empty, empty], axis=1), time_s)
+        films["turntable"].add(np.full((table.size, 2 * table.size, 3), visualize.WHITE, np.uint8), time_s)
+        return
+    mask, confidence = prediction.mask, prediction.confidence
+    level = np.rint(255 * (np.zeros(mask.shape) if confidence is None else confidence)).astype(np.uint8)
+    pictures = [
+        frame.image,
+        visualize.depth_picture(prediction.depth_m, mask, clip.limits_m),
+        visualize.normal_picture(prediction.normals, mask),
+        np.where(mask[..., None], np.repeat(level[..., None], 3, axis=2), np.uint8(visualize.WHITE)),
+    ]
+    films["panels"].add(np.concatenate(pictures, axis=1), time_s)
+    assert frame.surface is not None
+    films["turntable"].add(_view(clip, frame, table), time_s)
+
+
+def _view(clip: Clip, frame: VideoFrame, table: Turntable) -> np.ndarray:
+    """The turning view of a frame, about the middle of the smoothed box."""
+    assert frame.surface is not None
+    surface, values = frame.surface
+    look, box = surface.look, clip.track.boxes[frame.position]
+    assert box is not None
+    x, y = look.crop.pixels()
+    fx, fy, cx, cy = clip.camera.pixel_intrinsics()
+    z = np.exp(values[..., 0])
+    points = np.stack([z * ((x - cx) / fx)[None, :], z * ((y - cy) / fy)[:, None], z], axis=-1)
+    distance = surface.distance_m
+    middle = [distance * ((box[0] + box[2]) / 2 - cx) / fx, distance * ((box[1] + box[3]) / 2 - cy) / fy, distance]
+    shrink = clip.survey.width / frame.image.shape[1]
+    column = np.rint((x + 0.5) / shrink - 0.5).astype(int).clip(0, frame.image.shape[1] - 1)
+    row = np.rint((y + 0.5) / shrink - 0.5).astype(int).clip(0, frame.image.shape[0] - 1)
+    colours = frame.image[np.ix_(row, column)]
+    return table.picture(points - middle, values[..., 1:], colours, look.inside, table.yaw_deg(frame.time_s))
+
+
+def _turntable(clip: Clip) -> Turntable:
+    """A view that nearly all frames of the clip fit into."""
+    fx = clip.camera.pixel_intrinsics()[0]
+    sides = [
+        clip.distances_m[position] / fx * max(box[2] - box[0], box[3] - box[1])
+        for position, box in enumerate(clip.track.boxes)
+        if box is not None and position in clip.distances_m
+    ]
+    return Turntable(reach_m=0.56 * float(np.quantile(sides, 0.95)))
+
+
+def _frame_content(clip: Clip, frame: VideoFrame) -> dict[str, Any]:
+    content: dict[str, Any] = {"number": frame.number, "time_s": round(frame.time_s, 6), "shot": frame.shot}
+    if frame.prediction is None:
+        return content | {"skipped": frame.skipped}
+    shrink = clip.survey.width / frame.image.shape[1]
+    box = [round(shrink * (edge + 0.5) - 0.5, 1) for edge in frame.prediction.people[0]]
+    inside = frame.prediction.confidence
+    confidence = None if inside is None else round(float(inside[frame.prediction.mask].mean()), 3)
+    return content | {
+        "box": box,
+        "distance_m": round(frame.prediction.scale.distance_m, 4),
+        "confidence": confidence,
+    }
+
+
+def _description(clip: Clip, step: int, written: dict[str, Any]) -> dict[str, Any]:
+    survey = clip.survey
+    height, width = survey.height // step, survey.width // step
+    distance_m = float(np.median(list(clip.distances_m.values())))
+    return {
+        "video": clip.video.name,
+        "hdnet": __version__,
+        "model": clip.options.model,
+        "width": survey.width,
+        "height": survey.height,
+        "frames_per_s": round(survey.rate, 3),
+        "camera": clip.camera.to_dict(),
+        "camera_source": clip.camera_source,
+        "maps": {"width": width, "height": height, "camera": clip.camera_of_width(width).to_dict()},
+        "scale": {"source": clip.scale_source, "distance_m": round(distance_m, 4)},
+        "depth_range_m": [round(limit, 4) for limit in clip.limits_m],
+        "people": clip.track.people,
+        "cuts": [survey.numbers[cut] for cut in survey.cuts],
+        "remarks": survey.remarks,
+        "skipped": _gaps(clip, written),
+        "frames": [written[str(position)] for position in range(survey.count)],
+    }
+
+
+def _gaps(clip: Clip, written: dict[str, Any]) -> list[dict[str, Any]]:
+    """Frames in a row without the person, with the reason."""
+    gaps: list[dict[str, Any]] = []
+    last = -2
+    for position in range(clip.survey.count):
+        reason, number = written[str(position)].get("skipped"), clip.survey.numbers[position]
+        if reason is None:
+            continue
+        if gaps and last == position - 1 and gaps[-1]["reason"] == reason:
+            gaps[-1]["last"] = number
+        else:
+            gaps.append({"first": number, "last": number, "reason": reason})
+        last = position
+    return gaps

@@ -8,6 +8,7 @@ from hdnet.params import Params
 from hdnet.registry import card as model_card
 from hdnet.registry.models import card_facts, evaluated_metrics, lineage_tags
 from hdnet.tracking import runs
+from hdnet.tracking.address import REGISTRY_KEY, tracking_uri, without_password
 from hdnet.tracking.provenance import git_tags, locked_pipeline
 from hdnet.workspace import Workspace
 from pipelines.stage import main
@@ -30,7 +31,7 @@ def register(work: Workspace, params: Params) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         card = registry.Card(model_card.write_card(folder, facts), model_card.summary(facts))
         identity = registry.register(work.hdnet_model, target.name, target.alias, metrics, tags, card)
-    write_json(work.registered_version, identity.to_dict())
+    write_json(work.registered_version, identity.to_dict() | {REGISTRY_KEY: without_password(tracking_uri())})
 
 
 if __name__ == "__main__":

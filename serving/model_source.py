@@ -8,7 +8,7 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from hdnet.errors import ModelError
-from hdnet.models.identity import REGISTRY_SCHEME, SHIPPED_SOURCE, ModelIdentity, has_registry
+from hdnet.models.identity import REGISTRY_SCHEME, REGISTRY_SCHEMES, SHIPPED_SOURCE, ModelIdentity, has_registry
 from serving.settings import Settings
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ class ModelSource(Protocol):
 
 def model_source(settings: Settings) -> ModelSource:
     """The source that ``settings.model_uri`` names."""
-    return _Registry(settings) if settings.model_uri.startswith(REGISTRY_SCHEME) else _File(settings)
+    return _Registry(settings) if settings.model_uri.startswith(REGISTRY_SCHEMES) else _File(settings)
 
 
 class _Source:

@@ -33,7 +33,7 @@ class Settings(BaseSettings):
     model_uri: str = Field(
         "models:/hdnet@champion",
         min_length=1,
-        description="Model to serve: models:/NAME@ALIAS or models:/NAME/VERSION, a folder, a file, or shipped.",
+        description="Model to serve: a URI of the registry in any of MLflow's forms, a folder, a file, or shipped.",
     )
     shipped_fallback: bool = Field(
         True, description="Serve the shipped model while neither the registry nor the cache has one for the alias."

@@ -6,18 +6,23 @@ import argparse
 from pathlib import Path
 from typing import Any, get_args
 
+import numpy as np
+
 from hdnet.cli.commands import Arguments, Command, Parser, say, with_jobs
 from hdnet.data.importing.authors import import_authors
 from hdnet.data.importing.frames import FrameOptions
 from hdnet.data.importing.intrinsics import DEFAULT_FOV_DEG, Intrinsics
 from hdnet.data.importing.own_frames import OwnFrames, own_frames_source
 from hdnet.data.importing.pairing import How
+from hdnet.data.importing.predicted import Finder, FoundPerson
 from hdnet.data.importing.sequence_import import SequenceSource, import_sequences
 from hdnet.data.importing.tang_raw import import_tang as import_depth
 from hdnet.data.importing.tiktok_dataset import dataset_source, is_authors_form
 from hdnet.data.importing.video import Selection
 from hdnet.data.layout.folders import TIKTOK
 from hdnet.errors import DataError
+from hdnet.files import sha256_of
+from hdnet.models.identity import SHIPPED_SOURCE
 
 
 def import_archive(verb: Parser) -> Command:
@@ -49,8 +54,19 @@ def import_tiktok(verb: Parser) -> Command:
 def import_frames(verb: Parser) -> Command:
     """``data import-frames``."""
     verb.add_argument("--images", type=Path, required=True, help="folder of pictures, or a video file")
-    verb.add_argument("--masks", type=Path, help="folder or video of masks (default: the pictures' alpha channel)")
-    verb.add_argument("--densepose", type=Path, required=True, help="folder of DensePose IUV, or a lossless video")
+    verb.add_argument(
+        "--masks",
+        type=Path,
+        help="folder or video of masks (default: the pictures' alpha channel, or what --model finds)",
+    )
+    verb.add_argument(
+        "--densepose", type=Path, help="folder of DensePose IUV, or a lossless video (default: what --model finds)"
+    )
+    verb.add_argument(
+        "--model",
+        default=SHIPPED_SOURCE,
+        help="model for photographs that finds the masks and maps that are not given (default: the package's)",
+    )
     verb.add_argument("--name", default="", help="name of the sequence (default: that of the folder or video)")
     verb.add_argument("--every", type=int, default=1, help="take every n-th frame")
     verb.add_argument("--start", type=float, metavar="SECONDS", help="of a video")
@@ -167,7 +183,36 @@ def _import_frames(arguments: Arguments) -> None:
         arguments.first_number,
         arguments.pairing,
     )
-    _import_sequences(own_frames_source(own, progress=True), arguments)
+    needs_finder = own.densepose is None or own.masks is None
+    finder = _finder(arguments.model, arguments.densepose is None) if needs_finder else None
+    if own.densepose is None:
+        arguments.iuv_order = "vui"  # as predicted maps are stored
+    _import_sequences(own_frames_source(own, progress=True, finder=finder), arguments)
+
+
+def _finder(source: str, needs_maps: bool) -> Finder | None:
+    """Load the network that finds people; None for hourglasses where the pictures may have transparency instead.
+
+    Raises:
+        ModelError: There is no such model.
+        DataError: It cannot find people, and maps are not given.
+    """
+    from hdnet.predict.inference import Predictor, model_file  # torch
+
+    predictor = Predictor.load(source, runtime="auto", candidates=("openvino",))
+    if not predictor.finds_people:
+        if needs_maps:
+            raise DataError(f"--model {source}: finds no people; expected a model for photographs, or --densepose")
+        return None
+
+    def find(image: np.ndarray, mask: np.ndarray | None) -> FoundPerson:
+        found = predictor.infer(image, mask)
+        body, confidence = found.body, found.confidence
+        assert body is not None
+        assert confidence is not None
+        return FoundPerson(found.mask, body, float(confidence[found.mask].mean()))
+
+    return Finder(f"{source} ({sha256_of(model_file(source)[0])[:12]})", find)
 
 
 def _import_sequences(source: SequenceSource, arguments: Arguments) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from hdnet.cli.commands import Arguments, Command, Parser, add_tracking, add_workspace, say, workspace
 from hdnet.errors import ParamsError, TuningError
+from hdnet.extras import install_command
 
 if TYPE_CHECKING:
     from hdnet.tuning.study import StudySettings
@@ -55,7 +56,7 @@ def _tune(arguments: Arguments) -> None:
 
 def _settings(arguments: Arguments) -> StudySettings:
     if find_spec("optuna") is None:
-        raise TuningError("`hdnet tune` needs Optuna, which is not installed; `pip install 'hdnet[tune]'`")
+        raise TuningError(f"`hdnet tune` needs Optuna, which is not installed; `{install_command('tune')}`")
     from hdnet.tuning.storage import storage_url
     from hdnet.tuning.study import StudySettings
 

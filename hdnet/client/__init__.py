@@ -1,4 +1,4 @@
-"""Synchronous client of the HTTP service; needs only ``pip install hdnet[client]``, no torch and no model.
+"""Synchronous client of the HTTP service; needs only the extra ``client``, no torch and no model.
 
 Example::
 

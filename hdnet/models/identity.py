@@ -6,8 +6,10 @@ import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-# Start of the URIs of registered models, models:/NAME@ALIAS and models:/NAME/VERSION.
+# Start of the URIs of registered models, models:/NAME@ALIAS, models:/NAME/VERSION and the like, and of models by run.
 REGISTRY_SCHEME = "models:/"
+RUN_SCHEME = "runs:/"
+REGISTRY_SCHEMES = (REGISTRY_SCHEME, RUN_SCHEME)
 # Name of the model that comes with the package, wherever a source is asked for.
 SHIPPED_SOURCE = "shipped"
 

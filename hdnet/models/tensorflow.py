@@ -1,6 +1,6 @@
 """Import of networks from checkpoints of the original's TensorFlow 1 program.
 
-Only reading needs TensorFlow (``pip install 'hdnet[import-tf]'``); the result is an ordinary model file.
+Only reading needs TensorFlow (extra ``import-tf``); the result is an ordinary model file.
 A checkpoint holds one network under one variable scope (docs/parity.md, 4): ``SCOPE/conv1`` to ``SCOPE/conv17`` with
 ``weights``, ``biases``, ``beta``, and ``SCOPE/conv18`` without ``beta``. Its other variables do not influence the
 network: the moving averages were never updated nor used (docs/parity.md, 1 and 2), Adam's moments serve its training.
@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from hdnet.errors import ModelError, first_line
+from hdnet.extras import install_command
 from hdnet.files import sha256_of
 from hdnet.geometry import Camera
 from hdnet.models.hdnet import HDNet
@@ -201,7 +202,7 @@ def _import_tensorflow() -> Any:
         import tensorflow
     except ImportError as error:
         raise ModelError(
-            f"reading a TensorFlow checkpoint needs TensorFlow ({error}); run `pip install 'hdnet[import-tf]'`"
+            f"reading a TensorFlow checkpoint needs TensorFlow ({error}); run `{install_command('import-tf')}`"
         ) from error
     finally:
         for name, value in before.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -55,8 +56,21 @@ __all__ = [
 ]
 
 ParallelBackend = Literal["loky", "threading", "dask", "ray"]
+
+
+def _not_reserved(alias: str) -> str:
+    """Refuse the aliases that MLflow keeps for itself, ``latest`` and ``v1``, before anything is trained."""
+    if alias.lower() == "latest" or re.fullmatch(r"v\d+", alias, re.IGNORECASE):
+        raise ValueError(f"{alias!r} is reserved by MLflow; choose another alias, as challenger or staging")
+    return alias
+
+
 # Letters, _ and -; digits are left to MLflow's own "v1".
-Alias = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z_-]*$")]
+Alias = Annotated[
+    str,
+    BeforeValidator(lambda value: _not_reserved(value) if isinstance(value, str) else value),
+    Field(pattern=r"^[A-Za-z][A-Za-z_-]*$"),
+]
 
 
 def _switch(value: Any) -> Any:

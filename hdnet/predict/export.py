@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from hdnet.errors import ModelError
+from hdnet.extras import install_command
 from hdnet.models import HDNet, ModelIdentity, PersonModel
 from hdnet.models.weights import load_hdnet, save_halved
 from hdnet.predict.runtime_names import (
@@ -30,7 +31,6 @@ from hdnet.predict.runtimes.pytorch import TorchRuntime
 SUFFIXES = {"onnx": ".onnx", "openvino": ".xml"}
 
 _OPSET = 20
-_INSTALL = "`pip install 'hdnet[export]'`"
 
 Compute = Callable[[np.ndarray], Outputs]
 
@@ -76,7 +76,7 @@ def export_model(
             worst = check_export(model, read(trial), str(path))
             return [written.replace(path.parent / written.name) for written in sorted(Path(folder).iterdir())], worst
     except ImportError as error:
-        raise ModelError(f"export to {form} needs another package, {_INSTALL} ({error})") from error
+        raise ModelError(f"export to {form} needs another package, `{install_command('export')}` ({error})") from error
     except OSError as error:
         raise ModelError(f"{path}: cannot be written ({error.strerror or error})") from error
 

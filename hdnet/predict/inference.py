@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from hdnet.errors import InputError, ModelError
+from hdnet.extras import install_command
 from hdnet.geometry import Camera
 from hdnet.models import HDNet, ModelIdentity, PersonModel
-from hdnet.models.identity import REGISTRY_SCHEME, SHIPPED_SOURCE
+from hdnet.models.identity import REGISTRY_SCHEMES, SHIPPED_SOURCE
 from hdnet.models.lite import PersonMaps
 from hdnet.models.weights import HDNET_FILE, SHIPPED, load_hdnet
 from hdnet.pictures import faults
@@ -374,15 +375,25 @@ def model_file(source: str | Path) -> tuple[Path, ModelIdentity | None]:
     """
     if str(source) == SHIPPED_SOURCE:
         return SHIPPED, None
-    if str(source).startswith(REGISTRY_SCHEME):
+    if str(source).startswith(REGISTRY_SCHEMES):
         try:
             from hdnet.tracking.versions import download  # optional package
         except ImportError as error:
-            raise ModelError(f"{source}: needs the model registry, `pip install hdnet[tracking]` ({error})") from error
+            raise ModelError(
+                f"{source}: needs the model registry, `{install_command('tracking')}` ({error})"
+            ) from error
         folder, identity = download(str(source))
         return folder / HDNET_FILE, identity
+    if "://" in str(source) or str(source).startswith("mlflow-artifacts:"):
+        raise ModelError(
+            f"{source}: is not read from there; expected models:/..., runs:/..., a folder, or a file; get it by "
+            "`mlflow artifacts download --artifact-uri URI --dst-path FOLDER` and give the folder"
+        )
     path = Path(source)
-    return path / HDNET_FILE if path.is_dir() else path, None
+    if path.is_dir():
+        files = path / HDNET_FILE, path / "extra_files" / HDNET_FILE  # the second of a version of MLflow
+        return next((file for file in files if file.is_file()), files[0]), None
+    return path, None
 
 
 def _maps(outputs_4hw: Outputs, inside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

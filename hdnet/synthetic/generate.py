@@ -22,6 +22,7 @@ from hdnet.data.layout.samples import LabelledSample, UnlabelledFrame
 from hdnet.data.parallel import ordered_map
 from hdnet.data.store.people import PersonPicture
 from hdnet.errors import DataError, HDNetError
+from hdnet.extras import install_command
 from hdnet.geometry import Camera
 from hdnet.params import SyntheticParams
 from hdnet.synthetic.body import body_model
@@ -429,6 +430,6 @@ def _libraries() -> Any:
         from threadpoolctl import ThreadpoolController
     except ImportError as error:
         raise DataError(
-            "synthetic people need the package threadpoolctl, which is missing: pip install 'hdnet[synthetic]'"
+            f"synthetic people need the package threadpoolctl, which is missing: {install_command('synthetic')}"
         ) from error
     return ThreadpoolController()

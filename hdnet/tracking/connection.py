@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-from urllib.parse import urlsplit, urlunsplit
 
 # Set before mlflow is imported: it reads these once.
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
@@ -16,11 +15,21 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
 
 from hdnet.errors import first_line
+from hdnet.tracking.address import DEFAULT_TRACKING_URI, is_server, tracking_uri, without_password
 
 import mlflow  # isort: skip
 from mlflow.exceptions import MlflowException
 
-DEFAULT_TRACKING_URI = "sqlite:///mlflow.db"
+__all__ = [
+    "DEFAULT_TRACKING_URI",
+    "EXPERIMENT",
+    "connect",
+    "is_refusal",
+    "is_server",
+    "reason_of",
+    "without_password",
+]
+
 EXPERIMENT = "hdnet"
 
 # Permanent errors; any other may succeed later.
@@ -34,22 +43,9 @@ for _name in ("alembic", "mlflow.store.db.utils", "mlflow.system_metrics"):
 
 def connect() -> str:
     """Point mlflow at ``MLFLOW_TRACKING_URI`` or the default, and return that URI."""
-    uri = os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_TRACKING_URI
+    uri = tracking_uri()
     mlflow.set_tracking_uri(uri)
     return uri
-
-
-def is_server(uri: str) -> bool:
-    """Return whether the URI is a server's, which may be unreachable, and not a local database or folder."""
-    return uri.startswith(("http://", "https://"))
-
-
-def without_password(uri: str) -> str:
-    """Return the URI without user and password, as it may be printed and stored."""
-    parts = urlsplit(uri)
-    if "@" not in parts.netloc:
-        return uri
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
 def is_refusal(error: Exception, *, at_start: bool = False) -> bool:

@@ -2,50 +2,123 @@
 
 from __future__ import annotations
 
+import re
 from functools import partial
 from pathlib import Path
 
 from hdnet.errors import ModelError
 from hdnet.models import ModelIdentity
-from hdnet.models.identity import REGISTRY_SCHEME
+from hdnet.models.identity import REGISTRY_SCHEME, RUN_SCHEME
 from hdnet.models.weights import HDNET_FILE
+from hdnet.tracking.address import registered_elsewhere
 from hdnet.tracking.connection import connect, is_refusal, reason_of, without_password
 from hdnet.tracking.model_cache import ModelCache
+from hdnet.workspace import Workspace
 
 import mlflow  # isort: skip - after connection, which sets its environment
+from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
-RUN_URI = "runs:/"
 # Prefix of a version's tags that name the runs of its stages.
 RUN_TAG = "run."
 _EXTRA_FILES = "extra_files"  # MLflow's name for `extra_files` of log_model
 
 
+# Logged models that no version was made of, by their ID in place of name and version.
+_LOGGED = re.compile(r"m-[0-9a-f]{32}")
+_FORMS = (
+    "models:/NAME@ALIAS, models:/NAME/VERSION, models:/NAME/latest, models:/NAME/STAGE, models:/m-ID, runs:/ID or "
+    "runs:/ID/PATH"
+)
+
+
 def resolve(uri: str) -> ModelIdentity:
-    """Return the version that ``models:/NAME@ALIAS`` or ``models:/NAME/VERSION`` names now.
+    """Return the version that a URI names now, in any form of MLflow's.
+
+    ``models:/NAME@ALIAS``, ``models:/NAME/VERSION``, ``models:/NAME/latest`` and ``models:/NAME/STAGE`` (the newest
+    version), ``models:/m-ID`` and ``runs:/ID/PATH`` (a logged model, registered or not), ``runs:/ID`` (the newest
+    version that came from that run).
+
+    Returns:
+        The version; of a logged model that was not registered its path and ID.
 
     Raises:
         ModelError: The URI is malformed, there is no such model, alias or version, or the registry is unreachable.
     """
-    connect()
+    registry = without_password(connect())
     client = mlflow.MlflowClient()
-    path = uri.removeprefix(REGISTRY_SCHEME)
-    name, at, alias = path.partition("@")
     try:
-        if at:
-            version = client.get_model_version_by_alias(name, alias)
-        elif path.count("/") == 1:
-            name, number = path.split("/")
-            version = client.get_model_version(name, number)
-        else:
-            raise ModelError(f"{uri}: not a registry URI; expected models:/NAME@ALIAS or models:/NAME/VERSION")
+        return _resolve(client, uri)
     except ModelError:
         raise
     except Exception as error:
-        registry = without_password(mlflow.get_tracking_uri())
         found = "not in the registry" if is_refusal(error) else "no answer of the registry"
-        raise ModelError(f"{uri}: {found} {registry} ({reason_of(error)})") from error
-    return ModelIdentity(name, str(version.version), alias or None, version.run_id or "")
+        moved = registered_elsewhere(Workspace()) if is_refusal(error) else None
+        raise ModelError(f"{uri}: {found} {registry} ({reason_of(error)})" + (f"; {moved}" if moved else "")) from error
+
+
+def _resolve(client: mlflow.MlflowClient, uri: str) -> ModelIdentity:
+    if uri.startswith(RUN_SCHEME):
+        run_id, _, path = uri.removeprefix(RUN_SCHEME).strip("/").partition("/")
+        if not path:
+            return _resolve(client, version_of_run(f"{RUN_SCHEME}{run_id}"))
+        return _of_logged_model(client, _logged_by(client, uri, run_id, path))
+    path = uri.removeprefix(REGISTRY_SCHEME).lstrip("/")
+    name, _, last = path.rpartition("/")
+    if _LOGGED.fullmatch(path):
+        return _of_logged_model(client, path)
+    if not name and "@" in path:
+        name, _, last = path.rpartition("@")
+        return _identity(client.get_model_version_by_alias(name, last), last)
+    if not name or "/" in name or not last:
+        raise ModelError(f"{uri}: not a URI of a model; expected {_FORMS}")
+    if last.isdecimal():
+        return _identity(client.get_model_version(name, last))
+    return _identity(_newest(client, uri, name, last.lower()))
+
+
+def _newest(client: mlflow.MlflowClient, uri: str, name: str, stage: str) -> ModelVersion:
+    """Return the newest version, of those in a stage unless it is "latest"."""
+    client.get_registered_model(name)  # raises where there is none
+    versions = list(client.search_model_versions(f"name = '{name}'"))
+    fitting = [found for found in versions if stage in ("latest", str(found.current_stage).lower())]
+    if not fitting:
+        there = f"has versions, none in the old form's stage {stage!r}; " if versions else "has no version; "
+        raise ModelError(f"{uri}: {name} {there}expected a version's number, latest, or {name}@ALIAS")
+    return max(fitting, key=lambda found: int(found.version))
+
+
+def _logged_by(client: mlflow.MlflowClient, uri: str, run_id: str, path: str) -> str:
+    """Return the ID of the model that a run logged under a path."""
+    outputs = client.get_run(run_id).outputs
+    logged = [client.get_logged_model(output.model_id) for output in (outputs.model_outputs if outputs else [])]
+    found = [model.model_id for model in logged if path in (model.name, model.model_id)]
+    if not found:
+        names = ", ".join(sorted({model.name for model in logged})) or "none"
+        raise ModelError(
+            f"{uri}: that run logged no model {path!r}; it logged: {names}; {RUN_SCHEME}{run_id} is the version that "
+            "came from a training's run"
+        )
+    return str(found[-1])
+
+
+def _of_logged_model(client: mlflow.MlflowClient, model_id: str) -> ModelIdentity:
+    """Return the newest version that was made of a logged model, or the model itself."""
+    model = client.get_logged_model(model_id)
+    source = f"{REGISTRY_SCHEME}{model_id}"
+    made = [
+        version
+        for registered in client.search_registered_models()
+        for version in client.search_model_versions(f"name = '{registered.name}'")
+        if source in (version.source, f"{REGISTRY_SCHEME}{version.model_id}")
+    ]
+    if made:
+        return _identity(max(made, key=lambda found: (found.creation_timestamp, int(found.version))))
+    return ModelIdentity(model.name, model_id, None, model.source_run_id or "")
+
+
+def _identity(version: ModelVersion, alias: str | None = None) -> ModelIdentity:
+    return ModelIdentity(version.name, str(version.version), alias, version.run_id or "")
 
 
 def download(uri: str, cache_dir: Path | None = None) -> tuple[Path, ModelIdentity]:
@@ -62,7 +135,8 @@ def download(uri: str, cache_dir: Path | None = None) -> tuple[Path, ModelIdenti
         ModelError: As for :func:`resolve`; or the version does not hold our model file, or the cache cannot be written.
     """
     identity = resolve(uri)
-    fixed = f"models:/{identity.name}/{identity.version}"
+    logged = _LOGGED.fullmatch(identity.version)
+    fixed = f"{REGISTRY_SCHEME}{identity.version if logged else f'{identity.name}/{identity.version}'}"
     return model_cache(cache_dir).get(identity, partial(_fetch, fixed)), identity
 
 
@@ -75,13 +149,16 @@ def _fetch(fixed: str, folder: Path) -> None:
     """Download the model file alone; the version's export is as large again."""
     path = f"{_EXTRA_FILES}/{HDNET_FILE}"
     try:
-        found = {file.path for file in mlflow.artifacts.list_artifacts(f"{fixed}/{_EXTRA_FILES}")}
-        if path in found:
-            fetched = mlflow.artifacts.download_artifacts(f"{fixed}/{path}", dst_path=str(folder))
+        place = fixed.removeprefix(REGISTRY_SCHEME)
+        # MLflow reads models:/m-ID/extra_files as a registered name.
+        root = mlflow.MlflowClient().get_logged_model(place).artifact_location if _LOGGED.fullmatch(place) else fixed
+        found = {Path(file.path).name for file in mlflow.artifacts.list_artifacts(f"{root}/{_EXTRA_FILES}")}
+        if HDNET_FILE in found:
+            fetched = mlflow.artifacts.download_artifacts(f"{root}/{path}", dst_path=str(folder))
             Path(fetched).rename(folder / HDNET_FILE)
     except Exception as error:
         raise ModelError(f"{fixed}: the files cannot be fetched ({reason_of(error)})") from error
-    if path not in found:
+    if HDNET_FILE not in found:
         raise ModelError(f"{fixed}: holds no {path}; it was not registered by `hdnet register`")
 
 
@@ -94,7 +171,7 @@ def version_of_run(uri: str) -> str:
     Raises:
         ModelError: No version comes from that run, or the registry is unreachable.
     """
-    run_id, registry = uri.removeprefix(RUN_URI).strip("/"), without_password(connect())
+    run_id, registry = uri.removeprefix(RUN_SCHEME).strip("/"), without_password(connect())
     client = mlflow.MlflowClient()
     try:
         versions = [

@@ -166,7 +166,10 @@ def test_an_unknown_or_missing_back_end_is_named(monkeypatch):
     ):
         pass
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(ParamsError, match=r"'ray' is not installed .*hdnet\[cluster-ray\]"), using_backend("ray"):
+    with (
+        pytest.raises(ParamsError, match=r"'ray' is not installed .*`pip install .*-e .*\[cluster-ray\]"),
+        using_backend("ray"),
+    ):
         pass
 
 

@@ -220,7 +220,7 @@ def test_a_path_that_tensorflow_would_misread_is_refused(copied):
 def test_without_tensorflow_the_error_says_what_to_install(tmp_path, monkeypatch):
     (tmp_path / "model.ckpt.index").touch()
     monkeypatch.setitem(sys.modules, "tensorflow", None)
-    with pytest.raises(ModelError, match=r"pip install 'hdnet\[import-tf\]'"):
+    with pytest.raises(ModelError, match=r"run `pip install .*-e .*\[import-tf\]"):
         read_estimator(tmp_path / "model.ckpt")
 
 

@@ -91,3 +91,27 @@ def test_every_parameter_says_what_it_means():
                 yield ".".join((*path, name)), field
 
     assert [key for key, field in fields(Params) if not field.description] == []
+
+
+@pytest.mark.parametrize("section", ["register", "promote"])
+@pytest.mark.parametrize("alias", ["latest", "LATEST", "v1", "V12"])
+def test_aliases_that_mlflow_reserves_are_refused(tmp_path, section, alias):
+    path = changed(tmp_path, lambda v: v[section].update(alias=alias))
+    with pytest.raises(
+        ParamsError, match=rf"{section}\.alias: .*'{alias}' is reserved by MLflow; choose another alias"
+    ):
+        load_params(path)
+
+
+@pytest.mark.parametrize("alias", ["latest", "v1", "V12", "newest", "staging", "a_b-c", "vx"])
+def test_a_reserved_alias_is_what_mlflow_itself_says(alias):
+    validation = pytest.importorskip("mlflow.utils.validation")
+    section = type(Params().register_)
+    try:
+        validation._validate_model_alias_name(alias)
+        validation._validate_model_alias_name_reserved(alias)
+    except Exception:  # noqa: BLE001 - MLflow's own error, whatever its type
+        with pytest.raises(ValueError, match="reserved"):
+            section(alias=alias)
+    else:
+        assert section(alias=alias).alias == alias

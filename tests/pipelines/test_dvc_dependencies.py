@@ -16,6 +16,7 @@ WITHOUT_EFFECT = {
     "hdnet/data/__init__.py": "a docstring",
     "hdnet/data/parallel.py": "number and place of processes; tests show equal bytes for any",
     "hdnet/errors.py": "error texts and exit status",
+    "hdnet/extras.py": "error texts",
     "hdnet/params": "values come from params.yaml, which DVC compares key by key; a missing key is refused",
     "hdnet/registry": "what MLflow is told",
     "hdnet/tracking": "what MLflow is told",

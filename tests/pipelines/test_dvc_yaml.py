@@ -24,7 +24,7 @@ def stages():
 STAGES = stages()
 ORDER = [
     "acquire", "validate", "pack", "train_normal", "predict_normals", "correspond", "train_depth", "train_hdnet",
-    "evaluate", "register", "promote",
+    "evaluate", "register", "promote", "check_registry",
 ]  # fmt: skip
 
 

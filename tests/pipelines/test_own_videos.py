@@ -68,7 +68,7 @@ def test_the_first_try_leads_from_frames_to_an_evaluated_model(clone):
     assert (clone.folder / "result/mesh.obj").is_file()
     committed = clone.git("show", "--stat=200", "--name-only", "--format=").split()
     assert committed == ["dvc.lock", "own.yaml", "own_data/dances.dvc", "params.yaml"]
-    assert clone.ran(clone.dvc("repro", "--dry")) == []
+    assert clone.ran(clone.dvc("repro", "--dry")) == ["check_registry"]
 
 
 def test_the_real_run_keeps_the_dances_and_trains_for_longer(clone):
@@ -89,3 +89,31 @@ def test_a_dance_that_is_added_later_is_seen(clone):
         *("--images", str(dance / "images"), "--masks", str(dance / "masks"), "--densepose", str(dance / "densepose")),
     )
     assert "acquire" in clone.ran(clone.dvc("repro", "--dry"))
+
+
+def test_the_readmes_lines_lead_from_a_video_alone_to_an_evaluated_model(
+    tmp_path: Path, migrated_mlflow_database: Path
+):
+    av = pytest.importorskip("av")
+    (block,) = re.findall(
+        r"^```\n(hdnet data import-frames --images waltz\.mp4 --out .*?)^```$",
+        (ROOT / "README.md").read_text(),
+        re.MULTILINE | re.DOTALL,
+    )
+    assert len(block.splitlines()) == 3
+    made = Checkout.of_the_code(tmp_path / "clone")
+    shutil.copy(migrated_mlflow_database, made.folder / "mlflow.db")
+    frames = generate_sequences(SyntheticSpec(people=0, sequences=1, frames_per_sequence=FRAMES, seed=11))
+    room = ((30, 60), (20, 50), (0, 0))
+    with av.open(str(made.folder / "waltz.mp4"), "w") as container:
+        stream = container.add_stream("libx264", rate=30)
+        for frame in frames:
+            picture = av.VideoFrame.from_ndarray(np.pad(frame.image, room, mode="edge"), format="rgb24")
+            stream.width, stream.height, stream.pix_fmt = picture.width, picture.height, "yuv420p"
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode(None))
+    made.succeed("bash", "-euo", "pipefail", "-c", block)
+    folder = TikTokFolder(made.folder / "data/raw/tiktok_data")
+    assert {name: len(members) for name, members in folder.sequences().items()} == {"waltz": FRAMES}
+    assert set(folder.predicted()) == set(folder.names())
+    assert json.loads((made.folder / "reports/evaluate/metrics.json").read_text())["model/depth_mae_mm"] > 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import time
 
 import numpy as np
@@ -20,7 +21,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     made.write_params(small_params())
     done = made.dvc("repro")
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    assert len(made.ran(done)) == 11
+    assert len(made.ran(done)) == 12
     return made
 
 
@@ -42,7 +43,7 @@ def test_runs_carry_numbers_pictures_checkpoints_and_lineage(checkout):
     (experiment,) = client.search_experiments(filter_string="name = 'hdnet'")
     runs = {run.info.run_name: run for run in client.search_runs([experiment.experiment_id])}
     stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
-    assert set(runs) == {*stages, "pipeline"}
+    assert set(runs) == {*stages, "pipeline"} - {"check_registry"}
     assert runs["correspond"].data.metrics["pairs_accepted"] > 0
     joint = runs["train_hdnet"]
     assert joint.data.params["train_hdnet.weights.warp"] == "5.0"
@@ -56,7 +57,24 @@ def test_runs_carry_numbers_pictures_checkpoints_and_lineage(checkout):
 def test_a_second_repro_does_nothing(checkout):
     done = checkout.dvc("repro")
     assert done.returncode == 0
-    assert checkout.ran(done) == []
+    assert checkout.ran(done) == ["check_registry"]  # which no file tells when the environment changes
+
+
+def test_another_registry_is_noticed_with_the_commands_that_mend_it(checkout, monkeypatch):
+    database = checkout.folder / "other.db"
+    monkeypatch.setitem(checkout.environment, "MLFLOW_TRACKING_URI", f"sqlite:///{database}")
+    done = checkout.dvc("repro")
+    assert (done.returncode, checkout.ran(done)) == (0, ["check_registry"])
+    commands = re.findall(r"`dvc (repro [^`]*)`", done.stdout + done.stderr)
+    assert commands == ["repro -f -s register", "repro -f -s promote"]
+    for command in commands:
+        mended = checkout.dvc(*command.split())
+        assert mended.returncode == 0, mended.stdout + mended.stderr
+    again = checkout.dvc("repro")
+    assert "MLFLOW_TRACKING_URI" not in again.stdout + again.stderr
+    monkeypatch.undo()
+    for command in commands:  # back, for the tests below
+        assert checkout.dvc(*command.split()).returncode == 0
 
 
 def test_how_it_runs_reruns_nothing(checkout):
@@ -65,7 +83,7 @@ def test_how_it_runs_reruns_nothing(checkout):
     checkout.write_params(values)
     would = checkout.dvc("repro", "--dry")
     checkout.write_params(small_params())
-    assert checkout.ran(would) == []
+    assert checkout.ran(would) == ["check_registry"]
 
 
 def test_the_registered_model_answers_post_depth(checkout, monkeypatch):

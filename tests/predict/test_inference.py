@@ -390,7 +390,9 @@ def test_missing_or_foreign_model_is_named(tmp_path: Path) -> None:
 def test_registry_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "hdnet.tracking.versions", None)
 
-    with pytest.raises(ModelError, match=r"models:/hdnet@champion: needs the model registry.*hdnet\[tracking\]"):
+    with pytest.raises(
+        ModelError, match=r"models:/hdnet@champion: needs the model registry, `pip install .*-e .*\[tracking\]"
+    ):
         Predictor.load("models:/hdnet@champion")
 
 

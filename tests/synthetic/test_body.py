@@ -140,7 +140,7 @@ def test_a_damaged_cache_is_one_clear_error(tmp_path: Path, monkeypatch: pytest.
 def test_missing_anny_is_one_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HDNET_CACHE_DIR", str(tmp_path))
     monkeypatch.setattr(body_files.importlib.util, "find_spec", lambda _: None)
-    with pytest.raises(DataError, match=r"hdnet\[synthetic\]"):
+    with pytest.raises(DataError, match=r"pip install .*-e .*\[synthetic\]"):
         body_module.body_model.__wrapped__()
 
 

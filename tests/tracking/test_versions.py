@@ -1,12 +1,18 @@
-"""Versions found from runs."""
+"""Versions found from URIs and runs."""
 
 from __future__ import annotations
+
+import json
+from pathlib import Path
 
 import pytest
 
 from hdnet.errors import ModelError
+from hdnet.models import ModelIdentity
+from hdnet.tracking.address import registered_elsewhere
 from hdnet.tracking.connection import connect
-from hdnet.tracking.versions import version_of_run
+from hdnet.tracking.versions import download, resolve, version_of_run
+from hdnet.workspace import Workspace
 
 
 @pytest.fixture
@@ -43,3 +49,110 @@ def test_of_several_versions_the_newest(client):
     client.create_model_version("hdnet", "s3://bucket/x", new_run(client))
 
     assert version_of_run(f"runs:/{training}") == "models:/other/1"
+
+
+@pytest.fixture
+def logged(client):
+    """A run that logged a model `model` with our file in it, and a second, whose model was registered as version 1."""
+    import mlflow
+    from mlflow.utils.file_utils import local_file_uri_to_path
+
+    experiment = client.create_experiment("forms")
+    made = {}
+    for name in ("loose", "registered"):
+        run = client.create_run(experiment).info.run_id
+        model = client.create_logged_model(experiment, name="model", source_run_id=run)
+        folder = local_file_uri_to_path(model.artifact_location)
+        file = Path(folder) / "extra_files" / "hdnet.safetensors"
+        file.parent.mkdir(parents=True)
+        file.write_bytes(name.encode())
+        client.log_outputs(run, [mlflow.entities.LoggedModelOutput(model.model_id, 0)])
+        client.finalize_logged_model(model.model_id, "READY")
+        made[name] = (run, model.model_id)
+    run, model_id = made["registered"]
+    client.create_model_version("hdnet", f"models:/{model_id}", run, model_id=model_id)
+    client.create_model_version("hdnet", "s3://bucket/old", new_run(client))
+    client.set_registered_model_alias("hdnet", "champion", "1")
+    return made
+
+
+def test_every_form_that_mlflow_shows_names_its_version(client, logged):
+    run, model_id = logged["registered"]
+    expected = ModelIdentity("hdnet", "1", None, run)
+    for uri in (
+        f"models:/{model_id}",
+        f"runs:/{run}/model",
+        f"runs:/{run}",
+        f"runs:/{run}/{model_id}",
+        "models:/hdnet/1",
+    ):
+        assert resolve(uri) == expected, uri
+    assert resolve("models:/hdnet@champion") == ModelIdentity("hdnet", "1", "champion", run)
+    assert resolve("models:/hdnet/latest").version == resolve("models:/hdnet/Latest").version == "2"
+    client.transition_model_version_stage("hdnet", "1", "Production")
+    assert resolve("models:/hdnet/production").version == "1"
+
+
+def test_a_model_that_was_not_registered_loads_too(logged, tmp_path):
+    run, model_id = logged["loose"]
+    for uri in (f"models:/{model_id}", f"runs:/{run}/model"):
+        folder, identity = download(uri, tmp_path / "cache")
+        assert (identity.name, identity.version, identity.run_id) == ("model", model_id, run)
+        assert (folder / "hdnet.safetensors").read_bytes() == b"loose"
+    folder, _ = download("models:/hdnet@champion", tmp_path / "cache")
+    assert (folder / "hdnet.safetensors").read_bytes() == b"registered"
+
+
+@pytest.mark.parametrize(
+    ("uri", "reason"),
+    [
+        ("models:/hdnet", "not a URI of a model; expected models:/NAME@ALIAS, models:/NAME/VERSION"),
+        ("models:/", "not a URI of a model"),
+        ("models:/a/b/1", "not a URI of a model"),
+        ("models:/hdnet/", "not a URI of a model"),
+        ("models:/hdnet/Staging", "has versions, none in the old form's stage 'staging'; expected a version's number"),
+        ("models:/other/latest", "other has no version; expected a version's number, latest, or other@ALIAS"),
+        ("models:/hdnet/9", "not in the registry"),
+        ("models:/hdnet@nobody", "not in the registry"),
+        ("models:/nobody/latest", "not in the registry"),
+        (f"models:/m-{'0' * 32}", "not in the registry"),
+        (f"runs:/{'0' * 32}/model", "not in the registry"),
+    ],
+)
+def test_what_no_model_answers_to_says_why(logged, uri, reason):
+    with pytest.raises(ModelError) as error:
+        resolve(uri)
+    assert str(error.value).startswith(f"{uri}: ")
+    assert reason in str(error.value)
+
+
+def test_a_path_that_the_run_did_not_log_names_those_it_did(logged):
+    run, _ = logged["loose"]
+    with pytest.raises(ModelError, match=r"that run logged no model 'weights'; it logged: model; "):
+        resolve(f"runs:/{run}/weights")
+
+
+def test_a_model_that_the_pipeline_registered_elsewhere(client, tmp_path):
+    work = Workspace()
+    work.registered_version.parent.mkdir(parents=True)
+    work.registered_version.write_text(json.dumps({"version": "1", "registry": "https://old.example"}))
+    with pytest.raises(ModelError) as error:
+        resolve("models:/hdnet@champion")
+    said = str(error.value)
+    assert "this pipeline registered its model at https://old.example, MLFLOW_TRACKING_URI names sqlite:///" in said
+    assert "`dvc repro -f -s register`, then `dvc repro -f -s promote`" in said
+
+
+def test_two_names_of_one_database_are_one_place(tmp_path, monkeypatch):
+    work = Workspace(tmp_path)
+    assert registered_elsewhere(work) is None
+    work.registered_version.parent.mkdir(parents=True)
+    work.registered_version.write_text(json.dumps({"registry": "sqlite:///mlflow.db"}))
+    for uri in ("", f"sqlite:///{tmp_path}/mlflow.db", "sqlite:///mlflow.db"):
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+        assert registered_elsewhere(work) is None
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://me:secret@host/")
+    said = registered_elsewhere(work)
+    assert said is not None
+    assert "names https://host/" in said
+    assert "secret" not in said

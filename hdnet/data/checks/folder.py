@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from hdnet.data.checks.findings import Finding, Findings
-from hdnet.data.layout.meta import FolderMeta
+from hdnet.data.layout.meta import FolderMeta, PredictedMaps
 from hdnet.errors import DataError
 
 _NETWORK_SIZE, _STRIDE = 256, 16
@@ -62,6 +62,17 @@ def frame_names(found: Findings, root: Path) -> list[str]:
 def read_meta(found: Findings, root: Path) -> FolderMeta | None:
     """``hdnet.json``, or None after its error was added."""
     return found.attempt(root / "hdnet.json", lambda file: FolderMeta.read(file.parent))
+
+
+def predicted_confidence(predicted: Mapping[str, PredictedMaps]) -> dict[str, dict[str, float | str] | float]:
+    """Statistics of the frames whose mask or map a network made."""
+    worst = min(predicted, key=lambda name: predicted[name].confidence)
+    values = [maps.confidence for maps in predicted.values()]
+    return {
+        "predicted_confidence": {
+            "mean": sum(values) / len(values), "min": min(values), "max": max(values), "worst": worst
+        }
+    }  # fmt: skip
 
 
 def check_partners(found: Findings, root: Path, kinds: Mapping[str, str], names: Iterable[str]) -> None:

@@ -27,6 +27,7 @@ _MEANINGS = {
     "mask_share": "share of the picture that is mask",
     "normal_angle_deg": "mean angle between stored normals and those of the depth map, degrees",
     "normal_correlation": "whether stored normals turn as those of the depth map do, 1 where they do",
+    "predicted_confidence": "confidence of the network that found mask or map, where none was given; 0 to 1",
     "part_coverage": "share of the mask with a DensePose part",
     "parts_outside": "share of the DensePose parts beyond the mask",
 }

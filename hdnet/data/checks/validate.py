@@ -22,6 +22,7 @@ from hdnet.data.checks.folder import (
     check_same_frames,
     check_uv_range,
     frame_names,
+    predicted_confidence,
     read_meta,
     with_hint,
 )
@@ -170,6 +171,8 @@ def _validate(
     check_same_frames(found, root, frames.digests)
     check_uv_range(found, root, frames.largest_uv)
     statistics = frames.statistics()
+    if meta is not None and meta.predicted:
+        statistics |= predicted_confidence(meta.predicted)
     if size is not None and meta is not None:
         check_cameras(found, meta.file, cameras, size)
         given = [cameras[name] for name in frames.fits]

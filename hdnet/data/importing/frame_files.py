@@ -13,6 +13,7 @@ from PIL import Image
 from scipy import ndimage
 
 from hdnet.data.importing.densepose import check_sharp, read_densepose
+from hdnet.data.layout.meta import PredictedMaps
 from hdnet.errors import DataError, InputError
 from hdnet.pictures.crop import bounds
 from hdnet.pictures.densepose import check_iuv
@@ -38,6 +39,7 @@ class FrameFiles:
         mask: Person mask; None takes the picture's alpha channel.
         densepose: DensePose map.
         problem: Reason why the frame cannot be used, if known without reading it.
+        predicted: What of mask and map a network made.
     """
 
     source: str
@@ -46,6 +48,18 @@ class FrameFiles:
     mask: str | None = None
     densepose: str | None = None
     problem: str | None = None
+    predicted: PredictedMaps | None = None
+
+
+def read_given_mask(files: FrameFiles, shape: tuple[int, ...]) -> np.ndarray | None:
+    """Return the mask of a frame's file or transparency at the size of its picture; None where it has neither.
+
+    Raises:
+        DataError: The file is damaged, or of another shape.
+    """
+    image_file, mask_file = str(files.image), files.mask or str(files.image)
+    given = as_data_error(lambda: _read_mask(Path(mask_file)) if files.mask else read_alpha(image_file), mask_file)
+    return None if given is None else fit_to(given, shape, mask_file)[0]
 
 
 def read_person(files: FrameFiles, keep_largest: bool) -> tuple[np.ndarray, np.ndarray, list[str]]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from hdnet.data.importing.frame_files import FrameFiles
 from hdnet.data.importing.pairing import frame_numbers, natural
 from hdnet.data.importing.partners import OwnFrames, Partners, Picture, Role, by_key, known_with
+from hdnet.data.importing.predicted import Finder, add_predicted
 from hdnet.data.importing.sequence_import import SequenceSource
 from hdnet.data.importing.sequences import SequenceFiles
 from hdnet.data.importing.staging import source_identity
@@ -21,7 +22,7 @@ KIND = "own frames"
 _FORMS: dict[Role, Form] = {"image": "colour", "mask": "grey", "densepose": "iuv"}
 
 
-def own_frames_source(own: OwnFrames, progress: bool = False) -> SequenceSource:
+def own_frames_source(own: OwnFrames, progress: bool = False, finder: Finder | None = None) -> SequenceSource:
     """Return one sequence as a source of :func:`~hdnet.data.importing.sequence_import.import_sequences`.
 
     Pictures belong together that have the same name but for the ending (``_img``, ``_mask``, ``_dp`` and the like) and
@@ -30,15 +31,17 @@ def own_frames_source(own: OwnFrames, progress: bool = False) -> SequenceSource:
     Args:
         own: Places of the pictures.
         progress: Show progress bars on stderr.
+        finder: Network for the masks and maps that are not given.
 
     Raises:
-        DataError: A folder or video cannot be used.
+        DataError: A folder or video cannot be used, or maps are neither given nor found.
     """
+    _expect(own.densepose is not None or finder is not None, own.images, "has no DensePose maps; expected a folder")
     if own.selection.start_s is not None or own.selection.end_s is not None:
         _expect(
             is_video(own.images), own.images, "--start and --end are for videos; expected a video, or --every alone"
         )
-    if is_video(own.densepose):
+    if own.densepose is not None and is_video(own.densepose):
         check_iuv_video(own.densepose)
     places = {"images": own.images, "masks": own.masks, "densepose": own.densepose}
     for place in places.values():
@@ -51,10 +54,19 @@ def own_frames_source(own: OwnFrames, progress: bool = False) -> SequenceSource:
         "selection": asdict(own.selection),
         "first_number": own.first_number,
         "pairing": own.pairing,
+        "finder": finder.name if finder else None,
     }
-    return SequenceSource(
-        KIND, str(own.images), (own.sequence_name,), lambda work: [_sequence(own, work, progress)], identity
-    )
+
+    def find(work: Path) -> list[SequenceFiles]:
+        sequence = _sequence(own, work, progress)
+        if finder is None:
+            return [sequence]
+        masks, maps = own.masks is None, own.densepose is None
+        frames = add_predicted(sequence.frames, finder, masks, maps, work / "predicted", progress)
+        return [replace(sequence, frames=tuple(frames))]
+
+    extra = {"found by": finder.name} if finder else {}
+    return SequenceSource(KIND, str(own.images), (own.sequence_name,), find, identity, extra)
 
 
 def _sequence(own: OwnFrames, work: Path, progress: bool) -> SequenceFiles:

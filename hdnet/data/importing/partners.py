@@ -43,8 +43,8 @@ class OwnFrames:
 
     Attributes:
         images: Folder of pictures, or a video.
-        masks: Folder of masks or a video; None takes the pictures' alpha channel.
-        densepose: Folder of DensePose maps, or a lossless video.
+        masks: Folder of masks or a video; None takes the pictures' alpha channel, or what the network finds.
+        densepose: Folder of DensePose maps, or a lossless video; None takes what the network finds.
         name: Name of the sequence; "" takes that of the folder or video.
         selection: Frames to take.
         first_number: Number of the first frame of a video in the names of mask and DensePose files, 0 or 1; None
@@ -55,7 +55,7 @@ class OwnFrames:
 
     images: Path
     masks: Path | None
-    densepose: Path
+    densepose: Path | None
     name: str = ""
     selection: Selection = field(default_factory=Selection)
     first_number: int | None = None

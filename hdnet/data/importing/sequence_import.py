@@ -25,7 +25,7 @@ from hdnet.data.importing.report import REPORT_FILE, ImportReport, Outcome
 from hdnet.data.importing.sequences import SequenceFiles, SequencePlan, order_samples, plan_sequence
 from hdnet.data.importing.staging import StagedImport, staged_import
 from hdnet.data.layout.folders import TIKTOK, TikTokFolder
-from hdnet.data.layout.meta import META_FILE
+from hdnet.data.layout.meta import META_FILE, PredictedMaps
 from hdnet.data.parallel import ordered_map
 from hdnet.errors import DataError
 from hdnet.files import complete_lines, fingerprint, read_json_object, sha256_of
@@ -95,7 +95,8 @@ def import_sequences(
         plans = _plan(staged, sequences, options, max_gap, jobs, progress)
         cuts = _cut(staged, sequences, plans, options, earlier.next_number, jobs, progress)
         if cuts:
-            _write_meta(staged, cuts, earlier)
+            made = {frame.source: frame.predicted for sequence in sequences for frame in sequence.frames}
+            _write_meta(staged, cuts, earlier, made)
         else:
             staged.keep = False  # the report refuses
         extra = dict(source.extra) | {
@@ -112,7 +113,8 @@ def write_frame(folder: Path, keep_largest: bool, task: tuple[FrameFiles, Cut]) 
     files, cut = task
     frame, notes = cut_frame(files, cut, keep_largest)
     TikTokFolder(folder).write(frame)
-    return Outcome(files.source, cut.name, None, notes)
+    made = [f"{kind} predicted" for kind in files.predicted.kinds] if files.predicted else []
+    return Outcome(files.source, cut.name, None, (*notes, *made))
 
 
 def _survey(options: FrameOptions, task: tuple[FrameFiles, bool]) -> Survey:
@@ -174,14 +176,20 @@ def _cut(
     return {source: cut for source, (_, cut) in tasks.items() if source in staged.finished}
 
 
-def _write_meta(staged: StagedImport, cuts: Mapping[str, Cut], earlier: _Earlier) -> None:
+def _write_meta(
+    staged: StagedImport, cuts: Mapping[str, Cut], earlier: _Earlier, made: Mapping[str, PredictedMaps | None]
+) -> None:
+    predicted = dict(earlier.predicted)
     cameras, sequences = dict(earlier.cameras), {name: list(names) for name, names in earlier.sequences.items()}
-    for cut in cuts.values():
+    for source, cut in cuts.items():
+        maps = made[source]
+        if maps is not None:
+            predicted[cut.name] = maps
         if cut.shot in earlier.sequences:
             raise DataError(f"sequence {cut.shot} is there already; import under another name")
         sequences.setdefault(cut.shot, []).append(cut.name)
         cameras[cut.name] = cut.camera
-    TikTokFolder(staged.folder / TIKTOK).write_meta(cameras, sequences)
+    TikTokFolder(staged.folder / TIKTOK).write_meta(cameras, sequences, predicted)
 
 
 def _summaries(plans: Sequence[SequencePlan], cuts: Mapping[str, Cut]) -> list[str]:
@@ -221,6 +229,7 @@ class _Earlier:
     names: Sequence[str] = ()
     cameras: Mapping[str, Camera] = field(default_factory=dict)
     sequences: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    predicted: Mapping[str, PredictedMaps] = field(default_factory=dict)
     records: Sequence[str] = ()
 
     @classmethod
@@ -241,7 +250,8 @@ class _Earlier:
                 if TIKTOK in record.get("parts", [])
             ]
             records = [*before, *described]
-        return cls(folder, names, {name: tiktok.camera(name) for name in names}, sequences, records)
+        cameras = {name: tiktok.camera(name) for name in names}
+        return cls(folder, names, cameras, sequences, tiktok.predicted(), records)
 
     @property
     def next_number(self) -> int:

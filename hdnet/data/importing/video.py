@@ -1,4 +1,4 @@
-"""Frames of a video file as PNG files, read by PyAV (FFmpeg); an optional dependency, ``pip install hdnet[video]``."""
+"""Frames of a video file as PNG files, read by PyAV (FFmpeg); an optional dependency, extra ``video``."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from hdnet.data.layout.png import write_png
 from hdnet.errors import DataError
+from hdnet.extras import install_command
 from hdnet.files import read_json_object, write_json
 
 if TYPE_CHECKING:
@@ -202,7 +203,7 @@ def opened(video: Path) -> Iterator[InputContainer]:
     try:
         import av
     except ImportError as error:
-        raise DataError(f"{video}: reading videos needs PyAV; pip install 'hdnet[video]' ({error})") from error
+        raise DataError(f"{video}: reading videos needs PyAV; {install_command('video')} ({error})") from error
     try:
         container = av.open(str(video))
     except (av.FFmpegError, OSError) as error:

@@ -11,12 +11,12 @@ Layout (docs/parity.md, 34 to 38; ``hdnet.json`` is ours and optional)::
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import numpy as np
 
-from hdnet.data.layout.meta import DEFAULT_SEQUENCE, FolderMeta, write_meta
+from hdnet.data.layout.meta import DEFAULT_SEQUENCE, FolderMeta, PredictedMaps, write_meta
 from hdnet.data.layout.png import read_iuv_rgb, read_mask, read_rgb, write_png
 from hdnet.data.layout.samples import LabelledSample, UnlabelledFrame
 from hdnet.data.layout.text import read_map, write_map
@@ -241,9 +241,18 @@ class TikTokFolder(_Folder):
         """
         self._write_pictures(frame)
 
-    def write_meta(self, cameras: dict[str, Camera], sequences: dict[str, list[str]]) -> None:
-        """Write ``hdnet.json`` with the camera of every frame and the frames of every sequence."""
-        self._meta = write_meta(self.root, cameras, sequences)
+    def predicted(self) -> dict[str, PredictedMaps]:
+        """Return what of each frame's mask and map a network made, by frame; the other frames' were given."""
+        return self._read_meta().predicted
+
+    def write_meta(
+        self,
+        cameras: dict[str, Camera],
+        sequences: dict[str, list[str]],
+        predicted: Mapping[str, PredictedMaps] | None = None,
+    ) -> None:
+        """Write ``hdnet.json``: the camera of every frame, the frames of every sequence, what was predicted."""
+        self._meta = write_meta(self.root, cameras, sequences, predicted)
 
     def read_iuv_and_mask(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         """Read the inputs of matching: (H, W, 3) uint8 in the order I, U, V and the (H, W) bool mask.

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,19 @@ META_FILE = "hdnet.json"
 DEFAULT_SEQUENCE = "all"
 
 
+@dataclass(frozen=True, slots=True)
+class PredictedMaps:
+    """Maps of a frame that a network made where none were given.
+
+    Attributes:
+        kinds: "mask", "densepose" or both.
+        confidence: Mean confidence over the person, 0 to 1.
+    """
+
+    kinds: tuple[str, ...]
+    confidence: float
+
+
 @dataclass(frozen=True)
 class FolderMeta:
     """Cameras and sequences of a Tang or TikTok folder.
@@ -26,12 +40,14 @@ class FolderMeta:
         camera: Camera of every frame without its own; None where the file gives cameras by frame only.
         cameras: Cameras by frame name.
         sequences: Frame names in order, by sequence; empty where none are given.
+        predicted: Maps that a network made, by frame name; empty where all were given.
     """
 
     file: Path
     camera: Camera | None
     cameras: dict[str, Camera] = field(default_factory=dict)
     sequences: dict[str, list[str]] = field(default_factory=dict)
+    predicted: dict[str, PredictedMaps] = field(default_factory=dict)
 
     @classmethod
     def read(cls, folder: Path) -> FolderMeta:
@@ -44,9 +60,11 @@ class FolderMeta:
         if not file.exists():
             return cls(file, Camera.reference())
         content = read_json_object(file)
-        unknown = set(content) - {"camera", "cameras", "sequences"}
+        unknown = set(content) - {"camera", "cameras", "sequences", "predicted"}
         if unknown:
-            raise DataError(f"{file}: unknown key {sorted(unknown)[0]!r}; expected camera, cameras, sequences")
+            raise DataError(
+                f"{file}: unknown key {sorted(unknown)[0]!r}; expected camera, cameras, sequences, predicted"
+            )
         camera, cameras, sequences = (content.get(key) for key in ("camera", "cameras", "sequences"))
         if cameras is not None and not isinstance(cameras, dict):
             raise DataError(f"{file}: cameras must be an object of frame name: camera")
@@ -56,6 +74,7 @@ class FolderMeta:
             default if camera is None else _camera(file, camera),
             {name: _camera(file, values) for name, values in (cameras or {}).items()},
             _sequences(file, sequences),
+            _predicted(file, content.get("predicted")),
         )
 
     def camera_of(self, name: str) -> Camera:
@@ -75,7 +94,12 @@ class FolderMeta:
         return {name: sequence for sequence, names in self.sequences.items() for name in names}
 
 
-def write_meta(folder: Path, cameras: dict[str, Camera], sequences: dict[str, list[str]] | None = None) -> FolderMeta:
+def write_meta(
+    folder: Path,
+    cameras: dict[str, Camera],
+    sequences: dict[str, list[str]] | None = None,
+    predicted: Mapping[str, PredictedMaps] | None = None,
+) -> FolderMeta:
     """Write ``folder/hdnet.json``; a camera that all frames share is written once."""
     distinct = set(cameras.values())
     content: dict[str, Any] = {}
@@ -85,8 +109,20 @@ def write_meta(folder: Path, cameras: dict[str, Camera], sequences: dict[str, li
         content["cameras"] = {name: camera.to_dict() for name, camera in cameras.items()}
     if sequences is not None:
         content["sequences"] = sequences
+    if predicted:
+        content["predicted"] = {name: asdict(maps) for name, maps in predicted.items()}
     write_json(folder / META_FILE, content)
     return FolderMeta.read(folder)
+
+
+def _predicted(file: Path, values: Any) -> dict[str, PredictedMaps]:
+    try:
+        items = {} if values is None else {name: PredictedMaps(**maps) for name, maps in values.items()}
+        return {name: PredictedMaps(tuple(maps.kinds), float(maps.confidence)) for name, maps in items.items()}
+    except (AttributeError, TypeError, ValueError) as error:
+        raise DataError(
+            f"{file}: predicted must be an object of frame name: kinds (mask, densepose) and confidence"
+        ) from error
 
 
 def _camera(file: Path, values: Any) -> Camera:

@@ -12,8 +12,9 @@ from hdnet.evaluation.comparison.picture import plot_comparison
 from hdnet.evaluation.comparison.result import Comparison, Side, compare_sides
 from hdnet.evaluation.result import EvaluationResult
 from hdnet.evaluation.run import evaluate_source
+from hdnet.extras import install_command
 from hdnet.files import sha256_of
-from hdnet.models.identity import REGISTRY_SCHEME
+from hdnet.models.identity import REGISTRY_SCHEMES
 from hdnet.models.weights import HDNET_FILE
 from hdnet.tracking.tracker import SAMPLES_FILE, OpenRun, opened
 
@@ -108,7 +109,7 @@ def resolve_side(source: str, data: Path, device: str = "cpu", progress: bool = 
 
 def _of_model(source: str) -> tuple[str, dict[str, str]]:
     """Title and tags of a model source, with the version that an alias stands for now."""
-    if source.startswith(REGISTRY_SCHEME):
+    if source.startswith(REGISTRY_SCHEMES):
         from hdnet.tracking.versions import resolve  # MLflow is optional
 
         identity = resolve(source)
@@ -122,7 +123,7 @@ def _of_run(source: str, run_id: str) -> Side:
     try:  # MLflow is optional
         from hdnet.tracking.evaluations import evaluation_of_run
     except ImportError as error:
-        raise InputError(f"{source}: needs MLflow, `pip install hdnet[tracking]` ({error})") from error
+        raise InputError(f"{source}: needs MLflow, `{install_command('tracking')}` ({error})") from error
     found = evaluation_of_run(run_id)
     title = f"run {found.run_id} ({found.run_name})"
     if found.run_id != run_id:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from hdnet.errors import ModelError, first_line
+from hdnet.extras import install_command
 from hdnet.models import HDNet, PersonModel
 from hdnet.predict.runtime_names import AUTO, GPU_RUNTIMES, RUNTIMES, Runtime
 from hdnet.predict.runtimes.agreement import MAX_DEPTH_MM, MAX_NORMAL_DEG, Difference, difference, probes_for
@@ -49,7 +50,7 @@ def make_runtime(name: str, model: HDNet | PersonModel, threads: int | None = No
     try:
         from hdnet.predict.runtimes.openvino_cpu import OpenVinoRuntime  # an optional package
     except ImportError as error:
-        raise ModelError(f"runtime {name!r} needs OpenVINO, `pip install 'hdnet[serve]'` ({error})") from error
+        raise ModelError(f"runtime {name!r} needs OpenVINO, `{install_command('serve')}` ({error})") from error
     return OpenVinoRuntime(name, model, threads)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hdnet.errors import DataError
+from hdnet.extras import install_command
 from hdnet.synthetic.surface import FloatArray, IntArray, Surface, edges_of
 
 FRAME_S = 1 / 30
@@ -94,7 +95,7 @@ def drape(sheet: Sheet, start: FloatArray, targets: FloatArray, collider: Collid
         from hdnet.synthetic.clothes.kernels import array, find_nearest, simulate_frame
     except ImportError as error:
         raise DataError(
-            "synthetic clothes need the package warp-lang, which is missing: pip install 'hdnet[synthetic]'"
+            f"synthetic clothes need the package warp-lang, which is missing: {install_command('synthetic')}"
         ) from error
     pairs, rest_m, pull, push = _constraints(sheet)
     count, fabric = len(start), sheet.fabric

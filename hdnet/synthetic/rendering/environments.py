@@ -16,6 +16,7 @@ from scipy.ndimage import grey_closing
 from scipy.optimize import nnls
 
 from hdnet.errors import DataError
+from hdnet.extras import install_command
 from hdnet.synthetic.rendering.light import Lamp, Light
 from hdnet.synthetic.rendering.panorama import Panorama, pixel_rays, reduced, solid_angles
 from hdnet.synthetic.surface import FloatArray, normalized
@@ -161,7 +162,7 @@ def _library() -> Any:
         import OpenImageIO as oiio  # noqa: N813
     except ImportError as error:
         raise DataError(
-            "environment maps need the package OpenImageIO, which is missing: pip install 'hdnet[environments]'"
+            f"environment maps need the package OpenImageIO, which is missing: {install_command('environments')}"
         ) from error
     oiio.attribute("threads", 1)
     return oiio

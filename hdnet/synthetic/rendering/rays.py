@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from hdnet.errors import DataError
+from hdnet.extras import install_command
 from hdnet.geometry import Camera
 from hdnet.synthetic.surface import BoolArray, FloatArray, IntArray
 
@@ -28,7 +29,7 @@ class Scene:
             from embreex.mesh_construction import TriangleMesh
         except ImportError as error:
             raise DataError(
-                "synthetic people need the package embreex, which is missing: pip install 'hdnet[synthetic]'"
+                f"synthetic people need the package embreex, which is missing: {install_command('synthetic')}"
             ) from error
         self.faces = np.ascontiguousarray(faces, dtype=np.int32)
         self._vertices = np.ascontiguousarray(vertices, dtype=np.float32)

@@ -198,6 +198,6 @@ def test_missing_folders_and_packages_are_clear_errors(tmp_path: Path, monkeypat
     file = write_hdr(tmp_path / "sun.hdr", sunny(16))
     monkeypatch.setitem(sys.modules, "OpenImageIO", None)
     environments._library.cache_clear()
-    with pytest.raises(DataError, match=r"OpenImageIO.*hdnet\[environments\]"):
+    with pytest.raises(DataError, match=r"OpenImageIO.*pip install .*-e .*\[environments\]"):
         read_map(file)
     environments._library.cache_clear()

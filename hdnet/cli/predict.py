@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import get_args
 
+from PIL import Image
 from tqdm import tqdm
 
 from hdnet.cli.commands import CHAMPION, MODEL_HELP, Arguments, Command, Parser, say
@@ -26,6 +27,7 @@ from hdnet.predict.prediction import Box, Prediction, save_prediction
 logger = logging.getLogger(__name__)
 
 _METRIC, _ORIGINAL = "metric", "original"
+_MOST_MEGAPIXELS = 10_000
 
 
 def predict(verb: Parser) -> Command:
@@ -58,7 +60,7 @@ def predict(verb: Parser) -> Command:
     )
     verb.add_argument(
         "--max-megapixels",
-        type=float,
+        type=_megapixels,
         default=MAX_PIXELS / 1e6,
         help="larger pictures are refused, larger JPEGs shrunk while they are read (default: %(default)g)",
     )
@@ -110,6 +112,13 @@ def _add_camera_options(verb: Parser) -> None:
         "--cx", type=float, help="x of the principal point, 0 at the first pixel's centre (default: middle)"
     )
     camera.add_argument("--cy", type=float, help="y of the principal point, likewise")
+
+
+def _megapixels(text: str) -> float:
+    value = float(text)
+    if not 0 < value <= _MOST_MEGAPIXELS:
+        raise argparse.ArgumentTypeError(f"found {text}, expected above 0, at most {_MOST_MEGAPIXELS}")
+    return value
 
 
 def _formats(text: str) -> list[str]:
@@ -185,6 +194,8 @@ def _predict_one(
     mask = partner(arguments.mask, photo.image, "--mask")
     densepose = partner(arguments.densepose, photo.image, "--densepose")
     max_pixels = round(arguments.max_megapixels * 1e6)
+    if max_pixels > MAX_PIXELS:
+        Image.MAX_IMAGE_PIXELS = max_pixels  # Pillow's own limit, of this process
     given, content = read_given(photo.image, mask, densepose, arguments.densepose_order, max_pixels)
     height, width = given.image.shape[:2]
     if given.shrink > 1:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -23,6 +23,7 @@ _MOST_ZOOM = 100.0
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 # Limits of a caller's camera. No lens exceeds them, and beyond them the relief would be turned out of the picture.
 _FOCAL_RANGE = (0.2, 100.0)  # in longer sides of the picture: 136 to 0.6 degrees
+_FOV_RANGE_DEG = (0.1, 179.9)
 _CENTRE_REACH = 1.0  # distance of the principal point from the picture's edge, in sides of the picture
 
 # Origin of a camera: given (intrinsics), fov (field of view), exif (focal length of the photograph), assumed (none).
@@ -71,30 +72,45 @@ def caller_camera(
     if fov_deg is not None:
         if len(given) > 1:
             raise faults.CAMERA_CONFLICT.error(*given, given=listed)
-        return CallerCamera(_checked(camera_of_fov(fov_deg, width, height), width, height, given), "fov")
+        _check_range(given, width, height, "field of view fov_deg", fov_deg, _FOV_RANGE_DEG, "degrees")
+        camera = camera_of_fov(fov_deg, width, height)
+        _check_intrinsics(camera.pixel_intrinsics(), width, height, given)
+        return CallerCamera(camera, "fov")
     if fx is not None:
         shrink = _shrink(data, width, height)
-        camera = _centred(fx / shrink, width, height)
-        centre = [_shrunk(given_at, shrink, at) for given_at, at in ((cx, camera.cx), (cy, camera.cy))]
-        camera = Camera(camera.fx, (fy or fx) / shrink, *centre)
-        return CallerCamera(_checked(camera, width, height, given), "given")
+        middle = ((width - 1) / 2, (height - 1) / 2)
+        centre = [_shrunk(given_at, shrink, at) for given_at, at in zip((cx, cy), middle, strict=True)]
+        intrinsics = (fx / shrink, (fx if fy is None else fy) / shrink, *centre)
+        _check_intrinsics(intrinsics, width, height, given)
+        return CallerCamera(Camera(*intrinsics), "given")
     if given:
         raise faults.INCOMPLETE_CAMERA.error(*given, given=listed)
     found = exif_camera(data, width, height)
     return CallerCamera(found, "exif" if found else "assumed")
 
 
-def _checked(camera: Camera, width: int, height: int, given: Mapping[str, float]) -> Camera:
-    """The camera, if its values lie within the limits."""
-    focal = [factor * max(width, height) for factor in _FOCAL_RANGE]
-    limits = {"focal length fx": (camera.fx, *focal), "focal length fy": (camera.fy, *focal)}
-    for name, value, side in (("cx", camera.cx, width), ("cy", camera.cy, height)):
-        limits[f"principal point {name}"] = (value, -_CENTRE_REACH * side, (1 + _CENTRE_REACH) * side)
-    for name, (value, low, high) in limits.items():
-        if not low <= value <= high:
-            size = {"width": width, "height": height}
-            raise faults.CAMERA_OUT_OF_RANGE.error(*given, name=name, value=value, low=low, high=high, **size)
-    return camera
+def _check_intrinsics(intrinsics: Sequence[float], width: int, height: int, given: Mapping[str, float]) -> None:
+    """Check that focal lengths and principal point lie within the limits."""
+    focal = (_FOCAL_RANGE[0] * max(width, height), _FOCAL_RANGE[1] * max(width, height))
+    beyond = ((-_CENTRE_REACH * side, (1 + _CENTRE_REACH) * side) for side in (width, height))
+    names = ("focal length fx", "focal length fy", "principal point cx", "principal point cy")
+    for name, value, limits in zip(names, intrinsics, (focal, focal, *beyond), strict=True):
+        _check_range(given, width, height, name, value, limits, "pixels")
+
+
+def _check_range(
+    given: Mapping[str, float],
+    width: int,
+    height: int,
+    name: str,
+    value: float,
+    limits: tuple[float, float],
+    unit: str,
+) -> None:
+    low, high = limits
+    if not low <= value <= high:  # also refuses NaN
+        size = {"width": width, "height": height}
+        raise faults.CAMERA_OUT_OF_RANGE.error(*given, name=name, value=value, unit=unit, low=low, high=high, **size)
 
 
 def camera_of_fov(fov_deg: float, width: int, height: int) -> Camera:

@@ -84,7 +84,8 @@ UNUSABLE_PICTURE = Fault(
 )
 SIZE_MISMATCH = Fault(
     "size_mismatch",
-    "the pictures differ in size: {sizes}; expected one size (after EXIF rotation)",
+    "the pictures differ in size: {sizes}; expected one size, mask and map of the upright photograph (their own EXIF "
+    "orientation does not count)",
     {"sizes": "image 1080 x 1920, mask 540 x 960, densepose 1080 x 1920"},
     ("mask",),
 )
@@ -208,8 +209,16 @@ INCOMPLETE_CAMERA = Fault(
 )
 CAMERA_OUT_OF_RANGE = Fault(
     "camera_out_of_range",
-    "{name} is {value:.6g} pixels in a {width} x {height} picture, expected {low:.6g} to {high:.6g}",
-    {"name": "focal length fx", "value": 1.5, "width": 1080, "height": 1920, "low": 384, "high": 192000},
+    "{name} is {value:.6g} {unit} in a {width} x {height} picture, expected {low:.6g} to {high:.6g}",
+    {
+        "name": "focal length fx",
+        "value": 1.5,
+        "unit": "pixels",
+        "width": 1080,
+        "height": 1920,
+        "low": 384,
+        "high": 192000,
+    },
     ("fx",),
 )
 

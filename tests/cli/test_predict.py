@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -246,6 +248,8 @@ def test_the_limit_of_size_says_how_to_lift_it(capsys: CAPTURE, photograph: np.n
     Image.fromarray(photograph).save(tmp_path / "a.png")
     Image.fromarray(photograph).save(tmp_path / "a.jpg", quality=95)
     words = ("--model", "shipped", "--format", "png", "--out", tmp_path / "out", "--max-megapixels")
+    for value in ("nan", "0", "-3", "1e9"):
+        assert f"found {value}, expected above 0" in run(capsys, tmp_path / "a.png", *words, value)[2]
     status = run(capsys, tmp_path / "a.png", *words, 0.06)[0]
     assert "256 x 256 = 0.1 megapixels, the limit is 0.1 megapixels" in str(status)
     assert "raise the limit (--max-megapixels" in str(status)
@@ -255,6 +259,20 @@ def test_the_limit_of_size_says_how_to_lift_it(capsys: CAPTURE, photograph: np.n
     assert "read at 1/2 of its size: results have 128 x 128 pixels" in said
     with Image.open(tmp_path / "out/depth.png") as picture:
         assert picture.size == (128, 128)
+
+
+def test_a_lifted_limit_holds_for_pillow_too(capsys: CAPTURE, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A PNG of 200 megapixels, of which only the beginning is there."""
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)
+    header = struct.pack(">IIBBBBB", 20_000, 10_000, 8, 0, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(bytes(500))))
+    body = [
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
+    ]
+    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(body))
+    words = (tmp_path / "a.png", "--model", "shipped", "--out", tmp_path / "out")
+    assert "the limit is 80.0 megapixels" in str(run(capsys, *words)[0])
+    assert "a truncated or damaged picture" in str(run(capsys, *words, "--max-megapixels", 201)[0])
 
 
 def test_unknown_formats_and_combinations_are_refused(capsys: CAPTURE, tmp_path: Path) -> None:

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
-from hdnet.pictures.cameras import camera_of_focal_35mm, camera_of_fov, exif_camera
+from hdnet.errors import InputError
+from hdnet.pictures.cameras import caller_camera, camera_of_focal_35mm, camera_of_fov, exif_camera
 
 WIDTH, HEIGHT = 64, 48
 
@@ -105,3 +106,21 @@ def test_damaged_exif_is_no_error() -> None:
         found = exif_camera(bytes(damaged), WIDTH, HEIGHT)
         assert found is None or 0 < found.fx < math.inf
     assert exif_camera(b"", WIDTH, HEIGHT) is None
+
+
+@pytest.mark.parametrize("value", [0.0, -5.0, math.nan, math.inf, -math.inf, 1e9])
+@pytest.mark.parametrize("name", ["fov_deg", "fx", "fy"])
+def test_lenses_out_of_range_are_one_line(name: str, value: float) -> None:
+    refuse(name, {name: value} if name != "fy" else {"fx": 60.0, name: value})
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 1e9, -49.0, 129.0])
+@pytest.mark.parametrize("name", ["cx", "cy"])
+def test_centres_out_of_range_are_one_line(name: str, value: float) -> None:
+    refuse(name, {"fx": 60.0, name: value * WIDTH / HEIGHT})
+
+
+def refuse(name: str, given: dict[str, float]) -> None:
+    with pytest.raises(InputError, match=rf"{name} is \S+ (pixels|degrees) in a 64 x 48 picture, expected ") as caught:
+        caller_camera(b"", WIDTH, HEIGHT, **given)
+    assert caught.value.code == "camera_out_of_range"

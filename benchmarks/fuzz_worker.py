@@ -128,7 +128,7 @@ class PlaneSource:
     """A source with the plane as its only model."""
 
     uri = name = "plane"
-    origin, has_fallback = "file", False
+    origin, has_fallback, measures = "file", False, False
 
     def resolve(self) -> None:
         """No version."""
@@ -143,7 +143,7 @@ class PlaneSource:
     def load_last_good(self) -> None:
         """Has none."""
 
-    def load_shipped(self) -> Any:
+    def load_shipped(self, measured: bool = False) -> Any:  # noqa: ARG002 - as of the sources
         """Has none.
 
         Raises:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 from hdnet.errors import ModelError
 from hdnet.models.identity import REGISTRY_SCHEME, REGISTRY_SCHEMES, SHIPPED_SOURCE, ModelIdentity, has_registry
+from hdnet.predict.runtime_names import AUTO
 from serving.settings import Settings
 
 if TYPE_CHECKING:
@@ -113,8 +114,15 @@ class ModelSource(Protocol):
             ModelError: If it cannot be read.
         """
 
-    def load_shipped(self) -> PredictorLike:
+    @property
+    def measures(self) -> bool:
+        """Whether the fastest runtime is measured, which takes seconds, on a busy machine minutes."""
+
+    def load_shipped(self, measured: bool = False) -> PredictorLike:
         """The model for photographs that comes with the package.
+
+        Args:
+            measured: In the fastest runtime, if that is to be measured; otherwise in PyTorch, at once.
 
         Raises:
             ModelError: If it cannot be read.
@@ -131,11 +139,13 @@ class _Source:
 
     def __init__(self, settings: Settings) -> None:
         self.uri = settings.model_uri
+        self.measures = settings.runtime == AUTO
+        self._settings = settings
         self._load = _Loader(settings)
-        self._load_shipped = _Loader(settings)  # another network, for which another runtime may be the fastest
 
-    def load_shipped(self) -> PredictorLike:
-        return self._load_shipped(SHIPPED_SOURCE)
+    def load_shipped(self, measured: bool = False) -> PredictorLike:
+        at_once = self._settings.model_copy(update={"runtime": "torch"})
+        return _Loader(at_once if self.measures and not measured else self._settings)(SHIPPED_SOURCE)
 
 
 class _File(_Source):

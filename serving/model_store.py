@@ -181,10 +181,16 @@ class ModelStore:
             self._keep(identity)
         return True
 
-    def _serve(self, model: ServedModel, only_if_none: bool = False) -> bool:
-        """Put a model into service; returns whether it is now."""
+    def _serve(self, model: ServedModel, only_if_none: bool = False, only_after: PredictorLike | None = None) -> bool:
+        """Put a model into service, if asked only where there is none, or after a certain one.
+
+        Returns:
+            Whether it is in service now.
+        """
         with self._turn:
             if only_if_none and self._current is not None:
+                return False
+            if only_after is not None and (self._current is None or self._current.predictor is not only_after):
                 return False
             self._current = model
             self._metrics.set_model(model.name, model.identity, model.origin)
@@ -200,7 +206,9 @@ class ModelStore:
             logger.warning("the model serves, but not after a restart while the registry is unreachable: %s", error)
 
     def shipped(self) -> PredictorLike:
-        """The model for photographs that comes with the package, loaded at the first call; from any thread.
+        """The model for photographs that comes with the package, loaded at the first call, without measurements.
+
+        May be called from any thread.
 
         Raises:
             ModelError: If it cannot be loaded.
@@ -227,6 +235,20 @@ class ModelStore:
             return
         if self._serve(ServedModel(SHIPPED_SOURCE, predictor, None, "shipped"), only_if_none=True):
             self._metrics.model_loads.labels("shipped").inc()
+            if self.source.measures:
+                self._quicken(predictor)
+
+    def _quicken(self, predictor: PredictorLike) -> None:
+        """Replaces the shipped model that serves by the same in the fastest runtime; it serves meanwhile."""
+        try:
+            measured = self.source.load_shipped(measured=True)
+            self_check(measured)
+        except ModelError as error:
+            logger.warning("the shipped model serves in PyTorch: %s", error)
+            return
+        with self._shipped_turn:
+            self._shipped = measured
+        self._serve(ServedModel(SHIPPED_SOURCE, measured, None, "shipped"), only_after=predictor)
 
     def _take_last_good(self) -> None:
         try:

@@ -130,7 +130,8 @@ class FakeRegistry:
 
     def __init__(self) -> None:
         self.shipped: FakePredictor | None = None
-        self.has_fallback = False
+        self.has_fallback = self.measures = False
+        self.measured: FakePredictor | None = None
         self.versions: dict[str, FakePredictor] = {}
         self.champion: str | None = None
         self.down: Exception | None = None
@@ -165,7 +166,10 @@ class FakeRegistry:
             return None
         return self.versions[self.kept], ModelIdentity("hdnet", self.kept, "champion", f"run{self.kept}")
 
-    def load_shipped(self) -> FakePredictor:
+    def load_shipped(self, measured: bool = False) -> FakePredictor:
+        if measured:
+            assert self.measured is not None
+            return self.measured
         if self.shipped is None:
             raise ModelError("the package has no model")
         return self.shipped

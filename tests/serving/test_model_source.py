@@ -76,6 +76,15 @@ def test_a_new_user_is_served_by_the_shipped_model(nowhere: Path) -> None:
     store.close()
 
 
+def test_the_shipped_model_needs_no_measurement_to_begin(nowhere: Path, measured: list[Any]) -> None:
+    source = model_source(Settings(runtime="auto", threads=1, cache_dir=nowhere / "cache"))
+    assert source.measures
+    assert source.load_shipped().runtime.name == "torch"
+    assert measured == []
+    assert source.load_shipped(measured=True).runtime.name == "torch-bf16"
+    assert not model_source(settings_in(nowhere)).measures
+
+
 def test_the_shipped_model_by_name(nowhere: Path) -> None:
     store = ModelStore(model_source(settings_in(nowhere, model_uri="shipped")), 30.0, Metrics())
     store.refresh()

@@ -169,6 +169,24 @@ def test_the_log_says_once_that_the_shipped_model_serves(
     assert messages[1] == "model in service: shipped from the package"
 
 
+def test_the_shipped_model_serves_before_its_runtime_is_measured(shipping: FakeRegistry) -> None:
+    shipping.measures, shipping.measured = True, FakePredictor(offset_m=8.0)
+    store = store_on(shipping)
+    served: list[object] = []
+    load = shipping.load_shipped
+
+    def observed(measured: bool = False) -> FakePredictor:
+        served.append(store.current and store.current.predictor)
+        return load(measured)
+
+    shipping.load_shipped = observed  # type: ignore[method-assign]
+    store.refresh()
+    assert served == [None, shipping.shipped]
+    assert store.require().predictor is shipping.measured
+    assert store.require().origin == "shipped"
+    assert store.shipped() is shipping.measured
+
+
 def test_the_last_good_model_comes_before_the_shipped_one(shipping: FakeRegistry) -> None:
     shipping.kept = "1"
     store = store_on(shipping)
@@ -385,7 +403,7 @@ def test_self_check_takes_a_good_model_and_refuses_a_bad_one() -> None:
 
 def test_self_check_takes_a_model_that_sees_nobody_in_its_picture(monkeypatch: pytest.MonkeyPatch) -> None:
     for fault in (faults.NO_PERSON, faults.MASK_CONTRADICTS_PICTURE):
-        monkeypatch.setattr(FakePredictor, "finish", _raising(fault.error(share=0.1, least=0.3)))
+        monkeypatch.setattr(FakePredictor, "finish", _raising(fault.error(**fault.example)))
         self_check(FakePredictor())
     monkeypatch.setattr(FakePredictor, "finish", _raising(faults.UNUSABLE_INPUT.error(count=1, least=64)))
     with pytest.raises(InputError, match="covers 1 pixels"):

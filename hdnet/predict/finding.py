@@ -33,8 +33,9 @@ _CERTAIN_PARTS, _CERTAIN_MASK = 0.4, 0.55
 _LEAST_OF_LARGEST = 0.12
 # Pieces of a mask that lie closer than this belong together.
 _GAP_PX = 5
-# Windows in which people are searched where the whole picture shows none: shares of its longer side.
-_WINDOWS = (0.5, 0.25)
+# Windows in which people are searched where the whole picture shows none: shares of its longer side, and from one to
+# the next, of the window.
+_WINDOWS = ((0.5, 0.5), (0.25, 0.75))
 # A window has at least this many pixels of the picture along a side: below, people have fewer than 64.
 _LEAST_WINDOW_PX = 96
 
@@ -54,7 +55,7 @@ class Found:
     weight: float
 
 
-def find_people(image: np.ndarray, look: Look) -> list[Found]:
+def find_people(image: np.ndarray, look: Look, everyone: bool = False) -> list[Found]:
     """Find the people of a picture, the one that it is most likely about first: large, and near the middle.
 
     The network looks at the whole picture; where that shows nobody, at windows of a half and a quarter of its longer
@@ -63,16 +64,18 @@ def find_people(image: np.ndarray, look: Look) -> list[Found]:
     Args:
         image: (H, W, 3) uint8 RGB.
         look: The network.
+        everyone: Look at the windows of a half, too, where the whole picture shows somebody: it shows above all whom it
+            is about.
 
     Raises:
         InputError: There is no person in the picture.
     """
     height, width = image.shape[:2]
     people, share = _in_square(image, Crop.letterbox(height, width), look, MIN_PERSON_SHARE)
-    for part in _WINDOWS:
-        if people or part * max(height, width) < _LEAST_WINDOW_PX:
+    for part, stride in _WINDOWS:
+        if (people and not (everyone and part == _WINDOWS[0][0])) or part * max(height, width) < _LEAST_WINDOW_PX:
             break
-        windows = _windows(height, width, part)
+        windows = _windows(height, width, part, stride)
         found = [one for window in windows for one in _in_square(image, window, look, _MIN_WINDOW_SHARE)[0]]
         # Windows overlap: of two views of one person, the larger counts.
         for one in sorted(found, key=lambda person: -person.weight):
@@ -179,6 +182,8 @@ def _in_square(image: np.ndarray, square: Crop, look: Look, least_share: float) 
         apart = separate_people(parts, piece)
         masks += [apart == one for one in range(1, int(apart.max()) + 1)]
     for piece in masks:
+        if _is_cut(piece, square, (image.shape[0], image.shape[1])):
+            continue
         (top, bottom), (left, right) = bounds(piece)
         x, y = square.left + square.zoom * np.array([left - 0.5, right - 0.5]), np.array([top - 0.5, bottom - 0.5])
         y = square.top + square.zoom * y
@@ -188,13 +193,26 @@ def _in_square(image: np.ndarray, square: Crop, look: Look, least_share: float) 
     return people, float(weights.max() / within.sum())
 
 
-def _windows(height: int, width: int, part: float) -> list[Crop]:
-    """Square windows of a share of the longer side, overlapping by half, over the whole picture."""
+def _is_cut(piece: np.ndarray, square: Crop, size: tuple[int, int]) -> bool:
+    """Return whether a piece goes on beyond the edge of a window, within the picture: another window has more of it."""
+    height, width = size
+    end = square.zoom * (NETWORK_SIZE - 1)
+    edges = (
+        (piece[:, 0], square.left > square.zoom),
+        (piece[:, -1], square.left + end < width - 1 - square.zoom),
+        (piece[0], square.top > square.zoom),
+        (piece[-1], square.top + end < height - 1 - square.zoom),
+    )
+    return any(goes_on and line.any() for line, goes_on in edges)
+
+
+def _windows(height: int, width: int, part: float, stride: float) -> list[Crop]:
+    """Square windows of a share of the longer side, a share of themselves apart, over the whole picture."""
     side = part * max(height, width)
     zoom = side / NETWORK_SIZE
 
     def starts(length: int) -> np.ndarray:
-        count = 1 + int(np.ceil(max(length - side, 0) / (side / 2)))
+        count = 1 + int(np.ceil(max(length - side, 0) / (side * stride)))
         return np.linspace(0, length - side, count) if count > 1 else np.array([(length - side) / 2])
 
     return [Crop(x + (zoom - 1) / 2, y + (zoom - 1) / 2, zoom) for y in starts(height) for x in starts(width)]

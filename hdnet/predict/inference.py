@@ -21,6 +21,7 @@ from hdnet.pictures.checks import Photo, Pictures, check_photo, check_pictures
 from hdnet.pictures.crop import NETWORK_SIZE, Crop, bounds, map_back, network_inputs, placed
 from hdnet.pictures.reading import IuvOrder
 from hdnet.pictures.rotation import default_camera, rotate_maps, rotation_between
+from hdnet.predict.finding import find_people
 from hdnet.predict.original_outputs import OriginalMaps
 from hdnet.predict.person import PreparedPhoto, finish_photo, person_maps, prepare_photo
 from hdnet.predict.prediction import Box, Prediction
@@ -203,6 +204,22 @@ class Predictor:
         """
         prepared = self.prepare(self.check(image, mask, iuv), camera, crop, box, height_m)
         return self.finish(prepared, self.run([prepared])[0])
+
+    def find(self, image: np.ndarray) -> tuple[Box, ...]:
+        """Find all people of a picture, more thoroughly than :meth:`infer`, which is about one.
+
+        Args:
+            image: (H, W, 3) uint8 RGB.
+
+        Returns:
+            Boxes that :meth:`infer` takes, the person first whom the picture is most likely about.
+
+        Raises:
+            InputError: If there is nobody, or the model is of two hourglasses, which find nobody.
+        """
+        if not self.finds_people:
+            raise faults.FOR_PHOTOGRAPHS.error("box")
+        return tuple(one.box for one in find_people(check_photo(image, None).image, self._look, everyone=True))
 
     def check(self, image: np.ndarray, mask: np.ndarray | None, iuv: np.ndarray | None) -> Pictures | Photo:
         """Checks a caller's pictures, as far as the model needs them; arguments as of :meth:`infer`.

@@ -156,6 +156,22 @@ def test_a_person_of_a_twentieth_of_the_picture_is_found(predictor):
     assert len(found.people) == 1
 
 
+def test_everybody_is_found_on_request(predictor):
+    """One large person, and two small ones whom the whole picture shows too small to be seen."""
+    image, _ = photo(800, 1200, (100, 700, 100, 400))
+    for box in ((300, 420, 700, 760), (300, 430, 1000, 1060)):
+        other, mask = photo(800, 1200, box)
+        image[mask] = other[mask]
+    found = predictor.find(image)
+    assert len(found) == 3
+    np.testing.assert_allclose(found[0], (100, 100, 399, 699), atol=5)
+    assert {round(box[0], -1) for box in found[1:]} == {700, 1000}
+    for box in found:
+        assert predictor.infer(image, box=box).mask.any()
+    with pytest.raises(InputError, match="no person found"):
+        predictor.find(np.full((300, 200, 3), 120, np.uint8))
+
+
 def test_the_distance_is_assumed_or_the_networks(predictor):
     """100 pixels of the square a metre: the person is where the square's focal length is the hundredth."""
     image, mask = photo(400, 400, (50, 350, 150, 250))

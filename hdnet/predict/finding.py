@@ -185,10 +185,9 @@ def _in_square(image: np.ndarray, square: Crop, look: Look, least_share: float) 
         if _is_cut(piece, square, (image.shape[0], image.shape[1])):
             continue
         (top, bottom), (left, right) = bounds(piece)
-        x, y = square.left + square.zoom * np.array([left - 0.5, right - 0.5]), np.array([top - 0.5, bottom - 0.5])
-        y = square.top + square.zoom * y
-        edges = np.clip([x[0], y[0], x[1], y[1]], 0, [s - 1.0 for s in image.shape[1::-1]] * 2)
-        box = (float(edges[0]), float(edges[1]), float(edges[2]), float(edges[3]))
+        corners = square.zoom * (np.array([[left, top], [right, bottom]]) - 0.5) + [square.left, square.top]
+        sides = corners.clip(0, np.array(image.shape[1::-1]) - 1.0).ravel().tolist()
+        box = (sides[0], sides[1], sides[2], sides[3])
         people.append(Found(square.inner(piece), box, float(probability[piece].sum()) * square.zoom**2))
     return people, float(weights.max() / within.sum())
 

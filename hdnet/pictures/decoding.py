@@ -46,7 +46,7 @@ _OTHER_KINDS = (
     (b"#?RADIANCE", "a Radiance HDR picture", f"{_CONVERT} (8 bits, sRGB)"),
     (b"\x93NUMPY", "a NumPy array", "save it as PNG, or hand the array to hdnet.Predictor"),
     (b"PK\x03\x04", "a ZIP archive (also .npz and Office files)", "unpack it"),
-    (b"\x1a\x45\xdf\xa3", "a video (Matroska or WebM)", "export the frame as PNG or JPEG"),
+    (b"\x1a\x45\xdf\xa3", "a video (Matroska or WebM)", "export the frame as PNG or JPEG; films are for `hdnet video`"),
     (b"<svg", "an SVG drawing", "export it as PNG"),
     (b"<?xml", "an XML file or SVG drawing", "export it as PNG"),
     (b"<!DOCTYPE", "a web page, perhaps of a failed download", "download the picture itself"),
@@ -178,7 +178,10 @@ def _not_a_picture(data: bytes, name: str, part: str) -> InputError:
     if brand in _AVIF_BRANDS:
         kind, advice = "an AVIF picture", f"install a Pillow of version 11.3 or later, or {_CONVERT}"
     elif brand:
-        kind, advice = "a video (MP4, MOV) or a camera's raw file", "export the frame or picture as PNG or JPEG"
+        kind, advice = (
+            "a video (MP4, MOV) or a camera's raw file",
+            "export the frame or picture as PNG or JPEG; films are for `hdnet video`",
+        )
     for signature, other, remedy in _OTHER_KINDS:
         if begin[: len(signature)].lower() == signature.lower() or data.startswith(signature):
             kind, advice = other, remedy

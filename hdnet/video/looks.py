@@ -15,9 +15,9 @@ from scipy import ndimage
 from hdnet.files import atomic_write
 from hdnet.models.lite import PersonMaps
 from hdnet.pictures.crop import NETWORK_SIZE, Crop, scene_inputs
-from hdnet.predict.finding import MIN_SQUARE_SHARE, Look, main_piece
+from hdnet.predict.finding import MIN_SQUARE_SHARE, Look, looks_like_a_person
 from hdnet.predict.prediction import Box
-from hdnet.video.tracking import NOBODY, box_of, is_near, wanted
+from hdnet.video.tracking import NOBODY, box_of, is_near, person_in, wanted
 
 # Free space about the smoothed box, as a share of its longer side.
 _MARGIN = 0.12
@@ -119,8 +119,8 @@ def look_at(picture: np.ndarray, box: Box, look: Look) -> PackedLook | str:
         inputs_4hw, within = scene_inputs(picture, None, square)
         maps = look(inputs_4hw)
         probability = maps.mask_b1hw[0, 0].sigmoid().numpy() * within
-        inside = main_piece(probability, wanted(square, box))
-        if inside.mean() < MIN_SQUARE_SHARE:
+        inside = person_in(maps, probability, wanted(square, box))
+        if inside.mean() < MIN_SQUARE_SHARE or not looks_like_a_person(maps, probability, inside):
             return NOBODY
         found = box_of(inside, square)
         if attempt == 1 or not _is_cut(inside, within):

@@ -12,8 +12,10 @@ from tqdm import tqdm
 from hdnet.data.importing.cuts import appearance_of
 from hdnet.errors import InputError
 from hdnet.files import read_json_object, write_json
+from hdnet.models.lite import PersonMaps
 from hdnet.pictures.crop import Crop, bounds, scene_inputs
-from hdnet.predict.finding import Look, find_people, main_piece
+from hdnet.pictures.people import separate_people
+from hdnet.predict.finding import Look, find_people, main_piece, parts_of
 from hdnet.predict.prediction import Box
 from hdnet.video.survey import Survey, key_picture
 
@@ -99,6 +101,7 @@ class _Follower:
         self.reason = NOBODY
         self._look, self._person = look, person
         self._box: Box | None = None
+        self._last_colours: np.ndarray | None = None
         self._is_new_shot = True
 
     def begin_shot(self) -> None:
@@ -118,6 +121,7 @@ class _Follower:
         found = self._seen_about(picture, last, _REACH)
         if found is None or not is_near(found[0], last) or self._differs(found[1]):
             return None
+        self._last_colours = found[1]
         return found[0]
 
     def _searched(self, picture: np.ndarray) -> Box | None:
@@ -144,23 +148,27 @@ class _Follower:
             return None
         if self._is_new_shot:
             self.colours = colours
+        self._last_colours = colours
         return box
 
     def _seen_about(self, picture: np.ndarray, box: Box, margin: float) -> tuple[Box, np.ndarray] | None:
         """The person whom the network sees in and near a box: the new box, and the distribution of colours."""
         square = Crop.about(box, margin)
         inputs_4hw, within = scene_inputs(picture, None, square)
-        probability = self._look(inputs_4hw).mask_b1hw[0, 0].sigmoid().numpy() * within
-        piece = main_piece(probability, wanted(square, box))
+        maps = self._look(inputs_4hw)
+        probability = maps.mask_b1hw[0, 0].sigmoid().numpy() * within
+        piece = person_in(maps, probability, wanted(square, box))
         if piece.mean() < _LEAST_SHARE:
             return None
         colours = inputs_4hw[:3].transpose(1, 2, 0).astype(np.uint8)
         return box_of(piece, square), appearance_of(colours, piece).person
 
     def _levels(self, colours: np.ndarray) -> float:
+        """Difference from the colours at the beginning of the shot, or when the person was last seen."""
         if self.colours is None:
             return 0.0
-        return float(np.abs(colours - self.colours).sum(axis=1).mean() * 256 / colours.shape[1])
+        known = [self.colours] if self._last_colours is None else [self.colours, self._last_colours]
+        return min(float(np.abs(colours - one).sum(axis=1).mean()) * 256 / colours.shape[1] for one in known)
 
     def _differs(self, colours: np.ndarray) -> bool:
         return self._levels(colours) > _OTHER_PERSON_LEVELS
@@ -172,6 +180,23 @@ def wanted(square: Crop, box: Box) -> np.ndarray:
     left, top, right, bottom = box
     inside: np.ndarray = ((y >= top) & (y <= bottom))[:, None] & ((x >= left) & (x <= right))
     return inside
+
+
+def person_in(maps: PersonMaps, probability: np.ndarray, inside_box: np.ndarray) -> np.ndarray:
+    """The person whom a box of a square is mostly about, (S, S) bool: of people who touch, one.
+
+    Args:
+        maps: The network's maps of the square.
+        probability: (S, S), the mask's.
+        inside_box: (S, S) bool.
+    """
+    piece = main_piece(probability, inside_box)
+    if not (piece & inside_box).any():
+        return np.zeros_like(piece)
+    people = separate_people(parts_of(maps), piece)
+    areas = np.bincount(people[piece & inside_box], minlength=2)
+    chosen: np.ndarray = people == 1 + int(areas[1:].argmax())
+    return chosen
 
 
 def box_of(mask: np.ndarray, square: Crop) -> Box:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from hdnet.predict.inference import Predictor as Predictor
     from hdnet.predict.inference import load as load
-    from hdnet.video.clip import predict_video as predict_video
+    from hdnet.video.frames import predict_video as predict_video
 
 __version__ = "0.1.0"
 
@@ -14,7 +14,7 @@ __version__ = "0.1.0"
 _MODULES = {
     "Predictor": "hdnet.predict.inference",
     "load": "hdnet.predict.inference",
-    "predict_video": "hdnet.video.clip",
+    "predict_video": "hdnet.video.frames",
 }
 
 __all__ = ["Predictor", "__version__", "load", "predict_video"]

@@ -1,8 +1,7 @@
-"""A video whose frames the network has looked at: camera, distance of the person, and stable predictions."""
+"""A video whose frames the network has looked at: camera, and distance of the person."""
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
@@ -30,9 +29,9 @@ from hdnet.predict.person import PreparedPhoto, finish_photo, person_maps
 from hdnet.predict.prediction import Prediction, ScaleSource
 from hdnet.video.distance import depth_limits, log_distances
 from hdnet.video.looks import PackedLook, look_at, read_looks, write_looks
-from hdnet.video.stability import REACH, Surface, motion_between, stable_values
+from hdnet.video.stability import Surface
 from hdnet.video.survey import Survey, read_part, survey_video
-from hdnet.video.tracking import NOBODY, Track, box_of, track_person
+from hdnet.video.tracking import Track, box_of, track_person
 
 CHUNK_FRAMES = 32
 """Frames that one process works on at a time, and that a run that was killed loses at most."""
@@ -109,77 +108,6 @@ class Clip:
         return self.camera if shrink == 1 else self.camera.crop((shrink - 1) / 2, (shrink - 1) / 2, shrink)
 
 
-@dataclass(frozen=True, eq=False)
-class VideoFrame:
-    """One frame of a video.
-
-    Attributes:
-        position: Among the frames taken, from 0.
-        number: In the video, from 0.
-        time_s: From the first frame taken.
-        shot: Number of the shot, from 0.
-        image: (H, W, 3) uint8, the upright picture.
-        prediction: Depth, normals, mask, confidence and body map; None where the person is not seen.
-        skipped: Why there is no prediction; "" if there is.
-        surface: What the prediction was made from; None without one.
-    """
-
-    position: int
-    number: int
-    time_s: float
-    shot: int
-    image: np.ndarray
-    prediction: Prediction | None
-    skipped: str
-    surface: tuple[Surface, np.ndarray] | None = None
-
-
-def predict_video(
-    video: str | Path,
-    *,
-    model: str | Path = SHIPPED_SOURCE,
-    runtime: str = "",
-    person: int = 1,
-    every: int = 1,
-    start_s: float | None = None,
-    end_s: float | None = None,
-    fx: float | None = None,
-    fov_deg: float | None = None,
-    height_m: float | None = None,
-    jobs: int = 1,
-    progress: bool = False,
-) -> Iterator[VideoFrame]:
-    """Follow one person through a video and yield every frame, in order, stable over time.
-
-    The video is read and looked at once as a whole before the first frame comes: the distance and the neighbours of a
-    frame count. Memory does not grow with the video; the network's maps wait in a temporary folder, 0.3 MB a frame.
-
-    Args:
-        video: A file that FFmpeg reads.
-        model: Source of a model for photographs, as of :meth:`hdnet.predict.inference.Predictor.load`.
-        runtime: Runtime of the network; "" for OpenVINO where it is installed, else PyTorch.
-        person: Whom to follow, counted from 1: the people of the first frames, the most likely subject first.
-        every: Take every n-th frame.
-        start_s: Seconds from the first frame.
-        end_s: Seconds; frames from there on are left out.
-        fx: Focal length in pixels of the upright picture. Without one that of a phone is assumed.
-        fov_deg: Vertical field of view instead.
-        height_m: The person's height, which then gives the distance.
-        jobs: Processes.
-        progress: Show progress bars on stderr.
-
-    Raises:
-        DataError: PyAV is missing, the file is no video or shows no frame.
-        InputError: No person is found, or a value is out of range.
-        ModelError: The model cannot be read, or is none for photographs.
-    """
-    options = Options(str(model), runtime, person, Selection(every, start_s, end_s), fx, fov_deg, height_m, jobs)
-    with tempfile.TemporaryDirectory(prefix="hdnet-video-") as folder:
-        clip = open_clip(Path(video), Path(folder), options, progress)
-        for part in chunks(clip.survey):
-            yield from stable_frames(clip, part)
-
-
 def chunks(survey: Survey) -> list[range]:
     """Parts of a video of at most :data:`CHUNK_FRAMES` frames."""
     return [range(first, min(first + CHUNK_FRAMES, survey.count)) for first in range(0, survey.count, CHUNK_FRAMES)]
@@ -191,7 +119,7 @@ def open_clip(video: Path, folder: Path, options: Options, progress: bool = Fals
     What an interrupted run of the same video and options has left in ``folder`` is used.
 
     Raises:
-        HDNetError: As :func:`predict_video`.
+        HDNetError: As :func:`hdnet.video.frames.predict_video`.
     """
     survey = survey_video(video, folder, options.selection, progress)
     camera, camera_source = _camera(survey, options)
@@ -236,62 +164,35 @@ def _height_factor(clip: Clip, height_m: float) -> float:
     fault = InputError("")
     for position in positions[:: max(1, len(positions) // _HEIGHT_FRAMES)]:
         chunk = range(position, position + 1)
-        (_, surface), image = next(_surfaces(clip, chunk)), next(read_part(clip.video, clip.survey, chunk))
+        (_, surface), image = next(surfaces_in(clip, chunk)), next(read_part(clip.video, clip.survey, chunk))
         try:
-            scaled = _finished(clip, surface, surface.values, image, height_m)
+            scaled = finished_prediction(clip, surface, surface.values, image, height_m)
         except InputError as error:
             fault = error
             continue
-        factors.append(scaled.scale.distance_m / _finished(clip, surface, surface.values, image).scale.distance_m)
+        factors.append(
+            scaled.scale.distance_m / finished_prediction(clip, surface, surface.values, image).scale.distance_m
+        )
     if not factors:
         raise fault
     return float(np.median(factors))
 
 
-def stable_frames(clip: Clip, part: range, size: tuple[int, int] | None = None) -> Iterator[VideoFrame]:
-    """Yield the frames of a part of the clip.
+def finished_prediction(
+    clip: Clip, surface: Surface, values: np.ndarray, image: np.ndarray, height_m: float | None = None
+) -> Prediction:
+    """Return the prediction of a frame.
 
     Args:
         clip: The clip.
-        part: Positions.
-        size: Height and width to resize the pictures to; None keeps the video's. The camera follows.
+        surface: Of the frame.
+        values: As :attr:`Surface.values`.
+        image: (H, W, 3) uint8, the frame, which may be smaller than the video's.
+        height_m: The person's height, measured in this frame alone; None takes the clip's distance.
+
+    Raises:
+        InputError: Too little of a person is seen, or the height cannot be.
     """
-    shots = clip.survey.shots
-    surfaces: dict[int, Surface] = {}
-    motions: dict[int, np.ndarray] = {}
-    waiting = _surfaces(clip, range(max(part.start - REACH, 0), min(part.stop + REACH, clip.survey.count)))
-    upcoming = next(waiting, None)
-    for position, image in zip(part, read_part(clip.video, clip.survey, part, size), strict=True):
-        shot = next(k for k, one in enumerate(shots) if position in one)
-        while upcoming is not None and upcoming[0] <= position + REACH:
-            surfaces[upcoming[0]] = upcoming[1]
-            upcoming = next(waiting, None)
-        surfaces = {key: value for key, value in surfaces.items() if key >= position - REACH}
-        frame = VideoFrame(
-            position, clip.survey.numbers[position], clip.survey.times_s[position], shot, image, None,
-            clip.skipped.get(position, ""),
-        )  # fmt: skip
-        if position not in surfaces:
-            yield frame
-            continue
-        near = {key: value for key, value in surfaces.items() if key in shots[shot]}
-        for key in near:
-            if key + 1 in near and key not in motions:
-                motions[key] = motion_between(near[key], near[key + 1])
-        motions = {key: value for key, value in motions.items() if key >= position - REACH}
-        values = stable_values(near, motions, position, clip.survey.times_s, clip.survey.rate)
-        try:
-            prediction = _finished(clip, surfaces[position], values, image)
-        except InputError:  # a remainder at the picture's edge
-            yield replace(frame, skipped=NOBODY)
-            continue
-        yield replace(frame, prediction=prediction, surface=(surfaces[position], values))
-
-
-def _finished(
-    clip: Clip, surface: Surface, values: np.ndarray, image: np.ndarray, height_m: float | None = None
-) -> Prediction:
-    """The prediction of a picture, which may be smaller than the video's, from the values of its square."""
     shrink, square = clip.survey.width / image.shape[1], surface.look.crop
     small = Crop((square.left + 0.5) / shrink - 0.5, (square.top + 0.5) / shrink - 0.5, square.zoom / shrink)
     camera = clip.camera_of_width(image.shape[1])
@@ -307,7 +208,8 @@ def _finished(
     return prediction if height_m is not None else replace(prediction, scale_source=clip.scale_source)
 
 
-def _surfaces(clip: Clip, part: range) -> Iterator[tuple[int, Surface]]:
+def surfaces_in(clip: Clip, part: range) -> Iterator[tuple[int, Surface]]:
+    """Yield position and surface of the frames of a part that show the person."""
     for chunk in chunks(clip.survey):
         if chunk.stop > part.start and chunk.start < part.stop:
             for position, look in read_looks(_looks_file(clip.folder, chunk), part):

@@ -18,8 +18,9 @@ from hdnet.errors import DataError, HDNetError
 from hdnet.files import Finished, fingerprint, resumable_folder, write_json
 from hdnet.pictures.writing import encode_png
 from hdnet.predict.prediction import Prediction, depth_millimetres
-from hdnet.video.clip import CHUNK_FRAMES, Clip, Options, VideoFrame, chunks, open_clip, stable_frames
+from hdnet.video.clip import CHUNK_FRAMES, Clip, Options, chunks, open_clip
 from hdnet.video.films import PIECE_SUFFIX, Film, film_piece, join_pieces
+from hdnet.video.frames import VideoFrame, stable_frames
 from hdnet.video.turntable import Turntable
 
 CLIP_FILE = "clip.json"
@@ -53,7 +54,7 @@ def save_video(
         What ``clip.json`` says.
 
     Raises:
-        HDNetError: As :func:`hdnet.video.clip.predict_video`, or the folder cannot be written.
+        HDNetError: As :func:`hdnet.video.frames.predict_video`, or the folder cannot be written.
     """
     if not video.is_file():
         raise DataError(f"{video}: file is missing; expected a video")

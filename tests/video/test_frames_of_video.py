@@ -16,7 +16,8 @@ from hdnet.geometry import Camera
 from hdnet.pictures.crop import NETWORK_SIZE
 from hdnet.predict.inference import Predictor
 from hdnet.video import clip as clip_module
-from hdnet.video.clip import Options, open_clip, stable_frames
+from hdnet.video.clip import Options, open_clip
+from hdnet.video.frames import stable_frames
 from hdnet.video.tracking import NOBODY
 
 pytestmark = pytest.mark.usefixtures("predictor")

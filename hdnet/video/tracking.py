@@ -168,7 +168,8 @@ class _Follower:
         if self.colours is None:
             return 0.0
         known = [self.colours] if self._last_colours is None else [self.colours, self._last_colours]
-        return min(float(np.abs(colours - one).sum(axis=1).mean()) * 256 / colours.shape[1] for one in known)
+        levels = [float(np.abs(colours - one).sum(axis=1).mean()) for one in known]
+        return min(levels) * 256 / len(colours[0])
 
     def _differs(self, colours: np.ndarray) -> bool:
         return self._levels(colours) > _OTHER_PERSON_LEVELS

@@ -124,8 +124,8 @@ async def post_depth(
 ) -> Response:
     """All three pictures have one size; depth and normals come back at that size, in the picture's camera.
 
-    Depth is z in metres in the camera frame (x right, y down, z forward); its absolute scale is normalised (a
-    person's median depth is about 4 m). The camera is the form's (fx, fy, cx, cy or fov_deg), else that of the
+    Depth is z in metres in the camera frame (x right, y down, z forward); `scale` says whether its distance is told,
+    estimated or assumed. The camera is the form's (fx, fy, cx, cy or fov_deg), else that of the
     photograph's EXIF focal length, else assumed; the answer says which. Errors are `application/problem+json`
     with a `code`.
     """

@@ -222,11 +222,13 @@ def _predict_one(
             note(f"{count} people found, one taken: --people all takes each, --box or --mask another one")
         return _save(first, photo.out, formats, arguments.axes)
     files = _save(first, photo.out / "person_1", formats, arguments.axes)
-    for number, box in enumerate(first.people[1:], start=2):
+    # Searched more thoroughly than for one person.
+    everybody = predictor.find(given.image) if count and arguments.box is None else first.people
+    for number, box in enumerate((box for box in everybody if box != first.people[0]), start=2):
         try:
             files += _save(look(box), photo.out / f"person_{number}", formats, arguments.axes)
         except InputError as error:
-            note(f"person {number} of {count} left out: {error}")
+            note(f"person {number} of {len(everybody)} left out: {error}")
     return files
 
 

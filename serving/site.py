@@ -15,7 +15,7 @@ from fastapi.staticfiles import StaticFiles
 from trimesh import resources
 
 POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self' blob:; "
     "base-uri 'self'; form-action 'none'; frame-ancestors 'none'"
 )
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from hdnet.data.layout.samples import LabelledSample, UnlabelledFrame
-from hdnet.data.store.people import PersonPicture
+from hdnet.data.store.person_record import PersonPicture
 from hdnet.geometry import Camera
 
 HEIGHT, WIDTH = 32, 24

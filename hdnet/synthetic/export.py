@@ -19,7 +19,8 @@ from uuid import uuid4
 from hdnet.data.layout.folders import TANG, TIKTOK, TangFolder, TikTokFolder
 from hdnet.data.layout.samples import UnlabelledFrame
 from hdnet.data.parallel import ordered_map
-from hdnet.data.store.people import PersonPicture, Piece, join_pieces, people_per_shard, shard_file
+from hdnet.data.store.people import Piece, join_pieces, people_per_shard, shard_file
+from hdnet.data.store.person_record import PersonPicture
 from hdnet.errors import DataError
 from hdnet.files import read_json_object, resumable_folder, write_json
 from hdnet.geometry import Camera

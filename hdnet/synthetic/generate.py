@@ -20,7 +20,7 @@ from pydantic import Field, model_validator
 
 from hdnet.data.layout.samples import LabelledSample, UnlabelledFrame
 from hdnet.data.parallel import ordered_map
-from hdnet.data.store.people import PersonPicture
+from hdnet.data.store.person_record import PersonPicture
 from hdnet.errors import DataError, HDNetError
 from hdnet.extras import install_command
 from hdnet.geometry import Camera

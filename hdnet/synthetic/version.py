@@ -54,8 +54,8 @@ def generator_version() -> str:
 def source_files() -> list[Traversable]:
     """List the modules that decide the bytes: the generator's and those of the folder layout and the records."""
     package = files("hdnet")
-    records = package / "data" / "store" / "people.py"
-    return sorted([*_modules(package / "synthetic"), *_modules(package / "data" / "layout"), records], key=str)
+    records = [package / "data" / "store" / name for name in ("people.py", "person_record.py")]
+    return sorted([*_modules(package / "synthetic"), *_modules(package / "data" / "layout"), *records], key=str)
 
 
 def _modules(folder: Traversable) -> Iterator[Traversable]:

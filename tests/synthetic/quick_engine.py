@@ -11,7 +11,7 @@ from data_folders import person_picture, unlabelled_frame
 from specs import spec_of
 
 from hdnet.data.layout.samples import UnlabelledFrame
-from hdnet.data.store.people import PersonPicture
+from hdnet.data.store.person_record import PersonPicture
 from hdnet.synthetic import Engine, SyntheticSpec, synthesize
 
 

@@ -5,7 +5,7 @@ import pytest
 from pydantic import ValidationError
 from specs import spec_of
 
-from hdnet.data.store.people import PersonPicture
+from hdnet.data.store.person_record import PersonPicture
 from hdnet.synthetic import generate
 from hdnet.synthetic.generate import Shot, make_person
 

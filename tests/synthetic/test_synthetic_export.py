@@ -20,7 +20,8 @@ from specs import spec_of
 from hdnet.data.layout.folders import TangFolder, TikTokFolder
 from hdnet.data.layout.samples import LabelledSample, UnlabelledFrame
 from hdnet.data.store import people
-from hdnet.data.store.people import PackedPeople, PersonPicture
+from hdnet.data.store.people import PackedPeople
+from hdnet.data.store.person_record import PersonPicture
 from hdnet.errors import DataError
 from hdnet.synthetic import Engine, SyntheticSpec, export, synthesize, version
 

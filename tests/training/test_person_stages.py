@@ -12,7 +12,8 @@ from conftest import tiny_values
 
 from hdnet.data.layout.folders import TangFolder
 from hdnet.data.store.packed import PackedFrames, PseudoNormals
-from hdnet.data.store.people import PersonPicture, Piece, join_pieces
+from hdnet.data.store.people import Piece, join_pieces
+from hdnet.data.store.person_record import PersonPicture
 from hdnet.errors import DataError, ModelError
 from hdnet.evaluation.run import evaluate_source
 from hdnet.evaluation.sources import open_labelled

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from hdnet.data.store.people import TARGET_MEDIAN_M
+from hdnet.data.store.person_record import TARGET_MEDIAN_M
 from hdnet.synthetic.body import SKIN_VERTICES, body_model
 from hdnet.synthetic.canonical import canonical_body
 from hdnet.synthetic.iuv import canonical_charts

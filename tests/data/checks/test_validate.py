@@ -13,7 +13,8 @@ from hdnet.data.layout.correspondences import write_corr_mat, write_corresponden
 from hdnet.data.layout.folders import TangFolder, TikTokFolder
 from hdnet.data.layout.png import write_png
 from hdnet.data.layout.text import write_map
-from hdnet.data.store.people import PersonPicture, Piece, join_pieces
+from hdnet.data.store.people import Piece, join_pieces
+from hdnet.data.store.person_record import PersonPicture
 from hdnet.errors import DataError
 
 LABELLED = ["0000000", "0000001", "0000002"]

@@ -12,7 +12,8 @@ from data_folders import CAMERA, HEIGHT, WIDTH, person_picture
 from hdnet.data.layout.folders import TangFolder
 from hdnet.data.store.datasets import LabelledDataset, collate
 from hdnet.data.store.packed import PackedLabelled, open_packed, open_people, pack_tang, pack_together
-from hdnet.data.store.people import PackedPeople, PersonPicture, Piece, encode, join_pieces, table_of_facts
+from hdnet.data.store.people import PackedPeople, Piece, join_pieces, table_of_facts
+from hdnet.data.store.person_record import PersonPicture, encode
 from hdnet.errors import DataError
 
 LABELS = ("mask", "vui", "depth_m", "normals", "shift_m")

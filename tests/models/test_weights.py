@@ -55,7 +55,7 @@ def test_the_network_for_photographs_survives_its_files(person, tmp_path):
     save_hdnet(whole, person, {"stage": "train_hdnet"})
     save_estimator(alone, person.estimator, {}, {"head": torch.ones(3)})
     assert read_header(whole)["networks"] == {
-        "person": {"network": "lite", "encoder": "lite0", "decoder": [8, 8, 8, 8, 8]}
+        "person": {"network": "lite", "encoder": "lite0", "decoder": [8, 8, 8, 8, 8], "metric": False}
     }
     assert (read_header(whole)["kind"], read_header(alone)["kind"]) == ("hdnet", "person")
     loaded = load_hdnet(whole)

@@ -129,7 +129,7 @@ def test_an_export_that_differs_makes_no_version_and_moves_no_alias(model_file, 
     [
         ("models:/hdnet@champion", "not in the registry"),
         ("models:/hdnet/4", "not in the registry"),
-        ("models:/hdnet", "not a registry URI"),
+        ("models:/hdnet", "not a URI of a model"),
     ],
 )
 def test_what_is_not_there_is_named_in_one_line(uri, said):

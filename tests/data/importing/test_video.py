@@ -162,7 +162,7 @@ def test_lossy_iuv_is_refused_with_the_reason(tmp_path: Path, codec: str, pixels
 def test_frames_of_an_interrupted_run_are_not_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     video = write_video(tmp_path / "a.mp4", counted(5))
     first = extract_frames(video, tmp_path / "frames", "colour", Selection())
-    monkeypatch.setattr(video_module, "_opened", None)
+    monkeypatch.setattr(video_module, "opened", None)
     assert extract_frames(video, tmp_path / "frames", "colour", Selection()) == first
 
 

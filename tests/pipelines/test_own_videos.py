@@ -107,9 +107,9 @@ def test_the_readmes_lines_lead_from_a_video_alone_to_an_evaluated_model(
     room = ((30, 60), (20, 50), (0, 0))
     with av.open(str(made.folder / "waltz.mp4"), "w") as container:
         stream = container.add_stream("libx264", rate=30)
+        stream.width, stream.height, stream.pix_fmt = 256 + 20 + 50, 256 + 30 + 60, "yuv420p"
         for frame in frames:
             picture = av.VideoFrame.from_ndarray(np.pad(frame.image, room, mode="edge"), format="rgb24")
-            stream.width, stream.height, stream.pix_fmt = picture.width, picture.height, "yuv420p"
             container.mux(stream.encode(picture))
         container.mux(stream.encode(None))
     made.succeed("bash", "-euo", "pipefail", "-c", block)

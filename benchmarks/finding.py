@@ -1,4 +1,4 @@
-"""How well a model for photographs finds people: made-up scenes of 0 to 4 people of 64 pixels to larger than the frame.
+"""People found by a model for photographs, counted in made-up scenes of 0 to 4, of 64 pixels to larger than the frame.
 
     python benchmarks/finding.py --people data/packed/heldout [--model shipped] [--scenes 20]
 

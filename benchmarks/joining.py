@@ -1,4 +1,4 @@
-"""What joining depth and normals to one surface costs and gains, on labelled people.
+"""Cost and gain of joining depth and normals to one surface, on labelled people.
 
     python benchmarks/joining.py --people data/packed/heldout [--model shipped]
 

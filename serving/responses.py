@@ -12,7 +12,7 @@ import numpy as np
 
 from hdnet.pictures.cameras import CameraSource
 from hdnet.pictures.writing import encode_png
-from hdnet.predict.prediction import Box, Prediction, depth_millimetres
+from hdnet.predict.prediction import Box, Prediction, confidence_levels, depth_millimetres
 from hdnet.visualize import normal_picture
 from serving.model_store import ServedModel
 from serving.schemas import (
@@ -97,8 +97,7 @@ def mask_png(prediction: Prediction) -> bytes:
 
 def confidence_png(prediction: Prediction) -> bytes | None:
     """8-bit PNG of 255 times the confidence; None where the model tells none."""
-    confidence = prediction.confidence
-    return None if confidence is None else encode_png(np.rint(confidence * 255).astype(np.uint8))
+    return None if prediction.confidence is None else encode_png(confidence_levels(prediction))
 
 
 def depth_figures(answer: Answer) -> DepthFigures:

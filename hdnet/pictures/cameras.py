@@ -167,12 +167,18 @@ def exif_camera(data: PictureFile, width: int, height: int) -> Camera | None:
     return camera_of_focal_35mm(focal_mm, width, height)
 
 
+def shrunk_camera(camera: Camera, shrink: float) -> Camera:
+    """The camera of a picture of a ``shrink``-th of the pixels along a side."""
+    start = (shrink - 1) / 2  # the first pixel lies amid those that it stands for
+    return camera if shrink == 1 else camera.crop(start, start, shrink)
+
+
 def _centred(focal_px: float, width: int, height: int) -> Camera:
     return Camera(focal_px, focal_px, (width - 1) / 2, (height - 1) / 2)
 
 
 def _shrink(data: PictureFile, width: int, height: int) -> int:
-    """How many times as many pixels a file has along a side as the picture that was read from it."""
+    """Pixels of a file along a side over those of the picture that was read from it."""
     try:
         header = open_header(data)
     except Exception:  # noqa: BLE001 - the picture itself was read, or is given as an array

@@ -205,7 +205,7 @@ def _open_heif(data: bytes) -> Image.Image:
 
 
 def _reach(image: Image.Image, part: str) -> int:
-    """How many times as many pixels as the limit a file may have."""
+    """Largest number of a file's pixels, in multiples of the limit."""
     if part != "image" or not isinstance(image, JpegImagePlugin.JpegImageFile):
         return 1
     return _PROGRESSIVE_REACH if image.info.get("progressive") else _JPEG_REACH

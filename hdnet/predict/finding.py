@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -72,8 +73,9 @@ def find_people(image: np.ndarray, look: Look, everyone: bool = False) -> list[F
     """
     height, width = image.shape[:2]
     people, share = _in_square(image, Crop.letterbox(height, width), look, MIN_PERSON_SHARE)
-    for part, stride in _WINDOWS:
-        if (people and not (everyone and part == _WINDOWS[0][0])) or part * max(height, width) < _LEAST_WINDOW_PX:
+    for number, (part, stride) in enumerate(_WINDOWS):
+        is_enough = bool(people) and not (everyone and number == 0)
+        if is_enough or part * max(height, width) < _LEAST_WINDOW_PX:
             break
         windows = _windows(height, width, part, stride)
         found = [one for window in windows for one in _in_square(image, window, look, _MIN_WINDOW_SHARE)[0]]
@@ -158,19 +160,75 @@ def looks_like_a_person(maps: PersonMaps, probability: np.ndarray, piece: np.nda
     return all(certain) if strict else any(certain)
 
 
-def _is_confirmed(image: np.ndarray, person: Found, look: Look) -> bool:
-    inputs_4hw, within = scene_inputs(image, None, person.square)
+def person_in(maps: PersonMaps, probability: np.ndarray, wanted: np.ndarray | None) -> np.ndarray:
+    """Return the person whom a square is about, (S, S) bool: of people who touch, one.
+
+    Args:
+        maps: The network's maps of the square, of a batch of one.
+        probability: (S, S), the mask's.
+        wanted: (S, S) bool, where the person is wanted; None takes the largest.
+    """
+    piece = main_piece(probability, wanted)
+    if not piece.any():
+        return piece
+    people = separate_people(parts_of(maps), piece)
+    areas = np.bincount(people[piece if wanted is None else piece & wanted], minlength=2)
+    person: np.ndarray = people == 1 + int(areas[1:].argmax())
+    return person
+
+
+def in_box(square: Crop, box: Box) -> np.ndarray:
+    """Return where a square shows the inside of a box of the picture, (S, S) bool."""
+    x, y = square.pixels()
+    left, top, right, bottom = box
+    inside: np.ndarray = ((y >= top) & (y <= bottom))[:, None] & ((x >= left) & (x <= right))
+    return inside
+
+
+def box_of(mask: np.ndarray, square: Crop) -> Box:
+    """Return the box in the picture of a mask (S, S) that was found in a square."""
+    (top, bottom), (left, right) = bounds(mask)
+    # Pixel edges lie half a pixel before pixel centres.
+    left_x, right_x = (square.left + square.zoom * (at - 0.5) for at in (left, right))
+    top_y, bottom_y = (square.top + square.zoom * (at - 0.5) for at in (top, bottom))
+    return left_x, top_y, right_x, bottom_y
+
+
+class Seen(NamedTuple):
+    """What the network sees in a square of a picture."""
+
+    inputs_4hw: np.ndarray
+    """Its input."""
+    maps: PersonMaps
+    """Its maps, of a batch of one."""
+    probability: np.ndarray
+    """(S, S) of the mask, 0 beyond the picture."""
+    within: np.ndarray
+    """(S, S) bool, where the square shows the picture."""
+
+
+def see(image: np.ndarray, square: Crop, look: Look) -> Seen:
+    """Look at a square of a picture (H, W, 3) uint8 RGB without any hint."""
+    inputs_4hw, within = scene_inputs(image, None, square)
     maps = look(inputs_4hw)
-    probability = maps.mask_b1hw[0, 0].sigmoid().numpy() * within
+    return Seen(inputs_4hw, maps, probability_of(maps, within), within)
+
+
+def probability_of(maps: PersonMaps, within: np.ndarray) -> np.ndarray:
+    """Return the probability of the mask (S, S), 0 beyond the picture."""
+    probability: np.ndarray = maps.mask_b1hw[0, 0].sigmoid().numpy() * within
+    return probability
+
+
+def _is_confirmed(image: np.ndarray, person: Found, look: Look) -> bool:
+    _, maps, probability, _ = see(image, person.square, look)
     piece = main_piece(probability)
     return piece.mean() >= MIN_SQUARE_SHARE and looks_like_a_person(maps, probability, piece, strict=True)
 
 
 def _in_square(image: np.ndarray, square: Crop, look: Look, least_share: float) -> tuple[list[Found], float]:
     """Find the people whom the network sees in a square; also return the share of the largest piece."""
-    inputs_4hw, within = scene_inputs(image, None, square)
-    maps = look(inputs_4hw)
-    probability = maps.mask_b1hw[0, 0].sigmoid().numpy() * within
+    _, maps, probability, within = see(image, square, look)
     label, weights = _pieces(probability, probability)
     if not len(weights):
         return [], 0.0
@@ -184,10 +242,9 @@ def _in_square(image: np.ndarray, square: Crop, look: Look, least_share: float) 
     for piece in masks:
         if _is_cut(piece, square, (image.shape[0], image.shape[1])):
             continue
-        (top, bottom), (left, right) = bounds(piece)
-        corners = square.zoom * (np.array([[left, top], [right, bottom]]) - 0.5) + [square.left, square.top]
-        sides = corners.clip(0, np.array(image.shape[1::-1]) - 1.0).ravel().tolist()
-        box = (sides[0], sides[1], sides[2], sides[3])
+        height, width = image.shape[:2]
+        left, top, right, bottom = np.clip(box_of(piece, square), 0, [width - 1.0, height - 1.0] * 2).tolist()
+        box = (left, top, right, bottom)
         people.append(Found(square.inner(piece), box, float(probability[piece].sum()) * square.zoom**2))
     return people, float(weights.max() / within.sum())
 

@@ -17,15 +17,16 @@ from hdnet.models.lite import PersonMaps
 from hdnet.pictures import faults
 from hdnet.pictures.checks import Photo
 from hdnet.pictures.crop import MIN_MASK_PIXELS, Crop, bounds, map_back, placed, sampled, scene_inputs
-from hdnet.pictures.people import HEAD_PARTS, TORSO_PARTS, separate_people
+from hdnet.pictures.people import HEAD_PARTS, TORSO_PARTS
 from hdnet.pictures.rotation import default_camera
 from hdnet.predict.finding import (
     MIN_SQUARE_SHARE,
     Look,
     find_people,
+    in_box,
     looks_like_a_person,
-    main_piece,
-    parts_of,
+    person_in,
+    probability_of,
     square_of_box,
 )
 from hdnet.predict.prediction import Box, PersonLook, Prediction, ScaleSource
@@ -131,7 +132,7 @@ def finish_photo(
     if not all(bool(one.isfinite().all()) for one in maps):
         raise ModelError("model gives values that are not finite: its weights are damaged, train it again")
     photo, square = prepared.photo, prepared.square
-    seen = _probability(maps) * prepared.within
+    seen = probability_of(maps, prepared.within)
     inside = _given(prepared, seen) if photo.mask is not None else _found(prepared, maps, seen)
     camera = prepared.camera or default_camera(model_camera, square)
     in_square = camera.crop(square.left, square.top, square.zoom)
@@ -159,33 +160,12 @@ def person_maps(outputs: Outputs) -> PersonMaps:
     return PersonMaps(*(torch.from_numpy(np.ascontiguousarray(one))[None] for one in outputs))
 
 
-def _probability(maps: PersonMaps) -> np.ndarray:
-    """(S, S) probability of the mask."""
-    probability: np.ndarray = maps.mask_b1hw[0, 0].sigmoid().numpy()
-    return probability
-
-
-def _wanted(prepared: PreparedPhoto) -> np.ndarray | None:
-    """Where the person is meant to be, (S, S) bool: within the box chosen; None where the largest piece will do."""
-    if len(prepared.people) == 0:
-        return None
-    left, top, right, bottom = prepared.people[0]
-    x, y = prepared.square.pixels()
-    wanted: np.ndarray = ((y >= top) & (y <= bottom))[:, None] & ((x >= left) & (x <= right))
-    return wanted
-
-
 def _found(prepared: PreparedPhoto, maps: PersonMaps, seen: np.ndarray) -> np.ndarray:
-    wanted = _wanted(prepared)
-    mask = main_piece(seen, wanted)
-    if mask.any():
-        # People who touch are one piece; whoever is wanted, or the largest, is meant.
-        person = separate_people(parts_of(maps), mask)
-        areas = np.bincount(person[mask if wanted is None else mask & wanted], minlength=2)
-        mask = person == 1 + int(areas[1:].argmax())
-        if wanted is not None and len(prepared.people) > 1:
-            # What is left of a neighbour whose body lies beyond the square.
-            mask &= ndimage.binary_dilation(wanted, iterations=_BOX_MARGIN_PX)
+    wanted = in_box(prepared.square, prepared.people[0]) if prepared.people else None
+    mask = person_in(maps, seen, wanted)
+    if wanted is not None and len(prepared.people) > 1:
+        # What is left of a neighbour whose body lies beyond the square.
+        mask = mask & ndimage.binary_dilation(wanted, iterations=_BOX_MARGIN_PX)
     share = float(mask.mean())
     if share < MIN_SQUARE_SHARE:
         raise faults.NO_PERSON.error(reason=faults.LITTLE_OF_A_PERSON.format(share=share, least=MIN_SQUARE_SHARE))

@@ -202,12 +202,11 @@ def file_writers(prediction: Prediction, mesh: Mesh | None = None) -> FileWriter
         writers |= {"mesh.obj": mesh.write_obj, "mesh.glb": lambda path: path.write_bytes(mesh.to_glb())}
     writers["result.png"] = picture(lambda: visualize.panel(p.image, p.depth_m, p.normals, p.mask))
     writers["camera.json"] = lambda path: path.write_text(json.dumps(p.camera.to_dict(), indent=2) + "\n")
-    confidence, body = p.confidence, p.body
-    if confidence is not None:
-        writers["confidence.png"] = picture(lambda: np.rint(confidence * 255).astype(np.uint8))
-    if body is not None:
+    look = p.look
+    if look is not None:
+        writers["confidence.png"] = picture(lambda: confidence_levels(p))
         writers["mask.png"] = picture(lambda: p.mask.astype(np.uint8) * 255)
-        writers["body.png"] = picture(lambda: iuv_to_png_rgb(body))
+        writers["body.png"] = picture(lambda: iuv_to_png_rgb(look.body(p.mask)))
     return writers
 
 
@@ -225,6 +224,15 @@ def write_files(writers: FileWriters, out_dir: str | Path) -> dict[str, Path]:
     except OSError as error:
         raise InputError(f"{out_dir}: cannot be written ({error.strerror or error})") from error
     return files
+
+
+def confidence_levels(prediction: Prediction) -> np.ndarray:
+    """(H, W) uint8, 255 times the confidence; 0 everywhere where the model tells none."""
+    confidence = prediction.confidence
+    if confidence is None:
+        return np.zeros(prediction.mask.shape, np.uint8)
+    levels: np.ndarray = np.rint(255 * confidence).astype(np.uint8)
+    return levels
 
 
 def depth_millimetres(depth_m: np.ndarray, mask: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ from PIL import Image
 
 from hdnet.errors import InputError
 from hdnet.geometry import Camera
-from hdnet.pictures.cameras import CallerCamera, caller_camera
+from hdnet.pictures.cameras import CallerCamera, caller_camera, shrunk_camera
 from hdnet.pictures.decoding import MAX_PIXELS, PictureFile
 from hdnet.pictures.reading import IuvOrder, decode_given, decode_iuv, decode_mask, read_bytes, shrunk
 
@@ -80,8 +80,7 @@ def read_photograph(
     if camera is not None:
         if fx is not None or fov_deg is not None:
             raise InputError("found a camera and a focal length or field of view; expected one of them")
-        start = (shrink - 1) / 2  # the first pixel of a shrunk picture lies amid those that it stands for
-        known = CallerCamera(camera.crop(start, start, shrink) if shrink > 1 else camera, "given")
+        known = CallerCamera(shrunk_camera(camera, shrink), "given")
     else:
         height, width = rgb.shape[:2]
         known = caller_camera(files["image"] or b"", width, height, fx=fx, fov_deg=fov_deg)

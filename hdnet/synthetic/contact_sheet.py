@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from hdnet.data.layout.samples import LabelledSample, UnlabelledFrame
+from hdnet.data.store.records import spread
 from hdnet.synthetic.surface import FloatArray
 
 SHEET_COLUMNS, STRIP_ROWS = 12, 6
@@ -94,11 +95,6 @@ def strip_names(
         rows: Sequences at most.
     """
     return [names[k] for names in list(sequences.values())[:rows] for k in spread(len(names), columns)]
-
-
-def spread(count: int, columns: int) -> list[int]:
-    """Return at most ``columns`` evenly spaced numbers below ``count``, the first and the last included."""
-    return [int(k) for k in np.linspace(0, count - 1, min(count, columns)).round()]
 
 
 def _grid(rows: Sequence[Sequence[FloatArray]]) -> Image.Image:

@@ -13,11 +13,12 @@ from tqdm import tqdm
 
 from hdnet.data.layout.folders import HELDOUT_TANG, TANG, TIKTOK, TangFolder, TikTokFolder
 from hdnet.data.store.people import PackedPeople
+from hdnet.data.store.records import spread
 from hdnet.data.store.shards import INDEX_FILE
 from hdnet.files import read_json_object, write_json
 from hdnet.params import DataParams, SyntheticParams
 from hdnet.synthetic import Progress, SyntheticSpec, contact_sheet, film_strip, fingerprint, synthesize
-from hdnet.synthetic.contact_sheet import PICTURES, SHEET_COLUMNS, distributions, picture_sheet, spread, strip_names
+from hdnet.synthetic.contact_sheet import PICTURES, SHEET_COLUMNS, distributions, picture_sheet, strip_names
 
 # Far from every training seed that a user is likely to try next, so that no held-out person is a training person.
 _HELDOUT_SEED_OFFSET = 1_000_003

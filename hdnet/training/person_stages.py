@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from hdnet.data.store.batches import is_sized
 from hdnet.data.store.datasets import LabelledDataset, PairDataset, collate, stored_item
 from hdnet.data.store.packed import PackedFrames, People, PseudoNormals, open_people
+from hdnet.data.store.records import spread
 from hdnet.files import sha256_of
 from hdnet.models import PersonModel
 from hdnet.models.weights import save_estimator, save_hdnet
@@ -66,8 +65,8 @@ def train_person(
 
 def has_sizes(people: People) -> bool:
     """Return whether a fifth and more of some people, evenly spread, have a known size, which the scale head learns."""
-    places = np.unique(np.linspace(0, len(people) - 1, _ASKED).round().astype(int))
-    sized = [is_sized(stored_item(people, int(k), scenes=True)) for k in places]
+    places = spread(len(people), _ASKED)
+    sized = [is_sized(stored_item(people, k, scenes=True)) for k in places]
     return sum(bool(one) for one in sized if one is not None) >= _LEAST_SIZED * len(places)
 
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from hdnet.data.store.batches import prepare
 from hdnet.data.store.datasets import collate
+from hdnet.data.store.records import spread
 from hdnet.errors import DataError, ModelError
 from hdnet.geometry import Camera, depth_to_normals
 from hdnet.metrics.depth import depth_metrics
@@ -111,8 +112,7 @@ class HeldOutValidator:
             raise ValueError(f"limit and batch_size must be at least 1, got {limit} and {batch_size}")
         self.people, self.batch_size, self.camera = people, batch_size, camera
         self.normal_estimator, self.has_depth = normal_estimator, has_depth
-        count = len(people) if limit is None else min(limit, len(people))
-        self.chosen = tuple(int(k) for k in np.linspace(0, len(people) - 1, count).round())
+        self.chosen = tuple(spread(len(people), len(people) if limit is None else limit))
 
     def __call__(self, model: nn.Module) -> dict[str, float]:
         """Return the metrics of a normal or depth estimator, on its device.

@@ -20,10 +20,10 @@ from hdnet.geometry import Camera
 from hdnet.models.estimates import MEDIAN_M
 from hdnet.models.identity import SHIPPED_SOURCE
 from hdnet.models.lite import PersonMaps
-from hdnet.pictures.cameras import caller_camera, camera_of_focal_35mm
+from hdnet.pictures.cameras import caller_camera, camera_of_focal_35mm, shrunk_camera
 from hdnet.pictures.checks import Photo
 from hdnet.pictures.crop import Crop
-from hdnet.predict.finding import Look
+from hdnet.predict.finding import Look, box_of
 from hdnet.predict.inference import Predictor
 from hdnet.predict.person import PreparedPhoto, finish_photo, person_maps
 from hdnet.predict.prediction import Prediction, ScaleSource
@@ -31,7 +31,7 @@ from hdnet.video.distance import depth_limits, log_distances
 from hdnet.video.looks import PackedLook, look_at, read_looks, write_looks
 from hdnet.video.stability import Surface
 from hdnet.video.survey import Survey, read_part, survey_video
-from hdnet.video.tracking import Track, box_of, track_person
+from hdnet.video.tracking import Track, track_person
 
 CHUNK_FRAMES = 32
 """Frames that one process works on at a time, and that a run that was killed loses at most."""
@@ -103,9 +103,7 @@ class Clip:
 
     def camera_of_width(self, width: int) -> Camera:
         """The camera of pictures that were resized to a width."""
-        shrink = self.survey.width / width
-        # Pixel edges lie half a pixel before pixel centres, in both pictures.
-        return self.camera if shrink == 1 else self.camera.crop((shrink - 1) / 2, (shrink - 1) / 2, shrink)
+        return shrunk_camera(self.camera, self.survey.width / width)
 
 
 def chunks(survey: Survey) -> list[range]:

@@ -14,10 +14,10 @@ from scipy import ndimage
 
 from hdnet.files import atomic_write
 from hdnet.models.lite import PersonMaps
-from hdnet.pictures.crop import NETWORK_SIZE, Crop, scene_inputs
-from hdnet.predict.finding import MIN_SQUARE_SHARE, Look, looks_like_a_person
+from hdnet.pictures.crop import NETWORK_SIZE, Crop
+from hdnet.predict.finding import MIN_SQUARE_SHARE, Look, box_of, in_box, looks_like_a_person, see
 from hdnet.predict.prediction import Box
-from hdnet.video.tracking import NOBODY, box_of, is_near, person_in, wanted
+from hdnet.video.tracking import NOBODY, is_near, seen_in
 
 # Free space about the smoothed box, as a share of its longer side.
 _MARGIN = 0.12
@@ -116,10 +116,8 @@ def look_at(picture: np.ndarray, box: Box, look: Look) -> PackedLook | str:
     """
     square = Crop.about(box, _MARGIN)
     for attempt in range(2):
-        inputs_4hw, within = scene_inputs(picture, None, square)
-        maps = look(inputs_4hw)
-        probability = maps.mask_b1hw[0, 0].sigmoid().numpy() * within
-        inside = person_in(maps, probability, wanted(square, box))
+        inputs_4hw, maps, probability, within = see(picture, square, look)
+        inside = seen_in(maps, probability, in_box(square, box))
         if inside.mean() < MIN_SQUARE_SHARE or not looks_like_a_person(maps, probability, inside):
             return NOBODY
         found = box_of(inside, square)

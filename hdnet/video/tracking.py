@@ -13,9 +13,8 @@ from hdnet.data.importing.cuts import appearance_of
 from hdnet.errors import InputError
 from hdnet.files import read_json_object, write_json
 from hdnet.models.lite import PersonMaps
-from hdnet.pictures.crop import Crop, bounds, scene_inputs
-from hdnet.pictures.people import separate_people
-from hdnet.predict.finding import Look, find_people, main_piece, parts_of
+from hdnet.pictures.crop import Crop
+from hdnet.predict.finding import Look, box_of, find_people, in_box, person_in, see
 from hdnet.predict.prediction import Box
 from hdnet.video.survey import Survey, key_picture
 
@@ -154,10 +153,8 @@ class _Follower:
     def _seen_about(self, picture: np.ndarray, box: Box, margin: float) -> tuple[Box, np.ndarray] | None:
         """The person whom the network sees in and near a box: the new box, and the distribution of colours."""
         square = Crop.about(box, margin)
-        inputs_4hw, within = scene_inputs(picture, None, square)
-        maps = self._look(inputs_4hw)
-        probability = maps.mask_b1hw[0, 0].sigmoid().numpy() * within
-        piece = person_in(maps, probability, wanted(square, box))
+        inputs_4hw, maps, probability, _ = see(picture, square, self._look)
+        piece = seen_in(maps, probability, in_box(square, box))
         if piece.mean() < _LEAST_SHARE:
             return None
         colours = inputs_4hw[:3].transpose(1, 2, 0).astype(np.uint8)
@@ -175,37 +172,10 @@ class _Follower:
         return self._levels(colours) > _OTHER_PERSON_LEVELS
 
 
-def wanted(square: Crop, box: Box) -> np.ndarray:
-    """Where a square shows the inside of a box, (S, S) bool."""
-    x, y = square.pixels()
-    left, top, right, bottom = box
-    inside: np.ndarray = ((y >= top) & (y <= bottom))[:, None] & ((x >= left) & (x <= right))
-    return inside
-
-
-def person_in(maps: PersonMaps, probability: np.ndarray, inside_box: np.ndarray) -> np.ndarray:
-    """The person whom a box of a square is mostly about, (S, S) bool: of people who touch, one.
-
-    Args:
-        maps: The network's maps of the square.
-        probability: (S, S), the mask's.
-        inside_box: (S, S) bool.
-    """
-    piece = main_piece(probability, inside_box)
-    if not (piece & inside_box).any():
-        return np.zeros_like(piece)
-    people = separate_people(parts_of(maps), piece)
-    areas = np.bincount(people[piece & inside_box], minlength=2)
-    chosen: np.ndarray = people == 1 + int(areas[1:].argmax())
-    return chosen
-
-
-def box_of(mask: np.ndarray, square: Crop) -> Box:
-    """The box in the picture of a mask that was found in a square."""
-    (top, bottom), (left, right) = bounds(mask)
-    edges = [square.left + square.zoom * at for at in (left - 0.5, right - 0.5)]
-    levels = [square.top + square.zoom * at for at in (top - 0.5, bottom - 0.5)]
-    return edges[0], levels[0], edges[1], levels[1]
+def seen_in(maps: PersonMaps, probability: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """The person of :func:`hdnet.predict.finding.person_in`, (S, S) bool; nobody where none reaches into the box."""
+    person = person_in(maps, probability, wanted)
+    return person if (person & wanted).any() else np.zeros_like(person)
 
 
 def is_near(one: Box, other: Box) -> bool:

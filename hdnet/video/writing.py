@@ -17,7 +17,7 @@ from hdnet.data.parallel import ordered_map
 from hdnet.errors import DataError, HDNetError
 from hdnet.files import Finished, fingerprint, resumable_folder, write_json
 from hdnet.pictures.writing import encode_png
-from hdnet.predict.prediction import Prediction, depth_millimetres
+from hdnet.predict.prediction import Prediction, confidence_levels, depth_millimetres
 from hdnet.video.clip import CHUNK_FRAMES, Clip, Options, chunks, open_clip
 from hdnet.video.films import PIECE_SUFFIX, Film, film_piece, join_pieces
 from hdnet.video.frames import VideoFrame, stable_frames
@@ -150,8 +150,7 @@ def _add_to_films(films: dict[str, Film], clip: Clip, frame: VideoFrame, table: 
         films["panels"].add(np.concatenate([frame.image, empty, empty, empty], axis=1), time_s)
         films["turntable"].add(np.full((table.size, 2 * table.size, 3), visualize.WHITE, np.uint8), time_s)
         return
-    mask, confidence = prediction.mask, prediction.confidence
-    level = np.rint(255 * (np.zeros(mask.shape) if confidence is None else confidence)).astype(np.uint8)
+    mask, level = prediction.mask, confidence_levels(prediction)
     pictures = [
         frame.image,
         visualize.depth_picture(prediction.depth_m, mask, clip.limits_m),

@@ -44,7 +44,7 @@ class Pairing:
 
     @property
     def is_complete(self) -> bool:
-        """Whether every picture has a file of its own."""
+        """Mark of a pairing in which every picture has a file of its own."""
         return self.matched == len(self.partners)
 
 

@@ -14,6 +14,7 @@ from hdnet.data.checks.shift import Shift
 from hdnet.data.importing.cuts import find_cuts
 from hdnet.data.importing.frame_files import FrameFiles
 from hdnet.data.importing.frames import Cut, FrameOptions, Survey
+from hdnet.data.store.records import spread
 from hdnet.errors import DataError
 from hdnet.pictures.crop import NETWORK_SIZE, Crop
 from hdnet.pictures.reading import IuvOrder
@@ -108,7 +109,7 @@ class SequencePlan:
 
 def order_samples(count: int) -> set[int]:
     """Return the indices of the frames whose DensePose decides the order of the channels."""
-    return {int(i) for i in np.linspace(0, count - 1, min(count, _ORDER_SAMPLES)).round()}
+    return set(spread(count, _ORDER_SAMPLES))
 
 
 def plan_sequence(

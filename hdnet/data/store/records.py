@@ -291,6 +291,11 @@ class NormalRecords:
                 raise DataError(f"{self.origin}, frame {shard.names[k % len(shard.names)]}: {error}") from error
 
 
+def spread(count: int, most: int) -> list[int]:
+    """Return at most ``most`` evenly spaced numbers below ``count``, the first and the last included."""
+    return [int(k) for k in np.linspace(0, count - 1, min(count, most)).round()]
+
+
 def to_fixed_point(normals: np.ndarray) -> np.ndarray:
     """Return directions of (H, W, 3) vectors as (3, H, W) int16, times 32767; a vector of length 0 stays 0.
 

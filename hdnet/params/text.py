@@ -130,6 +130,13 @@ def _replace(section: CommentedMap, key: Any, value: Any, text: str) -> None:
     elif beside and text[beside.start_mark.index - 2 : beside.start_mark.index].strip():
         beside.start_mark.column = 0  # one space behind the value; a comment further right keeps its column
     section[key] = value
+    if isinstance(value, CommentedMap) and value and beside:
+        # Only a parameter that is a mapping itself can have been null: its items have a line each.
+        for item in value.values():
+            if isinstance(item, CommentedMap):
+                item.fa.set_flow_style()
+        beside.value, _, below = beside.value.partition("\n")
+        _attach_comments(*_last_line(section, key), f"\n{below}")
 
 
 def _append(section: CommentedMap, key: Any, value: Any) -> None:

@@ -331,9 +331,9 @@ class Range(Section):
 
 
 class Choices(Section):
-    """One of a few values."""
+    """One of a few values, also null or lists of numbers where the parameter takes them."""
 
-    choices: Annotated[tuple[bool | int | float | str, ...], Field(min_length=2)]
+    choices: Annotated[tuple[bool | int | float | str | tuple[int | float, ...] | None, ...], Field(min_length=2)]
 
 
 _SPACE: dict[str, Range | Choices] = {
@@ -348,14 +348,16 @@ _SPACE: dict[str, Range | Choices] = {
 
 
 class TuneParams(Section):
-    """Search of `hdnet tune` over parameters of stage `train_hdnet`; no stage depends on it."""
+    """Search of `hdnet tune` over parameters of a training; no stage depends on it."""
 
+    stage: Literal["train_depth", "train_hdnet"] = "train_hdnet"
+    """Stage that is searched: `train_hdnet`, the joint one, or `train_depth`, on labelled people alone."""
     study: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")] = "hdnet"
     """Name of the study in the storage."""
     trials: Positive = 24
     """Finished trials in the end, those of earlier commands included."""
     steps: Positive = 100
-    """Optimiser steps of a trial, from models/depth.safetensors on."""
+    """Optimiser steps of a trial, from the network that the stage starts from."""
     validate_every: Positive = 25
     """Steps between two measurements, after each of which a trial may be pruned."""
     select_people: Positive = 16
@@ -372,7 +374,7 @@ class TuneParams(Section):
     Used by ``--scalar``, and to name the best trial of the Pareto front.
     """
     top_k: Annotated[int, Field(ge=0)] = 3
-    """Best trials to train again with train_hdnet.steps; 0 for none."""
+    """Best trials to train again with all steps of the stage; 0 for none."""
     top_seeds: Positive = 3
     """Seeds of each, `seed` and those after it."""
     stale_after_s: Annotated[int, Field(ge=2)] = 60
@@ -396,5 +398,9 @@ class TuneParams(Section):
         mask_holes=1,
     )
     """Section augment at strength 1, for the key `augment` of space."""
-    space: Annotated[dict[str, Range | Choices], Field(min_length=1)] = _SPACE
-    """Parameters searched, keys of train_hdnet and augment (a strength): {low, high, log} or {choices: [...]}."""
+    space: Annotated[dict[str, Range | Choices], Field(min_length=1)] | None = _SPACE
+    """Parameters searched, keys of the stage: {low, high, log} or {choices: [...]}; null for the usual ones.
+
+    Also ``augment``, one strength for that section; for `lite` keys of ``photo``; with `train_depth` keys of ``model``.
+    The usual ones are in :mod:`hdnet.tuning.space`.
+    """

@@ -32,11 +32,13 @@ def train_person(
     open_run: OpenRun | None,
     outputs: Outputs | None,
     validation: Validation | None = None,
+    *,
+    is_fresh: bool = False,
 ) -> dict[str, float]:
     """Train a stage of the network for photographs; arguments, result and errors as of the stage's own function."""
     settings, people = getattr(params, stage), open_people(work.labelled)
     outputs = outputs or Outputs(_model_file(stage, work), work.report(stage), work.checkpoints)
-    start = _start(stage, work, params)
+    start = None if is_fresh else start_of(stage, work, params)
     model, camera = starting_person(params, start), typical_camera(people)
     if stage != "train_normal" and has_sizes(people):
         model.config = replace(model.config, metric=True)
@@ -74,7 +76,7 @@ def _model_file(stage: Stage, work: Workspace) -> Path:
     return {"train_normal": work.normal_model, "train_depth": work.depth_model, "train_hdnet": work.hdnet_model}[stage]
 
 
-def _start(stage: Stage, work: Workspace, params: Params) -> Path | None:
+def start_of(stage: Stage, work: Workspace, params: Params) -> Path | None:
     """Return the model file of the stage before, or the one that the stage's ``start_from`` names."""
     settings = getattr(params, stage)
     given = work.pretrained(settings.start_from)

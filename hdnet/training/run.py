@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import Subset
 
 from hdnet.data.store.datasets import LabelledDataset
 from hdnet.data.store.packed import People, open_people
@@ -119,18 +120,34 @@ def held_out_validation(
     settings = params.validation
     if settings.every is None:
         return None
+    validator = held_out_validator(params, stage, heldout, camera, normal_model, limit=settings.people)
+    return Validation(validator, settings.every, metric_of_stage(settings.metric, stage), settings.use_best)
+
+
+def held_out_validator(
+    params: Params,
+    stage: str,
+    heldout: Path,
+    camera: Camera,
+    normal_model: Path | None = None,
+    *,
+    numbers: Sequence[int] | None = None,
+    limit: int | None = None,
+) -> HeldOutValidator:
+    """Return a validator on packed held-out people: those of the given numbers or all, ``limit`` of them.
+
+    Other arguments and errors as of :func:`held_out_validation`.
+    """
     is_person = params.model.network == "lite"
     people = LabelledDataset(open_people(heldout), scenes=is_person)
-    normals = None if normal_model is None else load_estimator(normal_model, NormalEstimator)
-    # The network for photographs gives its maps in each picture's own camera.
-    validator = HeldOutValidator(
-        people,
-        settings.people,
+    return HeldOutValidator(
+        people if numbers is None else Subset(people, numbers),
+        limit,
+        # The network for photographs gives its maps in each picture's own camera.
         camera=None if is_person else camera,
-        normal_estimator=normals,
+        normal_estimator=None if normal_model is None else load_estimator(normal_model, NormalEstimator),
         has_depth=stage != "train_normal",
     )
-    return Validation(validator, settings.every, metric_of_stage(settings.metric, stage), settings.use_best)
 
 
 def typical_camera(packed: People) -> Camera:

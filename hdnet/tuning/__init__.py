@@ -1,4 +1,4 @@
-"""Hyperparameter search: an Optuna study of short trainings of stage `train_hdnet`.
+"""Hyperparameter search: an Optuna study of short trainings of one stage.
 
 The only package that imports optuna. The objectives do not depend on what is varied: depth error and normal angle on
 held-out people, never the weighted loss. The search uses some of the held-out people, its report the others

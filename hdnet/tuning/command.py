@@ -29,6 +29,7 @@ from hdnet.tuning.study import (
     load_study,
     open_full_study,
     open_study,
+    searched,
 )
 from hdnet.tuning.workers import run_workers
 
@@ -97,7 +98,8 @@ def read_report(settings: StudySettings) -> StudyReport:
     with storage_errors_explained(settings.storage):
         has_full = settings.full_name in optuna.get_all_study_names(storage)
         full = load_study(settings, settings.full_name) if has_full else None
-        provenance = {**search.user_attrs.get(PROVENANCE, {}), "data": search.user_attrs[SETUP]["data"]}
+        setup = search.user_attrs[SETUP]
+        provenance = search.user_attrs.get(PROVENANCE, {}) | searched(setup) | {"data": setup["data"]}
         mm_per_deg = settings.params.tune.scalar_mm_per_deg
         return report_of(search, full, without_password(settings.storage), mm_per_deg, provenance)
 

@@ -6,19 +6,15 @@ The best of many trials is biased on the people that selected it, so the report 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from torch.utils.data import Dataset, Subset
 
-from hdnet.data.store.datasets import LabelledDataset
 from hdnet.data.store.packed import open_people
 from hdnet.errors import DataError
-from hdnet.models import NormalEstimator
-from hdnet.models.weights import load_estimator
 from hdnet.params import Params
-from hdnet.training.run import typical_camera
+from hdnet.training.run import held_out_validator, typical_camera
 from hdnet.training.validation import HeldOutValidator
+from hdnet.tuning.space import stage_params
 from hdnet.workspace import Workspace
 
 
@@ -55,20 +51,22 @@ class Validators:
 
 
 def open_validators(work: Workspace, params: Params) -> Validators:
-    """Return validators like those of stage `train_hdnet`, on the two parts of the held-out people.
+    """Return validators like those of the stage that is searched, on the two parts of the held-out people.
 
     Raises:
         DataError: There are too few people.
     """
-    packed, people = open_people(work.heldout), LabelledDataset(open_people(work.heldout))
+    packed, stage = open_people(work.heldout), params.tune.stage
     split = split_people(len(packed), params.tune.select_people)
     camera = typical_camera(open_people(work.labelled))
-    predicted = params.train_hdnet.input_normals == "predicted"
-    normals = load_estimator(work.normal_model, NormalEstimator) if predicted else None
+    normal_model = work.normal_model if takes_predicted_normals(params) else None
+    select, report = (
+        held_out_validator(params, stage, work.heldout, camera, normal_model, numbers=numbers)
+        for numbers in (split.select, split.report)
+    )
+    return Validators(select, report, tuple(packed.names[k] for k in split.report))
 
-    def validator(numbers: tuple[int, ...]) -> HeldOutValidator:
-        subset: Dataset[dict[str, Any]] = Subset(people, numbers)
-        return HeldOutValidator(subset, camera=camera, normal_estimator=normals)  # type: ignore[arg-type]
 
-    names = tuple(packed.names[k] for k in split.report)
-    return Validators(validator(split.select), validator(split.report), names)
+def takes_predicted_normals(params: Params) -> bool:
+    """Return whether the searched stage trains a depth estimator that gets its normals from the normal estimator."""
+    return params.model.network != "lite" and stage_params(params).input_normals == "predicted"

@@ -11,7 +11,6 @@ from hdnet.evaluation.confidence import verdict_of
 from hdnet.tuning.report import FullRow, StudyReport, TrialRow
 from hdnet.tuning.study import OBJECTIVES, scalar
 
-_HEADINGS = {"depth_mae_mm": "depth MAE (mm)", "normal_mean_deg": "normals of the depth, mean (°)"}
 _STATES = {"complete": ("o", "tab:blue"), "pruned": ("x", "tab:gray")}
 _POINTS = {"params.yaml": ("D", "tab:green"), "original": ("s", "tab:red")}
 _DPI = 110
@@ -23,17 +22,23 @@ def to_markdown(report: StudyReport) -> str:
     return "\n".join(parts).rstrip() + "\n"
 
 
+def _headings(report: StudyReport) -> dict[str, str]:
+    """Return the objectives' names: `lite` has normals of its own, those of a depth estimator follow from its depth."""
+    normals = "normals" if report.provenance["network"] == "lite" else "normals of the depth"
+    return {"depth_mae_mm": "depth MAE (mm)", "normal_mean_deg": f"{normals}, mean (°)"}
+
+
 def _table(header: list[str], rows: list[list[str]]) -> list[str]:
     lines = [header, ["---"] * len(header), *rows]
     return ["| " + " | ".join(cells) + " |" for cells in lines]
 
 
 def _trials(report: StudyReport) -> list[str]:
-    counts: dict[str, int] = {}
+    headings, counts = _headings(report), dict[str, int]()
     for row in report.trials:
         counts[row.state] = counts.get(row.state, 0) + 1
     keys = list(dict.fromkeys(key for row in report.trials for key in row.values))
-    header = ["trial", "state", "steps", *(_HEADINGS[name] for name in OBJECTIVES), "scalar (mm)", *map(_short, keys)]
+    header = ["trial", "state", "steps", *(headings[name] for name in OBJECTIVES), "scalar (mm)", *map(_short, keys)]
     rows = [_trial(row, keys, report.mm_per_deg) for row in _best_first(report)]
     said = ", ".join(f"{count} {state}" for state, count in counts.items())
     return [
@@ -61,21 +66,23 @@ def _trial(row: TrialRow, keys: list[str], mm_per_deg: float) -> list[str]:
 def _importance(report: StudyReport) -> list[str]:
     if not report.importance:
         return ["Importance: too few complete trials."]
+    headings = _headings(report)
     keys = sorted({key for shares in report.importance.values() for key in shares})
     rows = [[_short(key), *(f"{shares.get(key, 0.0):.2f}" for shares in report.importance.values())] for key in keys]
     return [
         "Share of each parameter in the spread of each metric (fANOVA; with few trials a rough guess):",
         "",
-        *_table(["parameter", *(_HEADINGS[name] for name in report.importance)], rows),
+        *_table(["parameter", *(headings[name] for name in report.importance)], rows),
     ]
 
 
 def _full(report: StudyReport) -> list[str]:
     if not report.full:
         return ["No trial was trained with all steps (tune.top_k, --top-k)."]
+    headings = _headings(report)
     points = list(dict.fromkeys(name for row in report.full for name in row.differences))
-    header = ["trial", "seeds", *(f"{_HEADINGS[name]} ± seeds" for name in OBJECTIVES)]
-    header += [f"{_HEADINGS[name]} less {point}'s" for point in points for name in OBJECTIVES]
+    header = ["trial", "seeds", *(f"{headings[name]} ± seeds" for name in OBJECTIVES)]
+    header += [f"{headings[name]} less {point}'s" for point in points for name in OBJECTIVES]
     level = next((i.level for row in report.full for d in row.differences.values() for i in d.values()), 0.95)
     return [
         "With all steps, means over seeds, on held-out people that the search did not look at; differences with the "
@@ -104,10 +111,11 @@ def verdicts(report: StudyReport, number: int | None = None) -> list[str]:
     chosen = report.chosen if number is None else next((row for row in report.full if row.trial == number), None)
     if not isinstance(chosen, FullRow):
         return []
+    headings = _headings(report)
     return [
         f"Trial {chosen.trial} against {point}, on people that the search did not look at: "
         + ", ".join(
-            f"{_HEADINGS[name]} {verdict_of(interval, higher_is_better=False)}" for name, interval in found.items()
+            f"{headings[name]} {verdict_of(interval, higher_is_better=False)}" for name, interval in found.items()
         )
         + "."
         for point, found in chosen.differences.items()
@@ -115,7 +123,7 @@ def verdicts(report: StudyReport, number: int | None = None) -> list[str]:
 
 
 def _short(key: str) -> str:
-    return key.removeprefix("train_hdnet.").removeprefix("weights.")
+    return key.removeprefix("train_hdnet.").removeprefix("train_depth.").removeprefix("weights.")
 
 
 def _shown(value: Any) -> str:
@@ -156,6 +164,7 @@ def _scatter(axes: Any, rows: list[TrialRow], x: list[float], y: list[float]) ->
 
 
 def _pareto_plot(report: StudyReport) -> Any:
+    headings = _headings(report)
     figure, (axes,) = _figure(1)
     rows = [row for row in report.trials if row.state == "complete"]
     x, y = ([row.metrics[name] for row in rows] for name in OBJECTIVES)
@@ -166,13 +175,14 @@ def _pareto_plot(report: StudyReport) -> Any:
     for row, across, up in zip(rows, x, y, strict=True):
         if row.is_pareto or row.point:
             axes.annotate(str(row.number), (across, up), textcoords="offset points", xytext=(5, 5), fontsize=8)
-    axes.set_xlabel(_HEADINGS[OBJECTIVES[0]])
-    axes.set_ylabel(_HEADINGS[OBJECTIVES[1]])
+    axes.set_xlabel(headings[OBJECTIVES[0]])
+    axes.set_ylabel(headings[OBJECTIVES[1]])
     axes.set_title(f"Study {report.study}: complete trials, on the people of the search")
     return figure
 
 
 def _history_plot(report: StudyReport) -> Any:
+    headings = _headings(report)
     figure, both = _figure(len(OBJECTIVES))
     rows = [row for row in report.trials if row.state in _STATES and row.metrics]
     for axes, name in zip(both, OBJECTIVES, strict=True):
@@ -183,7 +193,7 @@ def _history_plot(report: StudyReport) -> Any:
             axes.step(x, np.minimum.accumulate(y), where="post", color="tab:orange", label="best so far")
         _scatter(axes, rows, numbers, values)
         axes.set_xlabel("trial")
-        axes.set_ylabel(_HEADINGS[name])
+        axes.set_ylabel(headings[name])
         if values:  # one diverged trial must not flatten all others
             axes.set_ylim(top=min(max(values) * 1.02, float(np.median(values)) * 2))
     figure.suptitle(f"Study {report.study}: trials in order; a pruned one at its last measurement")
@@ -191,10 +201,11 @@ def _history_plot(report: StudyReport) -> Any:
 
 
 def _importance_plot(report: StudyReport) -> Any:
+    headings = _headings(report)
     figure, both = _figure(len(report.importance))
     keys = sorted(next(iter(report.importance.values())), reverse=True)
     for axes, (name, shares) in zip(both, report.importance.items(), strict=True):
-        axes.barh([key.removeprefix("train_hdnet.") for key in keys], [shares[key] for key in keys], color="tab:blue")
-        axes.set_xlabel(f"share in the spread of {_HEADINGS[name]}")
+        axes.barh([_short(key) for key in keys], [shares[key] for key in keys], color="tab:blue")
+        axes.set_xlabel(f"share in the spread of {headings[name]}")
     figure.suptitle(f"Study {report.study}: importance of the parameters (fANOVA)")
     return figure

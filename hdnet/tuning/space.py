@@ -2,45 +2,79 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import optuna
 
 from hdnet.errors import ParamsError
-from hdnet.params import Params, parse_section
+from hdnet.params import DepthStageParams, HDNetStageParams, Params, parse_section
 from hdnet.params.overlay import merge_values, read_overlay
-from hdnet.params.training import Choices, Range
+from hdnet.params.training import Choices, Range, TuneParams
 
 Values = Mapping[str, Any]
+Dimensions = dict[str, Range | Choices]
 
 STRENGTH = "augment"
 """Key of a space that scales the whole section ``augment``."""
 PARAMS_POINT, ORIGINAL_POINT = "params.yaml", "original"
 """Points that are measured beside the draws: params.yaml as it is, and with the loss weights of the original."""
 
-_STAGE = "train_hdnet"
 # Set by the search itself, or part of what all trials start from.
-_FIXED = frozenset({"steps", "start_from", "warm_start", "warm_moments"})
+_FIXED = frozenset({"steps", "start_from", "warm_start", "warm_moments", "keep_moments", "network"})
+# Keys of the stages and of section model that a network does not use. The losses of `lite` on labelled people have
+# their weights in section photo.
+_IDLE: dict[str, frozenset[str]] = {
+    "hourglass": frozenset({"encoder", "encoder_weights"}),
+    "lite": frozenset(
+        {"weights.depth", "weights.scale_invariant", "weights.normal", "rule", "input_normals"}
+        | {"width", "input_scale", "initial_depth_m", "norm"}
+    ),
+}
+_USUAL_FOR_LITE: Dimensions = {
+    "photo.frozen_blocks": Choices(choices=(99, 5, 3, 0)),
+    "photo.encoder_rate": Range(low=0.05, high=1.0, log=True),
+    "photo.weights.normal_cosine": Range(low=0.5, high=8.0, log=True),
+    "photo.weights.confidence": Range(low=0.01, high=1.0, log=True),
+    "photo.weights.relief": Range(low=0.2, high=5.0, log=True),
+    "photo.weights.relief_gradient": Range(low=0.1, high=3.0, log=True),
+    "photo.weights.parts": Range(low=0.1, high=2.0, log=True),
+}
 # A draw has 17 digits; an overlay must state exactly what was measured and be readable.
 _DIGITS = 4
+
+
+def stage_params(params: Params) -> DepthStageParams | HDNetStageParams:
+    """Return the section of the searched stage."""
+    return params.train_hdnet if params.tune.stage == "train_hdnet" else params.train_depth
 
 
 class Space:
     """Search space ``tune.space`` around the values of params.yaml.
 
+    A space that varies the network itself has no trained one that all trials could start from: :attr:`is_fresh`.
+
     Args:
         params: The whole params.yaml.
 
     Raises:
-        ParamsError: Stage `train_hdnet` does not read a key, an end of a range is not valid in params.yaml, or
+        ParamsError: Stage ``tune.stage`` does not read a key, an end of a range is not valid in params.yaml, or
             params.yaml's own value lies outside.
     """
 
     def __init__(self, params: Params) -> None:
-        self.params = params
-        self.dimensions = params.tune.space
+        self.params, self.stage = params, params.tune.stage
+        self._network = params.model.network
         self._plain = params.model_dump(mode="json", by_alias=True)
+        self._variable = {
+            f"{section}.{path}": value
+            for section in self._sections()
+            for path, value in _leaves(self._plain[section])
+            if path not in _FIXED and path not in _IDLE[self._network]
+        }
+        self.dimensions = self._usual() if params.tune.space is None else params.tune.space
+        self.is_fresh = any(key.startswith("model.") for key in self.dimensions)
         for key, dimension in self.dimensions.items():
             own = self._own_value(key)
             ends = dimension.choices if isinstance(dimension, Choices) else (dimension.low, dimension.high)
@@ -55,14 +89,20 @@ class Space:
     def points(self) -> dict[str, dict[str, Any]]:
         """Return the points that every study measures first: values by key, by name of the point."""
         own = {key: self._own_value(key) for key in self.dimensions}
-        weights = read_overlay("reference")[_STAGE]["weights"]
-        theirs = {f"{_STAGE}.weights.{name}": weight for name, weight in weights.items()}
+        if self._network == "lite":  # the original has no such network
+            return {PARAMS_POINT: own}
+        weights = read_overlay("reference")[self.stage]["weights"]
+        theirs = {f"{self.stage}.weights.{name}": weight for name, weight in weights.items()}
         different = {key: weight for key, weight in theirs.items() if key in own or self._own_value(key) != weight}
         return {PARAMS_POINT: own, ORIGINAL_POINT: own | different}
 
     def suggest(self, trial: optuna.Trial) -> dict[str, Any]:
         """Draw a trial's values by key, floats with four digits."""
         return {key: self._suggest(trial, key, dimension) for key, dimension in self.dimensions.items()}
+
+    def stored(self, values: Values) -> dict[str, Any]:
+        """Return the values of the varied parameters as Optuna stores them; others are left out."""
+        return {key: _stored(values[key]) for key in self.dimensions}
 
     def overlay(self, values: Values) -> dict[str, Any]:
         """Return values by key as an overlay of params.yaml, nested.
@@ -92,7 +132,9 @@ class Space:
 
     def _suggest(self, trial: optuna.Trial, key: str, dimension: Range | Choices) -> Any:
         if isinstance(dimension, Choices):
-            return trial.suggest_categorical(key, dimension.choices)
+            # Optuna stores plain values only: a list is its JSON text there.
+            choices = {_stored(choice): choice for choice in _plain_choices(dimension)}
+            return choices[trial.suggest_categorical(key, list(choices))]
         if _is_whole(dimension, self._own_value(key)):
             return trial.suggest_int(key, int(dimension.low), int(dimension.high), log=dimension.log)
         drawn = trial.suggest_float(key, dimension.low, dimension.high, log=dimension.log)
@@ -101,16 +143,25 @@ class Space:
     def _own_value(self, key: str) -> Any:
         if key == STRENGTH:
             return self._strength()
-        stage, *path = key.split(".")
-        value = self._plain.get(stage)
-        for name in path:
-            value = value.get(name) if isinstance(value, dict) else None
-        if stage != _STAGE or not path or path[0] in _FIXED or not isinstance(value, bool | int | float | str):
+        if key not in self._variable:
             raise ParamsError(
-                f"tune.space: {key!r} cannot be varied; expected values of {_STAGE} (such as {_STAGE}.weights.warp, "
-                f"not {', '.join(sorted(_FIXED))}) that params.yaml sets, or {STRENGTH!r}"
+                f"tune.space: {key!r} cannot be varied in stage {self.stage} of network {self._network!r}; expected "
+                f"keys of {', '.join(self._sections())} that it uses (not {', '.join(sorted(_FIXED))}), or {STRENGTH!r}"
             )
-        return value
+        return self._variable[key]
+
+    def _sections(self) -> tuple[str, ...]:
+        """Return the sections whose values the stage reads and a trial may change."""
+        of_lite = ("photo",) if self._network == "lite" else ()
+        return (self.stage, *of_lite, *(("model",) if self.stage == "train_depth" else ()))
+
+    def _usual(self) -> Dimensions:
+        """Return the space of ``tune.space: null``: the demo's or that of `lite`, as far as the stage uses it."""
+        usual = {key.replace("train_hdnet", self.stage): one for key, one in (TuneParams().space or {}).items()}
+        if self._network == "lite":
+            del usual[STRENGTH]  # the augmentation of photographs is no multiple of the demo's
+            usual |= _USUAL_FOR_LITE
+        return {key: one for key, one in usual.items() if key == STRENGTH or key in self._variable}
 
     def _augmentation(self, strength: float) -> dict[str, Any]:
         full = self.params.tune.augment_full.model_dump()
@@ -134,13 +185,31 @@ class Space:
         return strength
 
 
+def _leaves(values: Values) -> Iterator[tuple[str, Any]]:
+    """Yield the values of a section and of those in it, with their path."""
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from ((f"{name}.{path}", inner) for path, inner in _leaves(value))
+        else:
+            yield name, value
+
+
+def _plain_choices(dimension: Choices) -> list[Any]:
+    """Return the choices with lists for tuples, as params.yaml's own values are."""
+    return [list(choice) if isinstance(choice, tuple) else choice for choice in dimension.choices]
+
+
+def _stored(choice: Any) -> Any:
+    return json.dumps(choice) if isinstance(choice, list) else choice
+
+
 def _is_whole(dimension: Range, own: Any) -> bool:
     return all(isinstance(value, int) for value in (dimension.low, dimension.high, own))
 
 
 def _contains(dimension: Range | Choices, value: Any) -> bool:
     if isinstance(dimension, Choices):
-        return value in dimension.choices
+        return value in _plain_choices(dimension)
     return isinstance(value, int | float) and dimension.low <= value <= dimension.high
 
 

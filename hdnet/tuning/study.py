@@ -19,12 +19,13 @@ from hdnet.data.store.packed import PackedFrames, PseudoNormals, open_people
 from hdnet.data.store.pairs import PackedPairs
 from hdnet.errors import ModelError, TuningError
 from hdnet.files import sha256_of
-from hdnet.models import DepthEstimator
-from hdnet.models.weights import load_estimator
+from hdnet.models import DepthEstimator, LiteEstimator
 from hdnet.params import Params
 from hdnet.tracking.provenance import git_tags
 from hdnet.training.devices import Precision, device_type, faster_cpu_precision
-from hdnet.tuning.space import Space
+from hdnet.training.person_stages import start_of
+from hdnet.tuning.heldout import takes_predicted_normals
+from hdnet.tuning.space import Space, stage_params
 from hdnet.tuning.storage import FIXED, open_storage, storage_errors_explained, without_password
 from hdnet.workspace import Workspace
 
@@ -40,8 +41,11 @@ FAILED = "failed"
 _SIZE_PX = 256
 
 OBJECTIVES = ("depth_mae_mm", "normal_mean_deg")
-"""Objectives of the trials: metrics of :class:`hdnet.training.validation.HeldOutValidator`, so the normals are those of
-the depth. The complete model's own normals are the normal estimator's, which this stage does not train."""
+"""Objectives of the trials: metrics of :class:`hdnet.training.validation.HeldOutValidator`. Of a depth estimator, the
+normals are those of its depth: the complete model's own are the normal estimator's, which these stages do not train."""
+
+ESTIMATORS: dict[str, type[DepthEstimator | LiteEstimator]] = {"hourglass": DepthEstimator, "lite": LiteEstimator}
+"""Network that the searched stages train, by ``model.network``."""
 
 SCALAR = "depth_mae_mm + mm_per_deg * normal_mean_deg"
 """Single objective of ``--scalar``."""
@@ -99,9 +103,10 @@ def open_study(settings: StudySettings) -> optuna.Study:
     Raises:
         TuningError: The storage cannot be opened, or the study has another set-up.
         ParamsError: ``tune.space`` does not fit params.yaml.
-        ModelError: There is no depth estimator to start from.
+        ModelError: There is no network to start from.
     """
-    space, setup = Space(settings.params), _setup(settings)
+    space = Space(settings.params)
+    setup = _setup(settings, space)
     storage = open_storage(settings.storage, settings.params.tune.stale_after_s)
     with storage_errors_explained(settings.storage):
         study = optuna.create_study(
@@ -122,7 +127,7 @@ def open_study(settings: StudySettings) -> optuna.Study:
         queued = {trial.user_attrs.get(POINT) for trial in _counting(study)}
         for name, values in space.points().items():
             if name not in queued:
-                inside = {key: values[key] for key in space.dimensions}
+                inside = space.stored(values)
                 study.enqueue_trial(inside, {POINT: name, FIXED: inside})
     return study
 
@@ -193,46 +198,65 @@ def _check_same(settings: StudySettings, known: dict[str, Any], setup: dict[str,
         )
 
 
-def _setup(settings: StudySettings) -> dict[str, Any]:
+def _setup(settings: StudySettings, space: Space) -> dict[str, Any]:
     """Return everything besides a trial's values that determines its result."""
-    params, work = settings.params, settings.work
-    tune = params.tune
-    if not work.depth_model.is_file():
-        raise ModelError(f"{work.depth_model}: no such file; run stage train_depth first (`dvc repro train_depth`)")
+    params, tune = settings.params, settings.params.tune
+    photo = {"photo": params.photo.model_dump(mode="json")} if params.model.network == "lite" else {}
     return {
         "objectives": [SCALAR, tune.scalar_mm_per_deg] if settings.is_scalar else list(OBJECTIVES),
-        "tune.space": {key: dimension.model_dump(mode="json") for key, dimension in tune.space.items()},
+        "tune.space": {key: dimension.model_dump(mode="json") for key, dimension in space.dimensions.items()},
         "tune.augment_full": tune.augment_full.model_dump(mode="json"),
         "tune.steps": tune.steps,
         "tune.validate_every": tune.validate_every,
         "tune.select_people": tune.select_people,
         "seed": params.seed,
         "model": params.model.model_dump(mode="json"),
-        "train_hdnet": params.train_hdnet.model_dump(mode="json"),
+        tune.stage: stage_params(params).model_dump(mode="json"),
+        **photo,
         "augment": params.augment.model_dump(mode="json"),
-        "data": _digests(settings),
+        "data": _digests(settings, space),
     }
 
 
-def _digests(settings: StudySettings) -> dict[str, str]:
-    work = settings.work
-    return {
-        "labelled": open_people(work.labelled).digest,
-        "heldout": open_people(work.heldout).digest,
-        "frames": PackedFrames(work.frames).digest,
-        "frame_normals": PseudoNormals(work.frame_normals).digest,
-        "pairs": PackedPairs(work.correspondences).digest,
-        "normal_model": sha256_of(work.normal_model),
-        "depth_model": sha256_of(work.depth_model),
-    }
+def searched(setup: dict[str, Any]) -> dict[str, str]:
+    """Return "stage" and "network" of a study's set-up."""
+    stage = "train_hdnet" if "train_hdnet" in setup else "train_depth"
+    return {"stage": stage, "network": setup["model"].get("network", "hourglass")}
+
+
+def _digests(settings: StudySettings, space: Space) -> dict[str, str]:
+    """Return hashes of all that the trials read.
+
+    Raises:
+        ModelError: A model file is missing.
+    """
+    work, params = settings.work, settings.params
+    found = {"labelled": open_people(work.labelled).digest, "heldout": open_people(work.heldout).digest}
+    models = {"normal_model": work.normal_model, "depth_model": work.depth_model}
+    if space.stage == "train_hdnet":
+        found["frames"] = PackedFrames(work.frames).digest
+        found["frame_normals"] = PseudoNormals(work.frame_normals).digest
+        found["pairs"] = PackedPairs(work.correspondences).digest
+    else:
+        lite = params.model.network == "lite"
+        start = start_of("train_depth", work, params) if lite else work.pretrained(params.train_depth.start_from)
+        models = {"normal_model": work.normal_model} if takes_predicted_normals(params) else {}
+        models |= {"start": start} if start and not space.is_fresh else {}
+    for path in models.values():
+        if not path.is_file():
+            stage = {work.normal_model: "train_normal", work.depth_model: "train_depth"}.get(path)
+            remedy = f"run stage {stage} first (`dvc repro {stage}`)" if stage else "see train_depth.start_from"
+            raise ModelError(f"{path}: no such file; {remedy}")
+    return found | {name: sha256_of(path) for name, path in models.items()}
 
 
 def _precision(settings: StudySettings) -> Precision:
     """Return the precision of all trials; measured for each, it would vary with the machine's load."""
-    asked = settings.params.runtime.precision
+    asked, model = settings.params.runtime.precision, settings.params.model
     if asked != "auto":
         return asked
     if device_type(settings.params.runtime.device) == "cuda":
         return "bf16"
     torch.manual_seed(0)
-    return faster_cpu_precision(load_estimator(settings.work.depth_model, DepthEstimator), _SIZE_PX, _SIZE_PX)
+    untrained = model.model_copy(update={"encoder_weights": "random"})  # as fast as a trained one
+    return faster_cpu_precision(ESTIMATORS[model.network].from_params(untrained), _SIZE_PX, _SIZE_PX)

@@ -1,4 +1,4 @@
-"""One trial: a training of stage `train_hdnet` with the trial's values, measured on held-out people."""
+"""One trial: a training of the searched stage with the trial's values, measured on held-out people."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +16,18 @@ from optuna.trial import TrialState
 
 from hdnet.errors import TrainingError
 from hdnet.files import locked
-from hdnet.models import HDNet
-from hdnet.models.weights import load_hdnet
+from hdnet.models.weights import load_estimator
 from hdnet.params import Params, with_runtime
 from hdnet.tracking.tracker import StoppedEarlyError
 from hdnet.training.run import Outputs
 from hdnet.training.validation import Validation
 from hdnet.tuning.heldout import Validators, open_validators
 from hdnet.tuning.ranking import MEASURED, is_hopeless, store_measurement
-from hdnet.tuning.space import Space
+from hdnet.tuning.space import Space, stage_params
 from hdnet.tuning.storage import origin, retry, without_password
-from hdnet.tuning.study import FAILED, KEY, OBJECTIVES, PAIR, POINT, PRECISION, StudySettings, load_study
+from hdnet.tuning.study import ESTIMATORS, FAILED, KEY, OBJECTIVES, PAIR, POINT, PRECISION, StudySettings, load_study
 from hdnet.tuning.tracking import TrialTakenError, TrialTracker, run_below_study, with_tracker
+from pipelines.train_depth import train_depth
 from pipelines.train_hdnet import train_hdnet
 
 VALUES = "values"
@@ -70,9 +71,9 @@ class Worker:
         params = with_runtime(
             self.space.applied(values), {"devices": 1, "nodes": 1, "precision": self.precision, "panel_every": steps}
         )
-        stage = params.train_hdnet.model_copy(update={"steps": steps})
+        stage = stage_params(params).model_copy(update={"steps": steps})
         last = params.validation.model_copy(update={"use_best": False})
-        return params.model_copy(update={"train_hdnet": stage, "validation": last, "seed": seed})
+        return params.model_copy(update={self.space.stage: stage, "validation": last, "seed": seed})
 
 
 def search_trial(worker: Worker, study: optuna.Study, trial: optuna.Trial) -> tuple[float, ...]:
@@ -113,7 +114,7 @@ def full_trial(worker: Worker, study: optuna.Study, trial: optuna.Trial) -> tupl
     settings = worker.settings
     number, seed = trial.user_attrs[PAIR]
     values = load_study(settings, settings.name).get_trials(deepcopy=False)[number].user_attrs[VALUES]
-    steps = settings.params.train_hdnet.steps
+    steps = stage_params(settings.params).steps
     params = worker.params(values, steps, seed)
 
     def measured(metrics: dict[str, float], step: int) -> None:
@@ -122,7 +123,7 @@ def full_trial(worker: Worker, study: optuna.Study, trial: optuna.Trial) -> tupl
     about = {**values, "of_trial": number, "seed": seed}
     with _trial_folder(worker, study, trial) as folder:
         _train(worker, study, trial, params, measured, steps, folder, about)
-        estimator = load_hdnet(folder / MODEL_FILE, HDNet).depth_estimator.eval()
+        estimator = load_estimator(folder / MODEL_FILE, ESTIMATORS[params.model.network]).eval()
         rows = worker.validators.report.each(estimator)
         people = {name: [row[name] for row in rows] for name in OBJECTIVES}
         trial.set_user_attr(PEOPLE, {"names": list(worker.validators.names), **people})
@@ -207,7 +208,8 @@ def _train(
         worker.check_parent()
         check_not_taken(study, trial)
 
-    train_hdnet(
+    train = partial(train_depth, is_fresh=worker.space.is_fresh) if params.tune.stage == "train_depth" else train_hdnet
+    train(
         work,
         params,
         with_tracker(open_run, TrialTracker(measured, check)),

@@ -39,8 +39,7 @@ def train_depth(
     model = starting_network(DepthEstimator, params, start)
     normals = PseudoNormals(work.labelled_normals) if settings.input_normals == "predicted" else None
     normal_model = work.normal_model if normals else None
-    data = {"labelled": people.digest}
-    data |= {"input_normals": normals.digest} if normals else {}
+    data = {"labelled": people.digest} | ({"input_normals": normals.digest} if normals else {})
     data |= {"start": sha256_of(start)} if start else {}
     if validation is None:
         validation = held_out_validation(params, "train_depth", work.heldout, typical_camera(people), normal_model)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 PACKAGES = ("hdnet", "pipelines", "serving")
@@ -24,8 +25,14 @@ def import_closure(root: Path, module: str) -> set[str]:
         reached.add(str(path.relative_to(root)))
         parents = name.split(".")[:-1]
         waiting += [".".join(parents[: length + 1]) for length in range(len(parents))]
-        waiting += _imports(ast.parse(path.read_text(encoding="utf-8")))
+        waiting += _imports_of(path.read_text(encoding="utf-8"))
     return reached
+
+
+@cache
+def _imports_of(text: str) -> tuple[str, ...]:
+    """Names of modules in a file's text; stages share most files, and parsing takes nearly all the time."""
+    return tuple(_imports(ast.parse(text)))
 
 
 def _file_of(root: Path, module: str) -> Path | None:

@@ -1,5 +1,6 @@
 """dvc.yaml's dependencies on code against what each stage imports: nothing missing, nothing named in vain."""
 
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,7 @@ def code_dependencies(stage: str) -> list[str]:
     return [path for path in STAGES[stage]["deps"] if path.split("/")[0] in ("hdnet", "pipelines", "serving")]
 
 
+@cache
 def needed(stage: str) -> set[str]:
     with_effect = [path for path, stages in WITH_EFFECT.items() if stage in stages]
     return {

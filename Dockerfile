@@ -22,8 +22,10 @@ RUN groupadd --gid 10001 hdnet \
 
 FROM base AS build
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
+# pip's own place for its cache is below HOME, whose owner is another user than the one that builds.
 ENV PIP_CONSTRAINT=/src/constraints.txt \
     PIP_EXTRA_INDEX_URL=${TORCH_INDEX} \
+    PIP_CACHE_DIR=/var/cache/pip \
     PIP_DISABLE_PIP_VERSION_CHECK=1
 WORKDIR /src
 COPY pyproject.toml constraints.txt README.md LICENSE ./
@@ -35,15 +37,15 @@ RUN python -m venv /opt/venv \
 # Versions come from constraints.txt.
 FROM build AS build-serve
 # hadolint ignore=DL3013
-RUN --mount=type=cache,target=/root/.cache/pip pip install ".[serve]"
+RUN --mount=type=cache,target=/var/cache/pip pip install ".[serve]"
 COPY hdnet hdnet
 COPY pipelines pipelines
 COPY serving serving
-RUN pip install --no-cache-dir --no-deps --force-reinstall . && python -m compileall -q /opt/venv
+RUN pip install --no-cache-dir --no-deps --force-reinstall .
 
 FROM build AS build-train
 # hadolint ignore=DL3013
-RUN --mount=type=cache,target=/root/.cache/pip pip install ".[pipeline,tune,serve]"
+RUN --mount=type=cache,target=/var/cache/pip pip install ".[pipeline,tune,serve]"
 
 FROM base AS train
 # git is for DVC and the runs' lineage tags; a mounted checkout has another owner.
@@ -67,11 +69,12 @@ CMD ["dvc", "repro"]
 # Tracking server of compose.yaml, without torch and hdnet.
 FROM base AS build-mlflow
 ENV PIP_CONSTRAINT=/src/constraints.txt \
+    PIP_CACHE_DIR=/var/cache/pip \
     PIP_DISABLE_PIP_VERSION_CHECK=1
 WORKDIR /src
 COPY constraints.txt ./
 # hadolint ignore=DL3013
-RUN --mount=type=cache,target=/root/.cache/pip \
+RUN --mount=type=cache,target=/var/cache/pip \
     python -m venv /opt/venv && pip install mlflow 'psycopg[binary]' boto3
 
 FROM base AS mlflow

@@ -36,6 +36,21 @@ def test_images_of_others_are_pinned_and_our_own_have_a_target():
             assert re.search(r":\d+\.\d+", service["image"]), service["image"]
 
 
+def test_pip_keeps_its_cache_where_the_dockerfile_mounts_one():
+    """pip's own place is below HOME, which the images set."""
+    stages = re.split(r"^FROM ", (ROOT / "Dockerfile").read_text(), flags=re.MULTILINE)[1:]
+    environment: dict[str, str] = {}
+    mounts = 0
+    for stage in stages:
+        base, name = re.match(r"(\S+) AS (\S+)", stage).groups()
+        places = re.findall(r"PIP_CACHE_DIR=(\S+)", stage)
+        environment[name] = places[0] if places else environment.get(base, "")
+        for target in re.findall(r"--mount=type=cache,target=(\S+)", stage):
+            assert target == environment[name], name
+            mounts += 1
+    assert mounts == 3
+
+
 def test_services_wait_for_healthy_ones():
     for service in SERVICES.values():
         for needed, how in service.get("depends_on", {}).items():

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 from hdnet.errors import ModelError
 from hdnet.models.identity import REGISTRY_SCHEME, REGISTRY_SCHEMES, SHIPPED_SOURCE, ModelIdentity, has_registry
 from hdnet.predict.runtime_names import AUTO
+from hdnet.tracking.model_cache import is_cached
 from serving.settings import Settings
 
 if TYPE_CHECKING:
@@ -203,6 +204,8 @@ class _Registry(_Source):
         model_cache(self._cache_dir).remember(self.uri, identity)
 
     def load_last_good(self) -> tuple[PredictorLike, ModelIdentity] | None:
+        if not is_cached(self._cache_dir):  # a start without a registry need not import MLflow, which takes seconds
+            return None
         prepare_mlflow()
         from hdnet.tracking.versions import model_cache
 

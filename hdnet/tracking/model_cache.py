@@ -47,6 +47,15 @@ class CachedModel:
     identity: ModelIdentity
 
 
+def is_cached(folder: Path | None) -> bool:
+    """Return whether the cache, as :class:`ModelCache` finds it, holds anything; needs no MLflow."""
+    return next(_folder(folder).glob("*/last_good/*.json"), None) is not None
+
+
+def _folder(folder: Path | None) -> Path:
+    return folder or Path(os.environ.get(FOLDER_VARIABLE) or DEFAULT_FOLDER).expanduser()
+
+
 class ModelCache:
     """Folder of model files of one registry.
 
@@ -57,7 +66,7 @@ class ModelCache:
     """
 
     def __init__(self, folder: Path | None, registry: str, file: str) -> None:
-        self.folder = folder or Path(os.environ.get(FOLDER_VARIABLE) or DEFAULT_FOLDER).expanduser()
+        self.folder = _folder(folder)
         self._root = self.folder / _digest(registry)
         self._file = file
 

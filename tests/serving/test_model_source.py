@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +77,17 @@ def test_a_new_user_is_served_by_the_shipped_model(nowhere: Path) -> None:
     assert served.predictor.finds_people
     assert store.shipped() is served.predictor
     store.close()
+
+
+def test_a_start_without_a_registry_does_not_wait_for_mlflow(nowhere: Path) -> None:
+    code = (
+        "import sys; from serving.model_source import *; "
+        "source = model_source(Settings(model_uri='models:/hdnet@champion')); "
+        "print(source.load_last_good(), 'mlflow' in sys.modules)"
+    )
+    here = {**os.environ, "HDNET_CACHE_DIR": str(nowhere / "cache"), "PYTHONPATH": str(Path(__file__).parents[2])}
+    said = subprocess.run([sys.executable, "-c", code], env=here, capture_output=True, text=True, check=True).stdout
+    assert said.split() == ["None", "False"]
 
 
 def test_the_shipped_model_needs_no_measurement_to_begin(nowhere: Path, measured: list[Any]) -> None:

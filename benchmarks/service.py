@@ -5,6 +5,7 @@
     python benchmarks/service.py soak          # growth over 5,000 requests
     python benchmarks/service.py swaps         # 100 changes of the champion under load
     python benchmarks/service.py kill          # kill -9 under load, and restart
+    python benchmarks/service.py balancer      # kill -9 of one of two replicas behind nginx with TLS
 
 Each command starts and ends its services, and exits with status 1 and one line if a service misbehaves. Without --model
 the weights are made up: meaningless answers in the same time. `auto` would refuse low precision for those, so the
@@ -19,6 +20,7 @@ import os
 import tempfile
 from pathlib import Path
 
+from service_balancer import add_balancer
 from service_registry import add_kill, add_swaps
 from service_soak import add_soak
 from service_speed import add_load, add_plain
@@ -31,7 +33,7 @@ def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(description="The HTTP service under load, as tables.")
     verbs = parser.add_subparsers(required=True, metavar="COMMAND")
-    for add in (add_load, add_plain, add_soak, add_swaps, add_kill):
+    for add in (add_load, add_plain, add_soak, add_swaps, add_kill, add_balancer):
         add_shared(add(verbs))
     arguments = parser.parse_args()
     logging.getLogger("httpx2").setLevel(logging.WARNING)  # a line for each request otherwise

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from itertools import count
+from ssl import SSLContext
 
 import httpx2
 import numpy as np
@@ -80,19 +81,24 @@ class Clients:
         url: Of the service.
         uploads: Taken in turns.
         patience_s: Longest wait after a 503, whatever ``Retry-After`` says.
+        verify: Certificates to trust, of a service behind TLS; True for the system's.
 
     Attributes:
         outcomes: Of each request.
         end: Time of :func:`time.perf_counter` after which no client of a closed loop begins another request.
     """
 
-    def __init__(self, url: str, uploads: Sequence[Upload], patience_s: float = 10.0) -> None:
+    def __init__(
+        self, url: str, uploads: Sequence[Upload], patience_s: float = 10.0, verify: SSLContext | bool = True
+    ) -> None:
         self.outcomes: list[Outcome] = []
         self.end = math.inf
         self._url, self._uploads, self._patience_s = url, uploads, patience_s
         self._turn = count()
         self._http = httpx2.AsyncClient(
-            timeout=_TIMEOUT_S, limits=httpx2.Limits(max_connections=None, max_keepalive_connections=None)
+            verify=verify,
+            timeout=_TIMEOUT_S,
+            limits=httpx2.Limits(max_connections=None, max_keepalive_connections=None),
         )
 
     async def __aenter__(self) -> Clients:
@@ -166,12 +172,16 @@ def ask_each(url: str, uploads: Sequence[Upload]) -> list[Outcome]:
 
 
 def ask(
-    url: str, uploads: Sequence[Upload], load: Callable[[Clients], Awaitable[None]], patience_s: float = 10.0
+    url: str,
+    uploads: Sequence[Upload],
+    load: Callable[[Clients], Awaitable[None]],
+    patience_s: float = 10.0,
+    verify: SSLContext | bool = True,
 ) -> list[Outcome]:
     """Outcomes of the requests of a load, such as ``lambda clients: clients.closed_loop(...)``."""
 
     async def run() -> list[Outcome]:
-        async with Clients(url, uploads, patience_s) as clients:
+        async with Clients(url, uploads, patience_s, verify) as clients:
             await load(clients)
             return clients.outcomes
 

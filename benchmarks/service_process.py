@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from socket import socket
+from ssl import SSLContext
 from types import TracebackType
 from typing import NamedTuple
 
@@ -28,7 +29,7 @@ from hdnet.models.weights import save_hdnet
 from hdnet.predict.inference import load_source
 
 REPOSITORY = Path(__file__).parents[1]
-_START_S = 180.0
+_START_S = 600.0  # on a busy machine
 
 
 class Burden(NamedTuple):
@@ -48,12 +49,20 @@ class Service:
         port: Port that it will listen on.
         environment: Variables beside the caller's, of which those that begin with HDNET_ are dropped.
         folder: Working directory.
+        verify: Certificates to trust; None for plain HTTP.
     """
 
     def __init__(
-        self, command: list[str], log: Path, port: int, environment: dict[str, str], folder: Path = REPOSITORY
+        self,
+        command: list[str],
+        log: Path,
+        port: int,
+        environment: dict[str, str],
+        folder: Path = REPOSITORY,
+        verify: SSLContext | None = None,
     ) -> None:
-        self.url, self.log = f"http://127.0.0.1:{port}", log
+        self.url, self.log = f"http{'s' if verify else ''}://127.0.0.1:{port}", log
+        self.verify: SSLContext | bool = verify or True
         self._command, self._folder = command, folder
         own = {name: value for name, value in os.environ.items() if not name.startswith("HDNET_")}
         self.environment = {**own, **environment}
@@ -73,7 +82,7 @@ class Service:
             Seconds until it was ready.
 
         Raises:
-            HDNetError: If it ends or is not ready within three minutes.
+            HDNetError: If it ends or is not ready within ten minutes.
         """
         began = time.perf_counter()
         with self.log.open("a") as log:
@@ -81,7 +90,7 @@ class Service:
                 self._command, cwd=self._folder, env=self.environment, stdout=log, stderr=subprocess.STDOUT
             )
         try:
-            with httpx2.Client() as http:
+            with httpx2.Client(verify=self.verify) as http:
                 self._wait(http, began)
         except BaseException:
             self.kill()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from importlib import import_module
@@ -15,8 +16,10 @@ import pytest
 from hdnet.errors import HDNetError
 from hdnet.predict.inference import Predictor
 
+NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
+needs_nginx = pytest.mark.skipif(NGINX is None or shutil.which("openssl") is None, reason="nginx or openssl is missing")
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-NAMES = ("inference", *(f"service_{name}" for name in ("clients", "plain", "registry", "soak", "speed")))
+NAMES = ("inference", *(f"service_{name}" for name in ("balancer", "clients", "plain", "registry", "soak", "speed")))
 
 
 @pytest.fixture
@@ -49,6 +52,27 @@ def test_load_counts_answers_and_refusals() -> None:
     assert (accepted > 0).all()
     assert (refused[:3] == 0).all()  # four, and fewer, fit into one pass and eight places
     assert (other == 0).all()
+
+
+@needs_nginx
+def test_nginx_takes_the_documented_configuration(rooms: Any, tmp_path: Path) -> None:
+    replicas = ["127.0.0.1:8001", "127.0.0.1:8002"]
+    rooms.balancer.Nginx(replicas, tmp_path / "nginx")
+    written = (tmp_path / "nginx/nginx.conf").read_text()
+    assert all(f"server {one} max_fails" in written for one in replicas)
+    assert "10.0.0." not in written
+    command = [str(NGINX), "-t", "-c", str(tmp_path / "nginx/nginx.conf"), "-p", str(tmp_path / "nginx")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@needs_nginx
+@pytest.mark.slow
+def test_a_killed_replica_costs_no_request() -> None:
+    done = run("balancer", "--times", "1", "--clients", "2", "--seconds", "1")
+    assert done.returncode == 0, done.stderr
+    ((number, _, _, _, failed, _),) = rows(done.stdout)
+    assert (number, failed) == ("1", "0")
 
 
 @pytest.mark.slow

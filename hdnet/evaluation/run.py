@@ -30,7 +30,7 @@ from hdnet.evaluation.sources import LabelledPeople, open_labelled
 from hdnet.evaluation.writing import write_evaluation, write_sequences
 from hdnet.files import sha256_of, write_json
 from hdnet.geometry import Camera
-from hdnet.metrics.confidence import Reliability, confidence_metrics, reliability
+from hdnet.metrics.confidence import Reliability, measure_confidence
 from hdnet.metrics.depth import depth_metrics, distance_metrics, relief_metrics
 from hdnet.metrics.normals import detail_metrics, normal_metrics
 from hdnet.metrics.person import body_metrics, mask_metrics
@@ -200,8 +200,8 @@ def _measure(model: HDNet | PersonModel, sample: Mapping[str, Any]) -> tuple[Row
             row[MODEL] |= distance_metrics(depth_m, true_m, mask)
         row[MODEL] |= body_metrics(found.iuv, picture_of(sample["vui"])[..., ::-1], mask)
         if true_normals is not None:
-            row[MODEL] |= confidence_metrics(normals, found.expected_deg, true_normals, mask)
-            reliable = reliability(normals, found.expected_deg, true_normals, mask)
+            reliable, errors = measure_confidence(normals, found.expected_deg, true_normals, mask)
+            row[MODEL] |= errors
     else:
         depth_m, normals = predict_sample(model, sample)
         row = {MODEL: _metrics(depth_m, normals, true_m, true_normals, mask, camera)}

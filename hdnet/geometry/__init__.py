@@ -9,7 +9,7 @@ Conventions (they are API):
 * Shape suffixes: b batch, c channel, h w, n points, digits a fixed size; frames as ``j_R_i`` (from i to j).
 """
 
-from hdnet.geometry.camera import Camera, CameraLike, camera_columns, pixel_rays, project, unproject
+from hdnet.geometry.camera import MEDIAN_DEPTH_M, Camera, CameraLike, camera_columns, pixel_rays, project, unproject
 from hdnet.geometry.normals import ORIGINAL_CLAMP, NormalRule, depth_to_normals, expected_angle_deg, original_normalise
 from hdnet.geometry.relief import (
     RELIEF_UNIT_PX,
@@ -23,6 +23,7 @@ from hdnet.geometry.relief import (
 from hdnet.geometry.rigid import fit_rigid, rotation_from_covariance
 
 __all__ = [
+    "MEDIAN_DEPTH_M",
     "ORIGINAL_CLAMP",
     "RELIEF_UNIT_PX",
     "Camera",

@@ -11,6 +11,10 @@ from torch import Tensor
 
 from hdnet.errors import DataError
 
+MEDIAN_DEPTH_M = 4.0
+"""Median depth over the mask to which people are shifted in training data, and the distance of a person whose size is
+not known."""
+
 
 @dataclass(frozen=True)
 class Camera:

@@ -68,14 +68,24 @@ class Reliability:
         return text.getvalue()
 
 
-def reliability(pred: ArrayLike, expected_deg: ArrayLike, true: ArrayLike, mask: ArrayLike) -> Reliability:
-    """Count the pixels of one picture by the angle that the network expects.
+def measure_confidence(
+    pred: ArrayLike, expected_deg: ArrayLike, true: ArrayLike, mask: ArrayLike
+) -> tuple[Reliability, dict[str, float]]:
+    """Count the pixels of one picture by the angle that the network expects, and measure the confidence's errors.
 
     Args:
         pred: (H, W, 3) predicted normals of any length.
         expected_deg: (H, W) expected angle to the truth (:func:`hdnet.geometry.expected_angle_deg`).
         true: (H, W, 3) true normals, 0 where unknown; those pixels do not count.
         mask: (H, W), True where it counts.
+
+    Returns:
+        The counts, and the errors.
+        ``confidence_ause_deg``: area under the sparsification error (Ilg et al., ECCV 2018). The sparsification curve
+        is the mean angle of the pixels that remain when the least confident share q is taken away, the oracle's the
+        same when those of the largest angle are; the mean over q of their difference, not divided by the error at 0.
+        0 is the order by true error. Pixels of equal confidence count as in random order.
+        ``confidence_calibration_deg``: expected calibration error over the bins of :class:`Reliability`.
 
     Raises:
         DataError: If the mask is empty or has no true normal.
@@ -84,28 +94,15 @@ def reliability(pred: ArrayLike, expected_deg: ArrayLike, true: ArrayLike, mask:
     expected_n, angle_n = _pixels(pred, expected_deg, true, mask)
     place_n = np.digitize(expected_n, BIN_EDGES_DEG[1:-1])
     bins = len(BIN_EDGES_DEG) - 1
-    return Reliability(*(np.bincount(place_n, weights, bins) for weights in (None, expected_n, angle_n)))
-
-
-def confidence_metrics(pred: ArrayLike, expected_deg: ArrayLike, true: ArrayLike, mask: ArrayLike) -> dict[str, float]:
-    """Errors of the confidence of one picture; for arguments and errors see :func:`reliability`.
-
-    Returns:
-        ``confidence_ause_deg``: area under the sparsification error (Ilg et al., ECCV 2018). The sparsification curve
-        is the mean angle of the pixels that remain when the least confident share q is taken away, the oracle's the
-        same when those of the largest angle are; the mean over q of their difference, not divided by the error at 0.
-        0 is the order by true error. Pixels of equal confidence count as in random order.
-        ``confidence_calibration_deg``: expected calibration error over the bins of :class:`Reliability`.
-    """
-    expected_n, angle_n = _pixels(pred, expected_deg, true, mask)
-    return {
+    found = Reliability(*(np.bincount(place_n, weights, bins) for weights in (None, expected_n, angle_n)))
+    return found, {
         "confidence_ause_deg": sparsification_error(expected_n, angle_n),
-        "confidence_calibration_deg": reliability(pred, expected_deg, true, mask).calibration_deg,
+        "confidence_calibration_deg": found.calibration_deg,
     }
 
 
 def sparsification_error(uncertainty_n: np.ndarray, error_n: np.ndarray) -> float:
-    """Area under the sparsification error, in the unit of the errors; see :func:`confidence_metrics`.
+    """Area under the sparsification error, in the unit of the errors; see :func:`measure_confidence`.
 
     Args:
         uncertainty_n: Of each pixel, in any unit: only the order counts.

@@ -10,13 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hdnet.geometry import CameraLike, depth_from_relief, turn_normals, view_of
+from hdnet.geometry import MEDIAN_DEPTH_M, CameraLike, depth_from_relief, turn_normals, view_of
 from hdnet.models.hdnet import unit_normals
 from hdnet.models.hourglass import NormalEstimator
 from hdnet.models.lite import LiteEstimator, PersonMaps
 
-MEDIAN_M = 4.0
-"""Distance of a person whose size is not known, as in the training data."""
 # Pixels of the picture that a pixel of the body map stands for.
 BODY_STRIDE = 4
 
@@ -120,7 +118,7 @@ def in_camera(maps: PersonMaps, camera: CameraLike, sized_b: Tensor | None = Non
     relief, normals = maps.relief_b1hw.double(), maps.normals_b3hw.double()
     height, width = relief.shape[-2:]
     view = view_of(_double(camera), (height, width))
-    median_m_b = relief.new_full((len(relief),), MEDIAN_M)
+    median_m_b = relief.new_full((len(relief),), MEDIAN_DEPTH_M)
     if sized_b is not None:
         median_m_b = torch.where(sized_b, view.focal_b / maps.log_scale_b1[:, 0].double().exp(), median_m_b)
     depth = depth_from_relief(relief, view, median_m_b)

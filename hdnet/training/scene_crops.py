@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from hdnet.data.store.batches import is_sized
 from hdnet.geometry.relief import View, masked_median, relief_from_depth, turn_normals, view_of
 from hdnet.params import PhotoParams
-from hdnet.training.augment_geometry import MAX_RELATIVE_STEP, box_of, mirrored_vui, unit
+from hdnet.training.augment_geometry import MAX_RELATIVE_STEP, mirrored_vui, unit
 
 Batch = dict[str, Any]
 
@@ -82,24 +82,6 @@ def random_windows(
     # A picture of nobody keeps whatever it shows.
     keeps_b = _keeps_enough(mask_b1hw, drawn, size) | ~mask_b1hw.flatten(1).any(1)
     return torch.where(keeps_b[:, None, None], drawn, whole)
-
-
-def square_windows(mask_b1hw: Tensor, fill: float, size: int) -> Tensor:
-    """Return the upright square window in the middle of which the person takes ``fill`` of a side."""
-    first_b2, last_b2 = (corner.double() for corner in box_of(mask_b1hw))
-    span_b = (last_b2 - first_b2 + 1).amax(1) / fill
-    nothing_b = torch.zeros_like(span_b)
-    return _window((first_b2 + last_b2) / 2, span_b / size, nothing_b, nothing_b.bool(), size)
-
-
-def whole_window(height: int, width: int, size: tuple[int, int], like: Tensor) -> Tensor:
-    """Return the window (1, 2, 3) of a whole picture in the middle of a crop of ``size`` (H, W), scaled to fit."""
-    scale = max(height / size[0], width / size[1])
-    left, top = ((old - 1 - scale * (new - 1)) / 2 for old, new in ((width, size[1]), (height, size[0])))
-    if scale == 1:  # whole pixels, so that the picture is copied, not interpolated
-        left, top = float(math.floor(left)), float(math.floor(top))
-    zero, one = like.new_zeros((), dtype=torch.float64), like.new_ones((), dtype=torch.float64)
-    return torch.stack([one * scale, zero, one * left, zero, one * scale, one * top]).view(1, 2, 3)
 
 
 def _between_logs(share_b: Tensor, low: float, high: float) -> Tensor:

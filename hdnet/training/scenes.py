@@ -7,7 +7,7 @@ and nothing of an item depends on the others: resumed trainings and any number o
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,16 +21,11 @@ from hdnet.training import backgrounds
 from hdnet.training.augment import Draw
 from hdnet.training.augment_colour import NoiseBank
 from hdnet.training.augment_geometry import (
-    Window,
     box_of,
     constant,
-    crop_rows,
-    cropped_camera,
-    mirror,
-    mirror_rows,
     moved,
 )
-from hdnet.training.scene_crops import labels_of, pictures_of, random_windows, square_windows, whole_window
+from hdnet.training.scene_crops import labels_of, pictures_of, random_windows
 from hdnet.training.scene_effects import COLOURS, HINT, SceneEffects
 
 Batch = dict[str, Any]
@@ -42,8 +37,6 @@ _BACKGROUND = {f"background_{name}": count for name, count in backgrounds.NUMBER
 
 # Pixels of the picture that noise is cut from; the largest training pictures have 512.
 _NOISE_SIZE = 768
-# Size of the person in the crops of pairs.
-_PAIR_FILL = 0.85
 
 
 class SceneAugmenter:
@@ -113,51 +106,6 @@ class SceneAugmenter:
         hint, hinted_b = hint * shows_b[:, None, None, None], hinted_b & shows_b
         return _complete(frame, labels, image, hint, hinted_b, window_b23)
 
-    def pairs(self, stored: Batch, draw: Draw, size: int, stream: str = "pairs") -> Batch:
-        """Return a training batch of pairs of unlabelled frames.
-
-        Both frames are mirrored alike, and each is cropped to the upright square about its person, with its own
-        background; colours, faults of the camera and hints are each frame's own.
-
-        Args:
-            stored: Pairs with scenes, see :class:`hdnet.data.store.datasets.PairDataset`, as stored or prepared.
-            draw: Random numbers of the step.
-            size: Pixels of the square pictures.
-            stream: Name of the batch's stream.
-
-        Returns:
-            "i" and "j", each as from a call, without labels that frames do not have, and without "window": "camera" is
-            that of the crop, mirrored where the frame is. "rows" (M, 6) of the crops' pixels, where dropped matches
-            have item -1; and what else the batch holds.
-
-        Raises:
-            DataError: The frames have no pictures with background.
-        """
-        batch = prepare(stored)
-        before = [_with_scenes(batch[side]) for side in "ij"]
-        layout = {"flip": 1} | {f"{side}_{name}": count for side in "ij" for name, count in (COLOURS | HINT).items()}
-        chosen, chance = _drawn(draw, stream, before[0], layout)
-        mirrored_b = chance["flip"][:, 0] < self.augment.flip
-        rows_n6 = mirror_rows(batch["rows"], mirrored_b, before[0]["mask"].shape[-1])
-        before = [mirror(frame, mirrored_b) for frame in before]
-        windows, after = [], []
-        for side, frame in zip("ij", before, strict=True):
-            window_b23 = square_windows(frame["mask"], _PAIR_FILL, size)
-            windows.append(Window(window_b23[:, 0, 2], window_b23[:, 1, 2], window_b23[:, 0, 0]))
-            numbers = [{name: values[f"{side}_{name}"] for name in COLOURS | HINT} for values in (chosen, chance)]
-            labels = labels_of(frame, window_b23, (size, size))
-            image = self._effects.photographed(
-                pictures_of(frame["scene"], window_b23, (size, size)), labels["within"], *numbers
-            )
-            hint, hinted_b = self._effects.hints(labels["mask"], *numbers)
-            crop = _complete(frame, labels, image, hint, hinted_b, window_b23)
-            del crop["window"]
-            after.append({**crop, "camera": cropped_camera(frame["camera"], windows[-1])})
-        result = {**batch, "i": after[0], "j": after[1], "rows": crop_rows(rows_n6, windows, before, after)}
-        if "turn_deg" in batch:  # a mirrored person turns the other way
-            result["turn_deg"] = torch.where(mirrored_b, -batch["turn_deg"], batch["turn_deg"])
-        return result
-
     def _replaced(
         self,
         image: Tensor,
@@ -184,33 +132,6 @@ class SceneAugmenter:
         share = torch.where(is_soft, (soft + edge) / 2, edge)
         composed = torch.addcmul(person * (share / edge.clamp(min=1e-3)), 1 - share, behind)
         return image.index_copy(0, index, composed)
-
-
-def whole_pictures(stored: Batch, hint: Literal["none", "exact"], size: int | None = None) -> Batch:
-    """Return pictures as they are, for validation and evaluation.
-
-    Args:
-        stored: Labelled people, or frames, with scenes, as stored or prepared, on any device.
-        hint: None, or the mask.
-        size: Pixels of the square pictures, the longer side scaled to it; without it, the stored size, with sides
-            filled up to multiples of 32.
-
-    Returns:
-        As from :class:`SceneAugmenter`; of frames without "relief", "log_scale", and "normals" if they have none.
-
-    Raises:
-        DataError: The batch has no pictures with background.
-    """
-    frame = _with_scenes(stored)
-    mask = frame["mask"]
-    height, width = mask.shape[-2:]
-    new = (size, size) if size else (height + -height % 32, width + -width % 32)
-    window_b23 = whole_window(height, width, new, mask).expand(len(mask), 2, 3)
-    labels = labels_of(frame, window_b23, new)
-    image = pictures_of(frame["scene"], window_b23, new)
-    hinted_b = torch.full((len(mask),), hint == "exact", device=mask.device)
-    given = torch.where(labels["mask"], 1.0, -1.0) if hint == "exact" else torch.zeros_like(image[:, :1])
-    return _complete(frame, labels, image, given, hinted_b, window_b23)
 
 
 def _without_people(labels: Batch, empty_b: Tensor) -> Batch:

@@ -16,8 +16,7 @@ from hdnet.data.importing.video import Selection
 from hdnet.data.parallel import ordered_map
 from hdnet.errors import InputError, ModelError
 from hdnet.files import Finished, fingerprint
-from hdnet.geometry import Camera
-from hdnet.models.estimates import MEDIAN_M
+from hdnet.geometry import MEDIAN_DEPTH_M, Camera
 from hdnet.models.identity import SHIPPED_SOURCE
 from hdnet.models.lite import PersonMaps
 from hdnet.pictures.cameras import caller_camera, camera_of_focal_35mm, shrunk_camera
@@ -147,7 +146,7 @@ def _scaled(clip: Clip) -> Clip:
         return _with_distances(clip, _height_factor(clip, clip.options.height_m), "height")
     if _is_metric(clip.options):
         return clip
-    return _with_distances(clip, MEDIAN_M / float(np.median(list(clip.distances_m.values()))), "assumed")
+    return _with_distances(clip, MEDIAN_DEPTH_M / float(np.median(list(clip.distances_m.values()))), "assumed")
 
 
 def _with_distances(clip: Clip, factor: float, source: ScaleSource) -> Clip:

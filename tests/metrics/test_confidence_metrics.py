@@ -8,7 +8,7 @@ import torch
 
 from hdnet.errors import DataError, ModelError
 from hdnet.geometry import expected_angle_deg
-from hdnet.metrics.confidence import BIN_EDGES_DEG, Reliability, confidence_metrics, reliability, sparsification_error
+from hdnet.metrics.confidence import BIN_EDGES_DEG, Reliability, measure_confidence, sparsification_error
 
 
 def tilted(angle_deg):
@@ -53,7 +53,7 @@ def test_reliability_by_hand_and_the_sum_of_two_pictures():
     true, mask = tilted(np.zeros((1, 4))), np.ones((1, 4), bool)
     true[0, 3] = 0  # unknown
 
-    found = reliability(tilted(angle), expected, true, mask)
+    found, _ = measure_confidence(tilted(angle), expected, true, mask)
 
     assert found.count.tolist() == [2, 0, 0, 0, 1, 0, 0, 0, 0, 0]
     assert found.expected_deg[[0, 4]] == pytest.approx([4.25, 22])
@@ -65,14 +65,16 @@ def test_reliability_by_hand_and_the_sum_of_two_pictures():
     assert both.count.sum() == 6
     assert both.calibration_deg == pytest.approx(found.calibration_deg)
     assert both.to_csv() == "expected_deg,angle_deg,share_pct\n4.25,4,66.6667\n22,40,33.3333\n"
-    metrics = confidence_metrics(tilted(angle), expected, true, mask)
+    _, metrics = measure_confidence(tilted(angle), expected, true, mask)
     assert metrics == {"confidence_ause_deg": 0.0, "confidence_calibration_deg": pytest.approx(18.5 / 3)}
 
 
 def test_every_angle_has_its_bin():
     edges = np.array(BIN_EDGES_DEG)
     expected = np.array([*(edges[:-1] + 0.01), 90.0, 180.0, 200.0])[None]
-    found = reliability(tilted(np.zeros_like(expected)), expected, tilted(np.zeros_like(expected)), expected > 0)
+    found, _ = measure_confidence(
+        tilted(np.zeros_like(expected)), expected, tilted(np.zeros_like(expected)), expected > 0
+    )
     assert found.count.tolist() == [1] * 9 + [4]
 
 
@@ -87,15 +89,15 @@ def test_angles_drawn_from_the_distribution_are_calibrated():
     expected = expected_angle_deg(torch.tensor(kappa)).numpy()
     pred, true = tilted(np.degrees(angle)), tilted(np.zeros_like(kappa))
 
-    found = reliability(pred, expected, true, np.ones_like(kappa, bool))
+    found, _ = measure_confidence(pred, expected, true, np.ones_like(kappa, bool))
 
     many = found.count > 2000
     assert many.sum() >= 5
     np.testing.assert_allclose(found.angle_deg[many], found.expected_deg[many], rtol=0.05)
     assert found.calibration_deg < 0.6
-    right = confidence_metrics(pred, expected, true, expected > 0)
-    wrong = confidence_metrics(pred, 90 - expected, true, expected > 0)
-    none = confidence_metrics(pred, np.full_like(expected, expected.mean()), true, expected > 0)
+    _, right = measure_confidence(pred, expected, true, expected > 0)
+    _, wrong = measure_confidence(pred, 90 - expected, true, expected > 0)
+    _, none = measure_confidence(pred, np.full_like(expected, expected.mean()), true, expected > 0)
     assert right["confidence_ause_deg"] < none["confidence_ause_deg"] < wrong["confidence_ause_deg"]
     assert none["confidence_calibration_deg"] < 1  # right on average, which is all that it says
     assert wrong["confidence_calibration_deg"] > 20
@@ -105,13 +107,13 @@ def test_unusable_input_is_refused():
     pred, mask = tilted(np.zeros((2, 2))), np.ones((2, 2), bool)
     expected = np.full((2, 2), 20.0)
     with pytest.raises(DataError, match="only zero vectors"):
-        reliability(pred, expected, 0 * pred, mask)
+        measure_confidence(pred, expected, 0 * pred, mask)
     with pytest.raises(DataError, match="empty"):
-        reliability(pred, expected, pred, ~mask)
+        measure_confidence(pred, expected, pred, ~mask)
     with pytest.raises(ModelError, match="confidence not finite at 4"):
-        confidence_metrics(pred, np.full((2, 2), np.nan), pred, mask)
+        measure_confidence(pred, np.full((2, 2), np.nan), pred, mask)
     with pytest.raises(ModelError, match="normals not finite"):
-        confidence_metrics(pred + np.inf, expected, pred, mask)
+        measure_confidence(pred + np.inf, expected, pred, mask)
 
 
 def test_no_pixels_at_all():

@@ -5,7 +5,7 @@ from typing import get_args
 import numpy as np
 
 from hdnet.geometry import Camera
-from hdnet.metrics.confidence import confidence_metrics
+from hdnet.metrics.confidence import measure_confidence
 from hdnet.metrics.depth import depth_metrics, distance_metrics, relief_metrics
 from hdnet.metrics.normals import detail_metrics, normal_metrics
 from hdnet.metrics.person import body_metrics, mask_metrics
@@ -36,7 +36,7 @@ def test_names_are_declared_once_and_computed_in_their_order():
             | distance_metrics(depth, depth, mask)
             | mask_metrics(mask, mask)
             | body_metrics(iuv, iuv, mask)
-            | confidence_metrics(normals, depth, normals, mask)
+            | measure_confidence(normals, depth, normals, mask)[1]
         )
         == PERSON_METRICS
     )

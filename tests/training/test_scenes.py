@@ -6,13 +6,13 @@ import pytest
 import torch
 
 from hdnet.errors import DataError
-from hdnet.geometry import Camera, pixel_rays
+from hdnet.geometry import Camera
 from hdnet.params import AugmentParams, PhotoParams
 from hdnet.params.training import BackgroundShares
 from hdnet.training import scenes
 from hdnet.training.augment import Draw
 from hdnet.training.augment_geometry import OTHER_SIDE
-from hdnet.training.scenes import SceneAugmenter, whole_pictures
+from hdnet.training.scenes import SceneAugmenter
 
 STORED, SIZE = 96, 64
 STRONG = AugmentParams(
@@ -151,15 +151,9 @@ def test_switching_colours_on_changes_no_label():
 def test_nothing_comes_back_from_the_device():
     """Tensors without values: whatever asks for one, which would wait for a GPU, fails."""
 
-    def emptied(batch: dict) -> dict:
-        return {
-            key: emptied(values) if isinstance(values, dict) else values.to("meta") for key, values in batch.items()
-        }
-
-    batch = SceneAugmenter(PHOTO, STRONG)(emptied(people(6)), draw(), SIZE)
+    stored = {key: values.to("meta") for key, values in people(6).items()}
+    batch = SceneAugmenter(PHOTO, STRONG)(stored, draw(), SIZE)
     assert batch["inputs"].shape == (6, 4, SIZE, SIZE)
-    assert SceneAugmenter(PHOTO, STRONG).pairs(emptied(pairs(3)), pair_draw(), SIZE)["rows"].device.type == "meta"
-    assert whole_pictures(emptied(people(2)), "exact", SIZE)["relief"].shape == (2, 1, SIZE, SIZE)
 
 
 @KINDS
@@ -279,133 +273,8 @@ def test_a_mirrored_sample_shows_the_other_side_of_the_body():
     assert torch.equal(mirrored["vui"].flip(3)[:, 2][plain["mask"][:, 0]].long(), other)
 
 
-@pytest.mark.parametrize("hint", ["none", "exact"])
-def test_whole_pictures_are_the_stored_ones(hint):
-    stored = people(3)
-    batch = whole_pictures(stored, hint)
-    torch.testing.assert_close(batch["inputs"][:, :3], stored["scene"].float(), atol=0.02, rtol=0)
-    assert torch.equal(batch["mask"], stored["mask"])
-    assert torch.equal(batch["vui"], stored["vui"].float())
-    assert batch["within"].all()
-    assert batch["hinted"].tolist() == [hint == "exact"] * 3
-    expected = torch.where(stored["mask"], 1.0, -1.0) if hint == "exact" else torch.zeros(3, 1, STORED, STORED)
-    assert torch.equal(batch["inputs"][:, 3:], expected)
-    assert set(batch) == set(SceneAugmenter(PHOTO, STRONG)(stored, draw(), SIZE))
-
-
-@pytest.mark.parametrize(("crop", "size", "expected"), [((96, 70), None, (96, 96)), ((50, 96), 64, (64, 64))])
-def test_whole_pictures_of_other_shapes_are_filled_up(crop, size, expected):
-    stored = people(2)
-    stored = {key: values[..., : crop[0], : crop[1]] if values.ndim == 4 else values for key, values in stored.items()}
-    batch = whole_pictures(stored, "none", size)
-    assert tuple(batch["inputs"].shape[-2:]) == expected
-    share = crop[0] * crop[1] / max(crop) ** 2 if size else crop[0] * crop[1] / (expected[0] * expected[1])
-    assert batch["within"].float().mean() == pytest.approx(share, abs=0.03)
-    beyond = ~batch["within"].expand(-1, 3, -1, -1)
-    assert (batch["inputs"][:, :3][beyond] == 127).all()
-    assert (batch["inputs"][:, 3:][~batch["within"]] == -1).all()
-
-
 def test_a_batch_without_scenes_is_refused():
     batch = people(2)
     del batch["scene"]
     with pytest.raises(DataError, match="no pictures with background"):
         SceneAugmenter(PHOTO, STRONG)(batch, draw(), SIZE)
-    with pytest.raises(DataError, match="no pictures with background"):
-        whole_pictures(batch, "none")
-
-
-# Pairs of unlabelled frames.
-
-
-def pairs(batch: int) -> dict:
-    """Two frames of the same person, moved, with matches between equal places of the body."""
-    frame = {
-        key: values for key, values in people(batch).items() if key in ("scene", "vui", "mask", "normals", "camera")
-    }
-    frame["white_image"] = people(batch)["white_image"]
-    moved_by = {"scene": 8, "vui": 8, "mask": 8, "normals": 8, "white_image": 8}
-    other = {key: values.roll(moved_by[key], 3) if key in moved_by else values for key, values in frame.items()}
-    rows, item = torch.meshgrid(torch.arange(25, 75, 3), torch.arange(batch), indexing="ij")
-    columns = 33 + (rows * 7) % 25
-    part = 1 + (columns - 1) * 24 // STORED
-    matches = [values.flatten() for values in (item, part, rows, columns, rows, columns + 8)]
-    turn = torch.linspace(10, 40, batch)
-    return {"i": frame, "j": other, "rows": torch.stack(matches, 1).to(torch.int16), "turn_deg": turn}
-
-
-def pair_draw(first: int = 0) -> Draw:
-    return Draw(7, 3, {"pairs": first})
-
-
-@pytest.mark.parametrize("flip", [0.0, 1.0])
-def test_matches_of_pairs_show_the_same_points_in_the_crops(flip):
-    stored = pairs(4)
-    result = SceneAugmenter(PhotoParams(empty=0, jpeg=0, low_resolution=0), AugmentParams(flip=flip)).pairs(
-        stored, pair_draw(), SIZE
-    )
-    assert {key: tuple(values.shape) for key, values in result["i"].items()} == {
-        "inputs": (4, 4, SIZE, SIZE),
-        "within": (4, 1, SIZE, SIZE),
-        "mask": (4, 1, SIZE, SIZE),
-        "vui": (4, 3, SIZE, SIZE),
-        "normals": (4, 3, SIZE, SIZE),
-        "hinted": (4,),
-        "camera": (4, 7),
-    }
-    assert torch.equal(result["turn_deg"], -stored["turn_deg"] if flip else stored["turn_deg"])
-    before, after = stored["rows"].long(), result["rows"]
-    assert len(after) == len(before)
-    kept = after[:, 0] >= 0
-    assert kept.float().mean() > 0.8
-    for side, (r, c) in (("i", (2, 3)), ("j", (4, 5))):
-        item, part = after[kept, 0], after[kept, 1]
-        assert torch.equal(result[side]["vui"][item, 2, after[kept, r] - 1, after[kept, c] - 1].long(), part)
-        # The ray of the crop's pixel in the crop's camera is that of the stored pixel, mirrored or not.
-        rays = pixel_rays(SIZE, SIZE, result[side]["camera"], result[side]["camera"])
-        found = rays[item, :, after[kept, r] - 1, after[kept, c] - 1]
-        stored_rays = pixel_rays(STORED, STORED, stored[side]["camera"], stored[side]["camera"])
-        expected = stored_rays[item, :, before[kept, r] - 1, before[kept, c] - 1]
-        expected[:, 0] *= -1 if flip else 1
-        scale = result[side]["camera"][item, 6:] / result[side]["camera"][item, :1]
-        assert ((found - expected).abs() <= 0.51 * scale).all()
-        box = result[side]["mask"][:, 0]
-        assert (box.any(2).sum(1) / SIZE - 0.85).abs().max() < 0.03
-
-
-def test_frames_of_a_pair_differ_in_colours_only_and_depend_on_nothing_else():
-    stored = pairs(5)
-    stored["j"] = stored["i"]
-    augmenter = SceneAugmenter(PHOTO, STRONG)
-    whole = augmenter.pairs(stored, pair_draw(), SIZE)
-    for key in ("mask", "vui", "normals", "camera"):
-        assert torch.equal(whole["i"][key], whole["j"][key]), key
-    assert not torch.equal(whole["i"]["inputs"], whole["j"]["inputs"])
-    places = slice(2, 5)
-    rows = stored["rows"][(stored["rows"][:, 0] >= 2)].clone()
-    rows[:, 0] -= 2
-    part_of = {
-        **{side: part(stored[side], places) for side in "ij"},
-        "rows": rows,
-        "turn_deg": stored["turn_deg"][places],
-    }
-    shared = augmenter.pairs(part_of, pair_draw(2), SIZE)
-    for side in "ij":
-        for key, values in shared[side].items():
-            torch.testing.assert_close(values, whole[side][key][places], rtol=1e-5, atol=1e-3)
-
-
-def test_frames_alone_are_whole_pictures_without_labels_of_depth():
-    frame = pairs(2)["i"]
-    batch = whole_pictures(frame, "exact")
-    assert {"inputs", "normals", "mask", "vui"} <= set(batch)
-    assert "relief" not in batch
-    del frame["normals"]
-    assert "normals" not in whole_pictures(frame, "none")
-
-
-def test_pairs_without_scenes_are_refused():
-    stored = pairs(2)
-    del stored["j"]["scene"]
-    with pytest.raises(DataError, match="no pictures with background"):
-        SceneAugmenter(PHOTO, STRONG).pairs(stored, pair_draw(), SIZE)

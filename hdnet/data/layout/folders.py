@@ -21,7 +21,7 @@ from hdnet.data.layout.png import read_iuv_rgb, read_mask, read_rgb, write_png
 from hdnet.data.layout.samples import LabelledSample, UnlabelledFrame
 from hdnet.data.layout.text import read_map, write_map
 from hdnet.errors import DataError
-from hdnet.geometry import Camera
+from hdnet.geometry import MEDIAN_DEPTH_M, Camera
 from hdnet.pictures.reading import iuv_from_png_rgb, iuv_to_png_rgb
 from hdnet.visualize import normal_picture
 
@@ -29,7 +29,7 @@ from hdnet.visualize import normal_picture
 MIN_DEPTH_M, MAX_DEPTH_M = 1.0, 8.0
 
 
-def shift_to_median(depth_m: np.ndarray, mask: np.ndarray, median_m: float = 4.0) -> np.ndarray:
+def shift_to_median(depth_m: np.ndarray, mask: np.ndarray, median_m: float = MEDIAN_DEPTH_M) -> np.ndarray:
     """Shift a depth map along z so that its median over the mask is ``median_m`` (docs/parity.md, 38).
 
     Args:

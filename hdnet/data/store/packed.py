@@ -48,11 +48,12 @@ from hdnet.data.store.shards import (
 )
 from hdnet.errors import DataError
 from hdnet.files import Finished, fingerprint, resumable_folder
+from hdnet.geometry import MEDIAN_DEPTH_M
 
 _log = logging.getLogger(__name__)
 
 
-def pack_tang(folder: Path, out: Path, progress: bool = False, jobs: int = 1, median_m: float = 4.0) -> None:
+def pack_tang(folder: Path, out: Path, progress: bool = False, jobs: int = 1, median_m: float = MEDIAN_DEPTH_M) -> None:
     """Pack a Tang folder; see :func:`pack`.
 
     Args:

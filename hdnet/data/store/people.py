@@ -17,12 +17,13 @@ from typing import Any
 import numpy as np
 
 from hdnet.data.layout.samples import LabelledSample
-from hdnet.data.store.person_record import TARGET_MEDIAN_M, PersonPicture, PersonRecord, encode
+from hdnet.data.store.person_record import PersonPicture, PersonRecord, encode
 from hdnet.data.store.reading import PackedRows, WithCameras
 from hdnet.data.store.records import FIELDS_OF_KIND, NORMAL_SCALE, OPTIONAL_FIELDS_OF_KIND
 from hdnet.data.store.shards import SHARD_RECORDS, Entry, finish_shard, write_index, write_shard
 from hdnet.errors import DataError
 from hdnet.files import Finished, fingerprint
+from hdnet.geometry import MEDIAN_DEPTH_M
 
 ROW = np.dtype(np.uint8)
 
@@ -80,7 +81,7 @@ class PackedPeople(WithCameras, PackedRows):
         """Return record ``k`` as the text layout would hold it, with the depth scaled to a median of 4 m."""
         fields = self.record(k, ("scene", "white_image", "vui", "mask", "normals", "depth_m", "shift_m"))
         mask, shift_m = fields["mask"][0], float(fields["shift_m"][0])
-        scale = np.float32(TARGET_MEDIAN_M / (TARGET_MEDIAN_M - shift_m))
+        scale = np.float32(MEDIAN_DEPTH_M / (MEDIAN_DEPTH_M - shift_m))
         return LabelledSample(
             name=self.names[k],
             image=fields["scene"].transpose(1, 2, 0),

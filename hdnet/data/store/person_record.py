@@ -33,9 +33,8 @@ from PIL import Image
 from hdnet.data.layout.samples import LabelledSample
 from hdnet.data.store.records import NORMAL_SCALE
 from hdnet.errors import DataError
+from hdnet.geometry import MEDIAN_DEPTH_M
 
-TARGET_MEDIAN_M = 4.0
-"""Median of the depth over the mask to which people are scaled in the text layout."""
 _BLOCKS = ("scene", "mask", "depth", "normals", "vui", "coverage", "canonical")
 _QUALITY = 95
 _DEPTH_STEP = 3e-5
@@ -144,11 +143,11 @@ class PersonRecord:
 
     def _depth_m(self) -> np.ndarray:
         depth, distance_m = self._true_depth
-        return self._on_mask(depth[None] + np.float32(TARGET_MEDIAN_M - distance_m), np.float32)
+        return self._on_mask(depth[None] + np.float32(MEDIAN_DEPTH_M - distance_m), np.float32)
 
     def _shift_m(self) -> np.ndarray:
         distance_m = self._true_depth[1]
-        return np.array([TARGET_MEDIAN_M - distance_m if distance_m else 0], np.float32)
+        return np.array([MEDIAN_DEPTH_M - distance_m if distance_m else 0], np.float32)
 
     def _normals(self) -> np.ndarray:
         codes = _summed(self._block("normals"), 2, len(self._inside))
@@ -202,7 +201,7 @@ def _summed(block: bytes, channels: int, count: int) -> np.ndarray:
 
 
 def _encoded_depth(scaled_m: np.ndarray, distance_m: float) -> bytes:
-    depth_m = scaled_m * np.float32(distance_m / TARGET_MEDIAN_M)
+    depth_m = scaled_m * np.float32(distance_m / MEDIAN_DEPTH_M)
     least = float(depth_m.min()) if depth_m.size else 1.0
     codes = np.round(np.log(depth_m / np.float32(least)) / _DEPTH_STEP)
     if depth_m.size and not (least > 0 and codes.max() < 2**16):

@@ -40,6 +40,7 @@ from hdnet.data.layout.png import read_mask
 from hdnet.data.layout.samples import LabelledSample, UnlabelledFrame
 from hdnet.data.store.shards import Field, Record, Shard
 from hdnet.errors import DataError
+from hdnet.geometry import MEDIAN_DEPTH_M
 
 # A component of a unit vector in 16 bits: exact to 1.5e-5, where the texts hold five decimals and float16 2.4e-4.
 NORMAL_SCALE = 32767
@@ -174,7 +175,7 @@ class LabelledRecords(_FolderRecords[TangFolder]):
         packing.
     """
 
-    median_m: float = 4.0
+    median_m: float = MEDIAN_DEPTH_M
     without: tuple[str, ...] = ()
     kind: ClassVar[str] = "labelled"
 

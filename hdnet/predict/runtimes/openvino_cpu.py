@@ -45,12 +45,20 @@ class OpenVinoRuntime:
             made-up pictures).
         model: The networks.
         threads: Of the processor; None keeps OpenVINO's own choice.
+        converted: The model's float32 graph, which runtimes of one model share; converting it takes seconds. Filled if
+            it is empty.
     """
 
-    def __init__(self, name: str, model: HDNet | PersonModel, threads: int | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        model: HDNet | PersonModel,
+        threads: int | None = None,
+        converted: list[Any] | None = None,
+    ) -> None:
         self.name = name
         self._is_person = isinstance(model, PersonModel)
-        graph = graph_of(model, batch=1, is_quantised=name == "openvino-int8")
+        graph = graph_of(model, 1, name == "openvino-int8", [] if converted is None else converted)
         # Pinned threads would stay on a core that another program works on.
         settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "ENABLE_CPU_PINNING": False}
         settings["INFERENCE_PRECISION_HINT"] = _PRECISIONS[name]
@@ -66,24 +74,33 @@ class OpenVinoRuntime:
         return tuple(np.concatenate(outputs) for outputs in zip(*pictures, strict=True))
 
 
-def graph_of(model: HDNet | PersonModel, batch: int, is_quantised: bool = False) -> Any:
+def graph_of(
+    model: HDNet | PersonModel, batch: int, is_quantised: bool = False, converted: list[Any] | None = None
+) -> Any:
     """Build a model's graph.
 
     Args:
         model: The networks.
         batch: Pictures at once; -1 for any number. A quantised graph is for one.
         is_quantised: Compute with 8-bit integers.
+        converted: As of :class:`OpenVinoRuntime`; for one ``batch`` only.
 
     Returns:
         ``openvino.Model``.
     """
-    if isinstance(model, PersonModel):
-        graph = person_graph(model.eval().float().cpu(), batch)
-        if is_quantised:
-            quantise(graph, person_probe_inputs(_RANGE_PROBES, _RANGE_SEED), MARGIN, core())
-        return graph
-    ranges = ranges_of(model, probe_inputs(_RANGE_PROBES, _RANGE_SEED)) if is_quantised else None
-    return build_graph(model, batch, ranges)
+    if is_quantised and isinstance(model, HDNet):
+        return build_graph(model, batch, ranges_of(model, probe_inputs(_RANGE_PROBES, _RANGE_SEED)))
+    converted = [] if converted is None else converted
+    if not converted:
+        if isinstance(model, PersonModel):
+            converted.append(person_graph(model.eval().float().cpu(), batch))
+        else:
+            converted.append(build_graph(model, batch))
+    if not is_quantised:
+        return converted[0]
+    graph = converted[0].clone()
+    quantise(graph, person_probe_inputs(_RANGE_PROBES, _RANGE_SEED), MARGIN, core())
+    return graph
 
 
 @torch.inference_mode()

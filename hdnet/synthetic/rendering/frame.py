@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from hdnet.data.store.person_record import TARGET_MEDIAN_M
+from hdnet.geometry import MEDIAN_DEPTH_M
 from hdnet.synthetic.body import SKIN_VERTICES, body_model
 from hdnet.synthetic.canonical import canonical_body
 from hdnet.synthetic.iuv import canonical_charts
@@ -78,7 +78,7 @@ def render_frame(
     mask = scatter(person.ray, np.ones(len(person.ray), dtype=bool))
     # Scaled, not shifted: that leaves picture and normals as they are and makes training's shift a no-op.
     distance_m = float(np.median(person.depth_m)) if len(person.ray) else 0.0
-    scale = TARGET_MEDIAN_M / distance_m if distance_m else 1.0
+    scale = MEDIAN_DEPTH_M / distance_m if distance_m else 1.0
     radiance, coverage = _picture(foreground, hits, light, background)
     if film.covered is not None:
         coverage = np.where(film.covered, 0, coverage).astype(np.uint8)

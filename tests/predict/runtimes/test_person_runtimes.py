@@ -62,6 +62,24 @@ def test_eight_bits_are_really_used(model, probes, reference):
     assert of_eight_bits > 10 * of_rounding
 
 
+def test_the_choice_converts_the_network_once(model, probes, monkeypatch):
+    from hdnet.predict.runtimes import openvino_cpu
+
+    honest, conversions = openvino_cpu.person_graph, []
+    monkeypatch.setattr(openvino_cpu, "person_graph", lambda *given: conversions.append(given) or honest(*given))
+    shared = []
+    exact, rounded, again = (
+        make_runtime(name, model, converted=shared)(probes.inputs_bchw[:1])
+        for name in ("openvino", "openvino-int8", "openvino")
+    )
+    assert len(conversions) == 1
+    for one, other in zip(exact, again, strict=True):  # rounding is done on a copy
+        np.testing.assert_array_equal(one, other)
+    assert not np.array_equal(exact[0], rounded[0])
+    choose_runtime(model, threads=1, candidates=("openvino", "openvino-int8"))
+    assert len(conversions) == 2
+
+
 def test_the_fastest_is_chosen_among_those_that_are_right(model):
     choice = choose_runtime(model, threads=1, candidates=("openvino",))
     assert set(choice.seconds_by_name) == {"torch", "openvino"}

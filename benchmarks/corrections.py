@@ -244,8 +244,8 @@ def is_mirrored(depths: Tensor, part: np.ndarray, camera: Camera, allow_reflecti
 def rendered_pairs() -> Iterator[tuple[Tensor, np.ndarray, Camera]]:
     """(depths (2, 1, 1, h, w), rows, camera) of all pairs of two dances of five frames."""
     # Frames on disk have no depth and the generator drops it; only this measurement wants it.
-    from hdnet.synthetic.generate import Shot, SyntheticSpec
     from hdnet.synthetic.motion import draw_dance
+    from hdnet.synthetic.shot import Shot, SyntheticSpec
 
     spec = SyntheticSpec(people=0, sequences=2, frames_per_sequence=5, seed=7, focal_px=(300.0, 330.0))
     for index in range(spec.sequences):

@@ -33,8 +33,9 @@ import hdnet
 from hdnet.data.importing.video import Selection
 from hdnet.errors import InputError
 from hdnet.geometry import Camera
-from hdnet.synthetic.generate import Shot, SyntheticSpec, making
+from hdnet.synthetic.generate import making
 from hdnet.synthetic.motion import draw_dance
+from hdnet.synthetic.shot import Shot, SyntheticSpec
 from hdnet.video.clip import Options
 from hdnet.video.survey import read_part, survey_video
 from hdnet.video.writing import save_video

@@ -189,7 +189,7 @@ class _Registry(_Source):
         prepare_mlflow()
         from hdnet.tracking.versions import resolve  # imports MLflow, whose environment is set above
 
-        return resolve(self.uri)
+        return resolve(self.uri, self._cache_dir)
 
     def load(self) -> tuple[PredictorLike, ModelIdentity]:
         prepare_mlflow()

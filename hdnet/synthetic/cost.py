@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hdnet.errors import DataError
-from hdnet.synthetic.generate import SyntheticSpec
+from hdnet.synthetic.shot import SyntheticSpec
 
 # Measured with benchmarks/synthesis.py on one core of a server, rounded up.
 SECONDS_PER_PERSON = 0.45

@@ -9,12 +9,12 @@ import numpy as np
 
 from hdnet.geometry import Camera
 from hdnet.synthetic.body import SKIN_VERTICES, body_model
-from hdnet.synthetic.generate import Shot, SyntheticSpec
 from hdnet.synthetic.iuv import canonical_charts
 from hdnet.synthetic.motion import draw_dance
 from hdnet.synthetic.person import PosedPerson, turned
 from hdnet.synthetic.rendering import PICTURE_SIZE, Framing, View, draw_view
 from hdnet.synthetic.rendering.rays import Scene, pixel_directions, project_points
+from hdnet.synthetic.shot import Shot, SyntheticSpec
 from hdnet.synthetic.surface import FloatArray, IntArray
 
 _FOCAL_PX = (300.0, 330.0)

@@ -26,8 +26,9 @@ from hdnet.files import read_json_object, resumable_folder, write_json
 from hdnet.geometry import Camera
 from hdnet.synthetic.body import body_model
 from hdnet.synthetic.cost import check_room, cost
-from hdnet.synthetic.generate import Progress, SyntheticSpec, make_person, make_sequence, making
+from hdnet.synthetic.generate import Progress, make_person, make_sequence, making
 from hdnet.synthetic.rendering import check_surroundings
+from hdnet.synthetic.shot import SyntheticSpec
 from hdnet.synthetic.version import fingerprint
 
 logger = logging.getLogger(__name__)

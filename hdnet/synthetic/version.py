@@ -12,8 +12,8 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from hdnet.files import sha256_of
-from hdnet.synthetic.generate import SyntheticSpec
 from hdnet.synthetic.rendering import environment_files, photograph_files
+from hdnet.synthetic.shot import SyntheticSpec
 
 # Packages whose results go into the bytes.
 _PACKAGES = ("anny", "embreex", "numpy", "pillow", "roma", "scikit-image", "scipy", "torch", "warp-lang")

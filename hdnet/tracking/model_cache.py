@@ -28,7 +28,7 @@ DEFAULT_FOLDER = "~/.cache/hdnet/models"
 FOLDER_VARIABLE = "HDNET_CACHE_DIR"
 KEPT_VERSIONS = 3
 
-_ENTRY = "entry.json"
+_ENTRY, _REGISTRY = "entry.json", "registry"
 _DIGEST_LENGTH = 12
 
 logger = logging.getLogger(__name__)
@@ -68,7 +68,7 @@ class ModelCache:
     def __init__(self, folder: Path | None, registry: str, file: str) -> None:
         self.folder = _folder(folder)
         self._root = self.folder / _digest(registry)
-        self._file = file
+        self._registry, self._file = registry, file
 
     def get(self, identity: ModelIdentity, fetch: Callable[[Path], None]) -> Path:
         """Return the folder of a version; fetch it if it is missing or damaged.
@@ -100,7 +100,7 @@ class ModelCache:
         pointer = self._pointer(uri)
         try:
             pointer.parent.mkdir(parents=True, exist_ok=True)
-            write_json(pointer, {"uri": uri, "identity": identity.to_dict()})
+            write_json(pointer, {"uri": uri, "identity": identity.to_dict(), _REGISTRY: self._registry})
         except OSError as error:
             raise self._unwritable(error) from error
 
@@ -110,6 +110,15 @@ class ModelCache:
         if identity is None or not self._is_whole(self._folder_of(identity)):
             return None
         return CachedModel(self._folder_of(identity), identity)
+
+    def served_elsewhere(self, uri: str) -> str | None:
+        """Return the address of the other registry that ``uri`` was last served from; None if there is none."""
+        others = set(self.folder.glob(f"*/last_good/{self._pointer(uri).name}")) - {self._pointer(uri)}
+        for pointer in sorted(others, key=lambda file: file.stat().st_mtime, reverse=True):
+            with suppress(DataError):  # damaged, or of a version that noted no address
+                if registry := read_json_object(pointer).get(_REGISTRY):
+                    return str(registry)
+        return None
 
     def _folder_of(self, identity: ModelIdentity) -> Path:
         return self._root / quote(identity.name, safe="") / f"{quote(identity.version)}-{_digest(identity.run_id)}"

@@ -32,12 +32,16 @@ _FORMS = (
 )
 
 
-def resolve(uri: str) -> ModelIdentity:
+def resolve(uri: str, cache_dir: Path | None = None) -> ModelIdentity:
     """Return the version that a URI names now, in any form of MLflow's.
 
     ``models:/NAME@ALIAS``, ``models:/NAME/VERSION``, ``models:/NAME/latest`` and ``models:/NAME/STAGE`` (the newest
     version), ``models:/m-ID`` and ``runs:/ID/PATH`` (a logged model, registered or not), ``runs:/ID`` (the newest
     version that came from that run).
+
+    Args:
+        uri: As above.
+        cache_dir: As for :func:`download`; tells where the model was served from before.
 
     Returns:
         The version; of a logged model that was not registered its path and ID.
@@ -53,8 +57,16 @@ def resolve(uri: str) -> ModelIdentity:
         raise
     except Exception as error:
         found = "not in the registry" if is_refusal(error) else "no answer of the registry"
-        moved = registered_elsewhere(Workspace()) if is_refusal(error) else None
+        moved = (registered_elsewhere(Workspace()) or _served_elsewhere(uri, cache_dir)) if is_refusal(error) else None
         raise ModelError(f"{uri}: {found} {registry} ({reason_of(error)})" + (f"; {moved}" if moved else "")) from error
+
+
+def _served_elsewhere(uri: str, cache_dir: Path | None) -> str | None:
+    """Return what to do where the model came from another registry so far; None where there is none."""
+    before = model_cache(cache_dir).served_elsewhere(uri)
+    if before is None:
+        return None
+    return f"it came from {before} so far: register it in this registry, or set MLFLOW_TRACKING_URI back"
 
 
 def _resolve(client: mlflow.MlflowClient, uri: str) -> ModelIdentity:
@@ -134,7 +146,7 @@ def download(uri: str, cache_dir: Path | None = None) -> tuple[Path, ModelIdenti
     Raises:
         ModelError: As for :func:`resolve`; or the version does not hold our model file, or the cache cannot be written.
     """
-    identity = resolve(uri)
+    identity = resolve(uri, cache_dir)
     logged = _LOGGED.fullmatch(identity.version)
     fixed = f"{REGISTRY_SCHEME}{identity.version if logged else f'{identity.name}/{identity.version}'}"
     return model_cache(cache_dir).get(identity, partial(_fetch, fixed)), identity

@@ -10,9 +10,9 @@ from hdnet.errors import DataError, ModelError
 from hdnet.geometry import Camera
 from hdnet.metrics.sequences import SEQUENCE_METRICS, DepthView, inside_both, pair_metrics, part_residuals
 from hdnet.synthetic.exact import exact_frame, turned
-from hdnet.synthetic.generate import Shot, SyntheticSpec
 from hdnet.synthetic.motion import draw_still
 from hdnet.synthetic.rendering import Framing, draw_view
+from hdnet.synthetic.shot import Shot, SyntheticSpec
 
 SIZE = 32
 CAMERA = Camera.centred(40.0, SIZE)

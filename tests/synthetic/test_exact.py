@@ -11,9 +11,9 @@ import torch
 from hdnet import losses
 from hdnet.data.correspondence import match
 from hdnet.synthetic.exact import ExactFrame, dancer, exact_frame, match_errors, turned
-from hdnet.synthetic.generate import Shot, SyntheticSpec
 from hdnet.synthetic.motion import draw_still
 from hdnet.synthetic.rendering import Framing, draw_view
+from hdnet.synthetic.shot import Shot, SyntheticSpec
 
 
 @pytest.fixture(scope="module")

@@ -17,14 +17,11 @@ from hdnet.data.layout.samples import LabelledSample, UnlabelledFrame
 from hdnet.errors import DataError, ParamsError
 from hdnet.geometry import Camera, depth_to_normals, unproject
 from hdnet.params import parse_section
-from hdnet.synthetic import (
-    SyntheticSpec,
-    generate,
-    generate_sequences,
-    generate_stills,
-)
-from hdnet.synthetic.generate import Shot, make_person
+from hdnet.synthetic import SyntheticSpec, generate_sequences, generate_stills
+from hdnet.synthetic import shot as shots
+from hdnet.synthetic.generate import make_person
 from hdnet.synthetic.rendering import MIN_MASK_SHARE, FramingError
+from hdnet.synthetic.shot import Shot
 
 
 def _same(a: Any, b: Any) -> bool:
@@ -250,7 +247,7 @@ def test_a_failing_sample_is_one_error_that_names_it(monkeypatch: pytest.MonkeyP
     def broken(*_: object) -> None:
         raise ValueError("no such bone")
 
-    monkeypatch.setattr(generate, "draw_person", broken)
+    monkeypatch.setattr(shots, "draw_person", broken)
     with pytest.raises(DataError, match=r"synthetic sample 0 of seed 9 .*no such bone"):
         list(generate_stills(spec_of(1, 0, 0, 9)))
 
@@ -260,10 +257,10 @@ def test_frames_that_show_too_little_are_drawn_again_and_then_refused(
 ) -> None:
     spec = spec_of(1, 0, 0, 6)
     share = next(iter(generate_stills(spec))).mask.mean()
-    monkeypatch.setattr(generate, "MIN_MASK_SHARE", share + 0.001)
+    monkeypatch.setattr(shots, "MIN_MASK_SHARE", share + 0.001)
     assert next(iter(generate_stills(spec))).mask.mean() > share
-    monkeypatch.setattr(generate, "MIN_MASK_SHARE", 0.95)
-    monkeypatch.setattr(generate, "_ATTEMPTS", 2)
+    monkeypatch.setattr(shots, "MIN_MASK_SHARE", 0.95)
+    monkeypatch.setattr(shots, "_ATTEMPTS", 2)
     with pytest.raises(DataError, match="covers less than 95%"):
         list(generate_stills(spec))
 
@@ -271,7 +268,7 @@ def test_frames_that_show_too_little_are_drawn_again_and_then_refused(
 def test_people_whom_no_camera_frames_are_drawn_again_and_then_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """One person of thousands must not end a run: a pose, or for further pictures a side, is drawn again."""
     spec = spec_of(1, 0, 0, 6, pictures_per_person=2)
-    draw_view, calls = generate.draw_view, []
+    draw_view, calls = shots.draw_view, []
 
     def sometimes(*arguments: Any) -> Any:
         calls.append(arguments[2][0].pose)
@@ -279,7 +276,7 @@ def test_people_whom_no_camera_frames_are_drawn_again_and_then_refused(monkeypat
             raise FramingError("a person cannot be placed")
         return draw_view(*arguments)
 
-    monkeypatch.setattr(generate, "draw_view", sometimes)
+    monkeypatch.setattr(shots, "draw_view", sometimes)
     assert len(make_person(spec, 0)) == 2
     first, second, third, fourth = calls
     assert first.name != second.name or first.yaw_deg != second.yaw_deg
@@ -288,7 +285,7 @@ def test_people_whom_no_camera_frames_are_drawn_again_and_then_refused(monkeypat
     def never(*_: object) -> None:
         raise FramingError("a person cannot be placed")
 
-    monkeypatch.setattr(generate, "draw_view", never)
+    monkeypatch.setattr(shots, "draw_view", never)
     with pytest.raises(DataError, match=r"sample 0 of seed 6 .*cannot be placed, in 8 draws"):
         list(generate_stills(spec))
 

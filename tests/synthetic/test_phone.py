@@ -7,7 +7,9 @@ from specs import spec_of
 
 from hdnet.data.store.person_record import PersonPicture
 from hdnet.synthetic import generate
-from hdnet.synthetic.generate import Shot, make_person
+from hdnet.synthetic import shot as shots
+from hdnet.synthetic.generate import make_person
+from hdnet.synthetic.shot import Shot
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +52,7 @@ def test_streams_of_other_looks_stay() -> None:
     spec = spec_of(1, 0, 0, 3)
     streams = np.random.SeedSequence(3, spawn_key=(0, 0)).spawn(7)
     shot = Shot(spec, "still", 0)
-    for name, stream in zip(generate._STREAMS, streams, strict=False):
+    for name, stream in zip(shots._STREAMS, streams, strict=False):
         if name not in ("light", "camera"):
             assert shot.rng[name].random() == np.random.default_rng(stream).random()
     # Of these, light and film, and the focal length have been drawn.

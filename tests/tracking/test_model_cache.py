@@ -153,3 +153,15 @@ def test_the_folder_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.delenv("HDNET_CACHE_DIR")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert ModelCache(None, "http://registry", FILE).folder == tmp_path / ".cache/hdnet/models"
+
+
+def test_a_registry_that_moved_is_known_by_its_address(make_cache: Callable[..., ModelCache]) -> None:
+    old, new = make_cache("http://old"), make_cache("http://new")
+    assert old.served_elsewhere(URI) is None
+    old.remember(URI, version(1))
+    assert old.served_elsewhere(URI) is None
+    assert new.served_elsewhere(URI) == "http://old"
+    assert new.served_elsewhere("models:/hdnet@challenger") is None
+    (pointer,) = old.folder.glob("*/last_good/*.json")
+    pointer.write_text("damaged")
+    assert new.served_elsewhere(URI) is None

@@ -11,6 +11,7 @@ from hdnet.errors import ModelError
 from hdnet.models import ModelIdentity
 from hdnet.tracking.address import registered_elsewhere
 from hdnet.tracking.connection import connect
+from hdnet.tracking.model_cache import ModelCache
 from hdnet.tracking.versions import download, resolve, version_of_run
 from hdnet.workspace import Workspace
 
@@ -141,6 +142,18 @@ def test_a_model_that_the_pipeline_registered_elsewhere(client, tmp_path):
     said = str(error.value)
     assert "this pipeline registered its model at https://old.example, MLFLOW_TRACKING_URI names sqlite:///" in said
     assert "`dvc repro -f -s register`, then `dvc repro -f -s promote`" in said
+
+
+def test_a_model_that_was_served_from_another_registry(client, tmp_path):
+    """In a container, say, which knows the pipeline by its cache alone."""
+    uri, cache = "models:/hdnet@champion", tmp_path / "cache"
+    ModelCache(cache, "https://old.example", "hdnet.safetensors").remember(uri, ModelIdentity("hdnet", "1", None, "r"))
+    advice = r"it came from https://old\.example so far: register it in this registry, or set MLFLOW_TRACKING_URI back"
+    with pytest.raises(ModelError, match=rf"^models:/hdnet@champion: not in the registry sqlite.*; {advice}$"):
+        resolve(uri, cache)
+    with pytest.raises(ModelError) as error:
+        resolve("models:/hdnet@challenger", cache)
+    assert "so far" not in str(error.value)
 
 
 def test_two_names_of_one_database_are_one_place(tmp_path, monkeypatch):

@@ -214,6 +214,10 @@ class FixedSource:
     def keep(self, identity: object) -> None:
         """Nothing is kept."""
 
+    def list_versions(self) -> list[Any]:
+        """None."""
+        return []
+
     def load_last_good(self) -> None:
         """Nothing was kept."""
 

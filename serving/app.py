@@ -16,6 +16,7 @@ from serving.admission import AdmissionControl
 from serving.drift import Drift
 from serving.metrics import Metrics
 from serving.middleware import GuardMiddleware, RequestMiddleware
+from serving.model_choice import ModelChoice
 from serving.model_source import ModelSource, model_source
 from serving.model_store import ModelStore
 from serving.routes import make_router
@@ -35,6 +36,7 @@ def create_app(settings: Settings | None = None, source: ModelSource | None = No
     """
     settings = settings or Settings()
     metrics = Metrics()
+    store = ModelStore(source or model_source(settings), settings.reload_interval_s, metrics)
     # FastAPI's own documentation page loads its scripts from a CDN; this one contains them.
     app: FastAPI = FastAPIOffline(
         title="hdnet",
@@ -47,7 +49,8 @@ def create_app(settings: Settings | None = None, source: ModelSource | None = No
     )
     app.state.service = Service(
         settings=settings,
-        store=ModelStore(source or model_source(settings), settings.reload_interval_s, metrics),
+        store=store,
+        choice=ModelChoice(store, settings.other_models, metrics),
         admission=AdmissionControl(
             settings.queue_size, settings.deadline_s, metrics, settings.max_batch, settings.max_wait_ms
         ),
@@ -85,6 +88,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         with suppress(asyncio.CancelledError):
             await watcher
         await asyncio.to_thread(service.admission.close)
+        await asyncio.to_thread(service.choice.close)
         await asyncio.to_thread(service.store.close)
 
 

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import io
 import logging
-import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from hdnet.predict.formats import npz
 from serving.depth import DepthRequest
 from serving.forms import Parts
 from serving.problems import INTERNAL, problem_of
-from serving.responses import JSON, Answer, depth_body, depth_figures, model_body, npz
+from serving.responses import JSON, ZIP, Answer, archive_of, depth_body, depth_figures, model_body
 from serving.schemas import BatchBody, BatchFile, BatchFilesBody, BatchProblem, BatchResult, ProblemBody
 
 logger = logging.getLogger("hdnet.serving")
-
-ZIP = "application/zip"
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,13 +67,8 @@ def encode_all(depth: DepthRequest, items: Sequence[Item], media_type: str) -> b
     if media_type == JSON:
         return BatchBody(**head, results=entries).model_dump_json().encode()
     body = BatchFilesBody(**head, results=entries)
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:  # an NPZ is compressed already
-        archive.writestr("results.json", body.model_dump_json(indent=2))
-        for item in items:
-            if isinstance(item.entry, BatchFile):
-                archive.writestr(item.entry.file, item.content)
-    return buffer.getvalue()
+    files = {item.entry.file: item.content for item in items if isinstance(item.entry, BatchFile)}
+    return archive_of({"results.json": body.model_dump_json(indent=2).encode(), **files})
 
 
 def _failed(index: int, error: Exception, path: str, request_id: str) -> Item:

@@ -13,7 +13,7 @@ from hdnet.pictures.reading import IuvOrder
 from serving import problems
 from serving.admission import cancel_when_gone
 from serving.depth import DepthRequest
-from serving.depth_batch import ZIP, encode_all, predict_all
+from serving.depth_batch import encode_all, predict_all
 from serving.documentation import batch_responses, depth_responses
 from serving.forms import (
     BATCH,
@@ -31,6 +31,7 @@ from serving.forms import (
     ImagesField,
     MaskField,
     MasksField,
+    ModelField,
     OrderField,
     OrdersField,
     camera_form,
@@ -38,10 +39,11 @@ from serving.forms import (
     one_picture,
     several_pictures,
 )
+from serving.model_store import ServedModel
 from serving.multipart import FormRoute
-from serving.responses import ENCODERS, JSON, Answer
+from serving.responses import ENCODERS, JSON, ZIP, Answer
 from serving.security import document_key
-from serving.service import ModelParameter, ServiceParameter
+from serving.service import ModelParameter, Service, ServiceParameter
 from serving.settings import Settings
 
 _TEXT_BYTES = 4096  # of a form's text field
@@ -113,7 +115,7 @@ async def post_depth(
     request: Request,
     service: ServiceParameter,
     media_type: Annotated[str, Depends(negotiate(list(ENCODERS)))],
-    model: ModelParameter,
+    in_service: ModelParameter,
     camera: Annotated[CameraFields, Depends(camera_form)],
     image: ImageField,
     mask: MaskField = None,
@@ -121,6 +123,7 @@ async def post_depth(
     densepose_order: OrderField = "vui",
     box: BoxField = "",
     height_m: HeightField = None,
+    model: ModelField = "",
 ) -> Response:
     """All three pictures have one size; depth and normals come back at that size, in the picture's camera.
 
@@ -138,7 +141,8 @@ async def post_depth(
 
     async def work() -> Response:
         async with service.admission.admit() as threads:
-            return await DepthRequest(service, model, threads, request.state.request_id).predict(parts, encode)
+            answering = await _chosen(request, service, in_service, model)
+            return await DepthRequest(service, answering, threads, request.state.request_id).predict(parts, encode)
 
     return await cancel_when_gone(request, work())
 
@@ -147,7 +151,7 @@ async def post_depth_batch(
     request: Request,
     service: ServiceParameter,
     media_type: Annotated[str, Depends(negotiate([JSON, ZIP]))],
-    model: ModelParameter,
+    in_service: ModelParameter,
     image: ImagesField,
     mask: MasksField = None,
     densepose: DensePosesField = None,
@@ -155,6 +159,7 @@ async def post_depth_batch(
     cameras: CamerasField = "",
     box: BoxesField = None,
     height_m: HeightsField = None,
+    model: ModelField = "",
 ) -> Response:
     """The parts `image`, `densepose` and `mask` may be given several times; the first of each belong together.
 
@@ -165,11 +170,26 @@ async def post_depth_batch(
     await check_fields(request, BATCH)
     pictures = several_pictures(image, mask, densepose, densepose_order, cameras, box, height_m)
 
-    async def work() -> bytes:
+    async def work() -> Response:
         async with service.admission.admit(has_deadline=False) as threads:
-            depth = DepthRequest(service, model, threads, request.state.request_id)
+            answering = await _chosen(request, service, in_service, model)
+            depth = DepthRequest(service, answering, threads, request.state.request_id)
             items = await predict_all(depth, pictures, media_type, request.url.path)
-            return await threads.picture_work(lambda: encode_all(depth, items, media_type))
+            content = await threads.picture_work(lambda: encode_all(depth, items, media_type))
+            return Response(content, media_type=media_type, headers={**answering.headers(), "Vary": "Accept"})
 
-    content = await cancel_when_gone(request, work())
-    return Response(content, media_type=media_type, headers={**model.headers(), "Vary": "Accept"})
+    return await cancel_when_gone(request, work())
+
+
+async def _chosen(request: Request, service: Service, in_service: ServedModel, model_id: str) -> ServedModel:
+    """The model that a request chooses, which its errors then name, or that in service.
+
+    Raises:
+        Problem: 422 if there is no such model.
+        ModelError: If it cannot be loaded.
+    """
+    if not model_id:
+        return in_service
+    chosen = await service.choice.take(model_id)
+    request.state.model_headers = chosen.headers()
+    return chosen

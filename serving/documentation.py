@@ -7,9 +7,8 @@ from typing import Any
 from pydantic import BaseModel
 
 from serving import problems
-from serving.depth_batch import ZIP
 from serving.problems import INPUT_PROBLEMS, PROBLEM_TYPE, ProblemKind
-from serving.responses import GLB, JSON, NPZ, PNG
+from serving.responses import GLB, JSON, NPZ, PNG, ZIP
 from serving.schemas import BatchBody, BatchProblem, BatchResult, DepthBody, ModelBody
 
 Responses = dict[int | str, dict[str, Any]]
@@ -67,6 +66,7 @@ _REQUEST_PROBLEMS = (
     problems.INVALID_FIELD,
     problems.UNKNOWN_FIELD,
     problems.REPEATED_FIELD,
+    problems.UNKNOWN_MODEL,
     problems.INTERNAL,
     problems.NO_MODEL,
     problems.QUEUE_FULL,
@@ -78,8 +78,9 @@ def depth_responses() -> Responses:
     return {
         200: {
             "model": DepthBody,
-            "description": "By Accept: JSON, 16-bit PNG (mm), NPZ (depth_m, normals, mask, confidence) or GLB mesh.",
-            "content": {JSON: {"example": _example(DepthBody)}, PNG: _BINARY, NPZ: _BINARY, GLB: _BINARY},
+            "description": "By Accept: JSON, 16-bit PNG (mm), NPZ (depth_m, normals, mask, confidence), "
+            "GLB mesh, or a ZIP of all.",
+            "content": {JSON: {"example": _example(DepthBody)}, **dict.fromkeys((PNG, NPZ, GLB, ZIP), _BINARY)},
             "headers": _headers(*_PICTURE_HEADERS, *_MODEL_HEADERS),
         },
         **_problem_responses("/depth", *_REQUEST_PROBLEMS, *INPUT_PROBLEMS, problems.MODEL_FAILED, problems.TOO_SLOW),
@@ -107,6 +108,11 @@ def batch_responses() -> Responses:
 def ready_responses() -> Responses:
     """The answers of ``GET /health/ready`` beside 200."""
     return _problem_responses("/health/ready", problems.NO_MODEL, problems.SHUTTING_DOWN)
+
+
+def models_responses() -> Responses:
+    """The answers of ``GET /models`` beside 200."""
+    return _problem_responses("/models", problems.MISSING_API_KEY, problems.WRONG_API_KEY, problems.NO_MODEL)
 
 
 def reload_responses() -> Responses:

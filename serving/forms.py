@@ -43,8 +43,10 @@ _CY = "y of the principal point, likewise."
 _FOV = "Vertical field of view of the upright picture in degrees, instead of fx."
 _BOX = "The person, of several: left,top,right,bottom in pixels of the upright picture."
 _HEIGHT = "Height of the person in metres, from head to sole; sets the distance."
+_MODEL = "Id of one of GET /models: a version of the registry, or shipped; the model in service if not given."
 _ONE_OR_EACH = "Once for all pictures, or as often as there are pictures, in their order."
 _EACH = "As often as there are pictures, in their order; empty where not known."
+_EACH_FILE = "Not at all, or as often as there are pictures, in their order; empty where a picture has none."
 _CAMERAS = (
     "JSON: one camera for all pictures, an object with fx, fy, cx, cy or fov_deg, or a list with one object or null "
     "for every picture."
@@ -57,11 +59,10 @@ MaskField = Annotated[UploadFile | None, File(description=_MASK)]
 OrderField = Annotated[IuvOrder, Form(description=_ORDER)]
 BoxField = Annotated[str, Form(description=_BOX, examples=["120,40,560,900"])]
 HeightField = Annotated[Height, Form(description=_HEIGHT, examples=[1.75])]
+ModelField = Annotated[str, Form(description=_MODEL, examples=["3"])]
 ImagesField = Annotated[list[UploadFile], File(description=f"1 to {MAX_PICTURES} photographs. {_IMAGE}")]
-DensePosesField = Annotated[
-    list[UploadFile] | None, File(description=f"As many, in the same order, or none. {_DENSEPOSE}")
-]
-MasksField = Annotated[list[UploadFile] | None, File(description=f"As many, in the same order, or none. {_MASK}")]
+DensePosesField = Annotated[list[UploadFile] | None, File(description=f"{_EACH_FILE} {_DENSEPOSE}")]
+MasksField = Annotated[list[UploadFile] | None, File(description=f"{_EACH_FILE} {_MASK}")]
 OrdersField = Annotated[list[_BatchOrder], Form(description=f"{_ORDER} {_ONE_OR_EACH}")]
 BoxesField = Annotated[list[str] | None, Form(description=f"{_BOX} {_EACH}")]
 HeightsField = Annotated[list[_BatchHeight] | None, Form(description=f"{_HEIGHT} {_EACH}")]
@@ -125,8 +126,8 @@ class FormFields:
 
 
 _PICTURE_FIELDS = ("image", "mask", "densepose", "densepose_order", "box", "height_m")
-ONE = FormFields("/depth", (*_PICTURE_FIELDS, *CameraFields.model_fields))
-BATCH = FormFields("/depth/batch", ("cameras",), _PICTURE_FIELDS)
+ONE = FormFields("/depth", (*_PICTURE_FIELDS, *CameraFields.model_fields, "model"))
+BATCH = FormFields("/depth/batch", ("cameras", "model"), _PICTURE_FIELDS)
 
 
 async def check_fields(request: Request, fields: FormFields) -> None:

@@ -65,7 +65,8 @@ class Metrics:
         )
         self.model_loads = Counter(
             "hdnet_model_loads",
-            "Attempts to load a model: loaded, failed, cached (the last good one), or shipped (that of the package).",
+            "Attempts to load a model: loaded, failed, cached (the last good one), shipped (that of the package), or "
+            "chosen (by a request).",
             ["outcome"],
             registry=self.registry,
         )

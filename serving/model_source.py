@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 _REFUSALS = ("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "MLFLOW_ALLOW_MODEL_CODE_EXECUTION")
 # A registry that does not answer delays the loader, and with it the end of the process.
 _TIMEOUT, _TIMEOUT_S = "MLFLOW_HTTP_REQUEST_TIMEOUT", "10"
-
+# Versions of the registry that callers may choose of: the newest.
+MOST_VERSIONS = 50
 
 # Where a model in service came from: the registry, the cache of its last good one, a file, or the package.
 Origin = Literal["registry", "cache", "file", "shipped"]
@@ -115,6 +116,20 @@ class ModelSource(Protocol):
             ModelError: If it cannot be read.
         """
 
+    def list_versions(self) -> list[ModelIdentity]:
+        """The registry's versions of the model, newest first; none of a file.
+
+        Raises:
+            ModelError: If the registry is unreachable, or there is none.
+        """
+
+    def load_version(self, identity: ModelIdentity) -> PredictorLike:
+        """One of :meth:`list_versions`, without measurements.
+
+        Raises:
+            ModelError: If it cannot be fetched or read.
+        """
+
     @property
     def measures(self) -> bool:
         """Whether the fastest runtime is measured, which takes seconds, on a busy machine minutes."""
@@ -143,10 +158,10 @@ class _Source:
         self.measures = settings.runtime == AUTO
         self._settings = settings
         self._load = _Loader(settings)
+        self._load_at_once = _Loader(settings.model_copy(update={"runtime": "torch"}) if self.measures else settings)
 
     def load_shipped(self, measured: bool = False) -> PredictorLike:
-        at_once = self._settings.model_copy(update={"runtime": "torch"})
-        return _Loader(at_once if self.measures and not measured else self._settings)(SHIPPED_SOURCE)
+        return (_Loader(self._settings) if measured else self._load_at_once)(SHIPPED_SOURCE)
 
 
 class _File(_Source):
@@ -170,6 +185,12 @@ class _File(_Source):
 
     def load_last_good(self) -> None:
         return None
+
+    def list_versions(self) -> list[ModelIdentity]:
+        return []
+
+    def load_version(self, identity: ModelIdentity) -> PredictorLike:
+        raise AssertionError(f"{identity}: a file has no versions")
 
 
 class _Registry(_Source):
@@ -211,6 +232,20 @@ class _Registry(_Source):
 
         kept = model_cache(self._cache_dir).last_good(self.uri)
         return (self._load(kept.folder), kept.identity) if kept else None
+
+    def list_versions(self) -> list[ModelIdentity]:
+        _require_registry(self.uri)
+        prepare_mlflow()
+        from hdnet.tracking.versions import list_versions
+
+        return list_versions(self.uri, MOST_VERSIONS)
+
+    def load_version(self, identity: ModelIdentity) -> PredictorLike:
+        prepare_mlflow()
+        from hdnet.tracking.versions import download
+
+        folder, _ = download(f"{REGISTRY_SCHEME}{identity.name}/{identity.version}", self._cache_dir)
+        return self._load_at_once(folder)
 
 
 def _require_registry(uri: str) -> None:

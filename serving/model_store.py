@@ -46,6 +46,11 @@ class ServedModel:
     origin: Origin
     since: datetime = field(default_factory=lambda: datetime.now(UTC))
 
+    @property
+    def id(self) -> str:
+        """What a request's field ``model`` names it by: the version, or the name of a model without one."""
+        return self.name if self.identity is None else self.identity.version
+
     def headers(self) -> dict[str, str]:
         """The identity as response headers; unknown values have none."""
         headers = {"X-Model-Name": self.name}

@@ -14,7 +14,10 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 
 from serving import problems
 
-FILE_PARTS = ("image", "mask", "densepose")
+# In a batch an empty one stands for a picture that has none. FastAPI drops those whose name is "", which would give the
+# others to the wrong pictures.
+OPTIONAL_PARTS = ("mask", "densepose")
+FILE_PARTS = ("image", *OPTIONAL_PARTS)
 
 MEDIA_TYPE = "multipart/form-data"
 
@@ -116,7 +119,11 @@ class PartParser(MultiPartParser):
             if text:
                 texts[id(file)] = text
                 await file.close()
-        return FormData([(name, texts.get(id(value), value)) for name, value in form.multi_items()])
+        items = [(name, texts.get(id(value), value)) for name, value in form.multi_items()]
+        for name, value in items:
+            if name in OPTIONAL_PARTS and isinstance(value, UploadFile) and not value.filename and not value.size:
+                value.filename = None
+        return FormData(items)
 
 
 async def _text_in(file: UploadFile) -> str:

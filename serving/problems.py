@@ -115,7 +115,10 @@ METHOD_NOT_ALLOWED = ProblemKind(
 NOT_ACCEPTABLE = ProblemKind(
     "not_acceptable",
     "Accept is '{accept}', this address answers as {offered}",
-    {"accept": "text/html", "offered": "application/json, image/png, application/x-npz, model/gltf-binary"},
+    {
+        "accept": "text/html",
+        "offered": "application/json, image/png, application/x-npz, model/gltf-binary, application/zip",
+    },
     status=406,
 )
 BODY_TOO_LARGE = ProblemKind(
@@ -162,7 +165,7 @@ UNKNOWN_FIELD = ProblemKind(
         "field": "fov",
         "path": "/depth",
         "hint": "",
-        "known": "image, mask, densepose, densepose_order, box, height_m, fx, fy, cx, cy, fov_deg",
+        "known": "image, mask, densepose, densepose_order, box, height_m, fx, fy, cx, cy, fov_deg, model",
     },
     ("fov",),
 )
@@ -173,13 +176,19 @@ REPEATED_FIELD = ProblemKind(
         "field": "image",
         "count": 2,
         "hint": " (/depth/batch takes several pictures)",
-        "known": "image, mask, densepose, densepose_order, box, height_m, fx, fy, cx, cy, fov_deg",
+        "known": "image, mask, densepose, densepose_order, box, height_m, fx, fy, cx, cy, fov_deg, model",
     },
     ("image",),
 )
+UNKNOWN_MODEL = ProblemKind(
+    "unknown_model",
+    "the form has the model '{found}', expected one of {known} (GET /models lists them), or none: the one in service",
+    {"found": "7", "known": "3, 2, 1, shipped"},
+    ("model",),
+)
 COUNT_MISMATCH = ProblemKind(
     "count_mismatch",
-    "{found}; expected one for each picture",
+    "{found}; expected one for each picture, empty where it has none",
     {"found": "the form has the part 'image' 3 times and 'densepose' 2 times"},
     ("image", "densepose"),
 )

@@ -1,19 +1,21 @@
-"""A prediction as the four answers of ``POST /depth``."""
+"""A prediction as the five answers of ``POST /depth``."""
 
 from __future__ import annotations
 
 import base64
 import io
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from hdnet.pictures.cameras import CameraSource
 from hdnet.pictures.writing import encode_png
+from hdnet.predict.formats import npz
 from hdnet.predict.prediction import Box, Prediction, confidence_levels, depth_millimetres
 from hdnet.visualize import normal_picture
+from serving.model_choice import Offer
 from serving.model_store import ServedModel
 from serving.schemas import (
     CameraBody,
@@ -27,6 +29,7 @@ from serving.schemas import (
 )
 
 JSON, PNG, NPZ, GLB = "application/json", "image/png", "application/x-npz", "model/gltf-binary"
+ZIP = "application/zip"
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +75,7 @@ class Answer:
 Encoder = Callable[[Answer], bytes]
 
 
-def model_body(model: ServedModel) -> ModelBody:
+def model_body(model: ServedModel | Offer) -> ModelBody:
     """The identity of a model as JSON."""
     identity = model.identity
     if identity is None:
@@ -141,22 +144,33 @@ def _base64(data: bytes) -> str:
     return base64.b64encode(data).decode("ascii")
 
 
-def npz(prediction: Prediction) -> bytes:
-    """NumPy's archive with ``depth_m``, ``normals`` (float32), ``mask`` (bool) and, where known, ``confidence``."""
-    arrays = {
-        "depth_m": prediction.depth_m.astype(np.float32),
-        "normals": prediction.normals.astype(np.float32),
-        "mask": prediction.mask.astype(bool),
-    }
-    if prediction.confidence is not None:
-        arrays["confidence"] = prediction.confidence.astype(np.float32)
+def archive_of(files: Mapping[str, bytes]) -> bytes:
+    """A ZIP of files that are compressed already, or small."""
     buffer = io.BytesIO()
-    # np.savez_compressed always takes level 6, three times slower for a few percent.
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-        for name, array in arrays.items():
-            with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
-                np.lib.format.write_array(file, np.ascontiguousarray(array), allow_pickle=False)
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
     return buffer.getvalue()
+
+
+def everything(answer: Answer) -> bytes:
+    """A ZIP of all answers: ``figures.json``, a PNG a map, ``depth.npz`` and ``person.glb``.
+
+    Raises:
+        InputError: If the mask is too thin for a mesh.
+    """
+    prediction = answer.prediction
+    confidence = confidence_png(prediction)
+    files = {
+        "figures.json": depth_figures(answer).model_dump_json(indent=2).encode(),
+        "depth.png": depth_png(prediction),
+        "normals.png": normals_png(prediction),
+        "mask.png": mask_png(prediction),
+        **({} if confidence is None else {"confidence.png": confidence}),
+        "depth.npz": npz(prediction),
+        "person.glb": prediction.mesh().to_glb(),
+    }
+    return archive_of(files)
 
 
 # In order of preference where the client leaves the choice to us.
@@ -165,4 +179,5 @@ ENCODERS: dict[str, Encoder] = {
     PNG: lambda answer: depth_png(answer.prediction),
     NPZ: lambda answer: npz(answer.prediction),
     GLB: lambda answer: answer.prediction.mesh().to_glb(),
+    ZIP: everything,
 }

@@ -11,9 +11,9 @@ from pydantic import SecretStr
 from hdnet import __version__
 from serving import problems
 from serving.depth_routes import make_depth_router
-from serving.documentation import ready_responses, reload_responses
+from serving.documentation import models_responses, ready_responses, reload_responses
 from serving.responses import model_body
-from serving.schemas import LiveBody, ReadyBody, ReloadBody, VersionBody
+from serving.schemas import LiveBody, ModelsBody, OfferBody, ReadyBody, ReloadBody, VersionBody
 from serving.security import matches
 from serving.service import ModelParameter, ServiceParameter
 from serving.settings import Settings
@@ -30,6 +30,9 @@ def make_router(settings: Settings) -> APIRouter:
         "/health/ready", ready, tags=["operations"], summary="Is a model in service?", responses=ready_responses()
     )
     router.add_api_route("/version", version, tags=["operations"], summary="Versions of the package and the model")
+    router.add_api_route(
+        "/models", models, tags=["depth"], summary="Models that a request may choose", responses=models_responses()
+    )
     router.add_api_route("/metrics", metrics, tags=["operations"], summary="Prometheus", response_class=Response)
     if settings.admin_token is not None:
         router.include_router(_make_admin_router(settings.admin_token))
@@ -80,6 +83,13 @@ async def version(service: ServiceParameter) -> VersionBody:
         runtime=model.predictor.runtime.name,
         since=model.since,
     )
+
+
+async def models(service: ServiceParameter, _: ModelParameter) -> ModelsBody:
+    """The models for the field `model` of a form: versions of the registry, and the model of the package."""
+    offers, reason = await service.choice.offers()
+    bodies = [OfferBody(**dict(model_body(offer)), id=offer.id, in_service=offer.in_service) for offer in offers]
+    return ModelsBody(models=bodies, notes=[reason] if reason else [])
 
 
 async def metrics(service: ServiceParameter) -> Response:

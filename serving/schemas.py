@@ -28,6 +28,20 @@ class ModelBody(BaseModel):
     run_id: str | None = Field(description="MLflow run that made it.", examples=["8a1c6f2e4d"])
 
 
+class OfferBody(ModelBody):
+    """A model that a request may choose."""
+
+    id: str = Field(description="What the field `model` of a form names it by.", examples=["3"])
+    in_service: bool = Field(description="Whether it answers where none is chosen.", examples=[True])
+
+
+class ModelsBody(BaseModel):
+    """The answer of ``GET /models``: the newest version first, the shipped model last."""
+
+    models: list[OfferBody]
+    notes: list[str] = Field(description="Why some may be missing, a line each.", examples=[[]])
+
+
 class SizeBody(BaseModel):
     """Size of the picture, and so of every map in the answer."""
 

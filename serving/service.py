@@ -11,6 +11,7 @@ from fastapi import Depends, Request
 from serving.admission import AdmissionControl
 from serving.drift import Drift
 from serving.metrics import Metrics
+from serving.model_choice import ModelChoice
 from serving.model_store import ModelStore, ServedModel
 from serving.settings import Settings
 
@@ -21,6 +22,7 @@ class Service:
 
     settings: Settings
     store: ModelStore
+    choice: ModelChoice
     admission: AdmissionControl
     metrics: Metrics
     drift: Drift

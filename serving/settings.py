@@ -18,7 +18,17 @@ _SHORTEST_SECRET = 16
 _SECRET = re.compile(rf"[!-~]{{{_SHORTEST_SECRET},}}")
 _PREFIX_PATH = re.compile(r"(/[A-Za-z0-9._~-]+)+")
 # With a prefix that begins so, an address with and without it could not be told apart.
-_OWN_ADDRESSES = ("/admin/", "/depth/", "/docs/", "/health/", "/metrics/", "/openapi.json/", "/page/", "/version/")
+_OWN_ADDRESSES = (
+    "/admin/",
+    "/depth/",
+    "/docs/",
+    "/health/",
+    "/metrics/",
+    "/models/",
+    "/openapi.json/",
+    "/page/",
+    "/version/",
+)
 _ORIGIN = re.compile(r"https?://[^/\s*]+")
 
 
@@ -37,6 +47,12 @@ class Settings(BaseSettings):
     )
     shipped_fallback: bool = Field(
         True, description="Serve the shipped model while neither the registry nor the cache has one for the alias."
+    )
+    other_models: int = Field(
+        2,
+        ge=0,
+        description="Models that are kept loaded beside the one in service when requests choose others (field model: a "
+        "version of the registry, or shipped); 0 lets none be chosen.",
     )
     host: str = Field("127.0.0.1", description="Address to listen on; 0.0.0.0 for all.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on.")

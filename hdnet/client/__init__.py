@@ -7,7 +7,7 @@ Example::
         result.depth_m, result.normals, result.confidence, result.camera, result.model
 """
 
-from hdnet.client.answers import DepthResult, Intrinsics, Model, Scale, ServiceError, Version
+from hdnet.client.answers import DepthResult, Intrinsics, Model, Offer, Scale, ServiceError, Version
 from hdnet.client.service import Client
 
-__all__ = ["Client", "DepthResult", "Intrinsics", "Model", "Scale", "ServiceError", "Version"]
+__all__ = ["Client", "DepthResult", "Intrinsics", "Model", "Offer", "Scale", "ServiceError", "Version"]

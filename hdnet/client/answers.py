@@ -76,6 +76,19 @@ class Model:
 
 
 @dataclass(frozen=True)
+class Offer(Model):
+    """A model that a request may choose.
+
+    Attributes:
+        id: What the argument ``model`` names it by.
+        in_service: Whether it answers where none is chosen.
+    """
+
+    id: str
+    in_service: bool
+
+
+@dataclass(frozen=True)
 class Version:
     """The package's version and the model in service, None while there is none."""
 
@@ -152,6 +165,14 @@ def version_of(answer: httpx2.Response) -> Version:
     """The answer of ``GET /version``."""
     body = answer.json()
     return Version(body["version"], _model(body["model"]) if body["model"] else None)
+
+
+def offers_of(answer: httpx2.Response) -> list[Offer]:
+    """The answer of ``GET /models``."""
+    return [
+        Offer(one["name"], one["version"], one["alias"], one["run_id"], one["id"], one["in_service"])
+        for one in answer.json()["models"]
+    ]
 
 
 def _model(body: dict[str, Any]) -> Model:

@@ -23,6 +23,7 @@ Box = tuple[float, float, float, float]
 Files = list[tuple[str, tuple[str, bytes]]]
 Fields = dict[str, str | list[str]]
 
+_NO_FILE = ("", b"")  # what a browser sends for a file field that was left empty
 _PNG_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I", "I;16")
 _EXPECTED = "a path, an open binary file, bytes, a PIL image or a NumPy array"
 
@@ -30,14 +31,15 @@ _EXPECTED = "a path, an open binary file, bytes, a PIL image or a NumPy array"
 def make_form(
     images: Sequence[Picture], masks: Sequence[Picture | None], maps: Sequence[Picture | None], order: Order
 ) -> tuple[Files, Fields]:
-    """Files and text fields of a request.
+    """Files and text fields of a request; an empty file stands for a picture without mask or map.
 
     Raises:
         InputError: If a picture cannot be read, or is of another type.
     """
     files = [("image", _file(image, "image", order)) for image in images]
-    files += [("mask", _file(mask, "mask", order)) for mask in masks if mask is not None]
-    files += [("densepose", _file(iuv, "densepose", order)) for iuv in maps if iuv is not None]
+    for part, pictures in (("mask", masks), ("densepose", maps)):
+        if any(picture is not None for picture in pictures):
+            files += [(part, _NO_FILE if one is None else _file(one, part, order)) for one in pictures]
     return files, {"densepose_order": order}
 
 
@@ -83,6 +85,11 @@ def _png(image: Image.Image) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, format="PNG", compress_level=1, exif=image.getexif())
     return buffer.getvalue()
+
+
+def model_field(model: str | None) -> Fields:
+    """The chosen model as a text field; none where the service chooses."""
+    return {} if model is None else {"model": str(model)}
 
 
 def person_fields(box: Box | None, height_m: float | None) -> Fields:

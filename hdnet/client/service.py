@@ -12,11 +12,13 @@ import httpx2
 from hdnet.client.answers import (
     DepthResult,
     Intrinsics,
+    Offer,
     ServiceError,
     Version,
     batch_results,
     depth_result,
     error_of,
+    offers_of,
     version_of,
 )
 from hdnet.client.forms import (
@@ -29,6 +31,7 @@ from hdnet.client.forms import (
     camera_fields,
     camera_json,
     make_form,
+    model_field,
     number_text,
     person_fields,
 )
@@ -79,6 +82,7 @@ class Client:
         box: Box | None = None,
         height_m: float | None = None,
         densepose_order: Order = "vui",
+        model: str | None = None,
         request_id: str | None = None,
     ) -> DepthResult:
         """Depth and normals of one person.
@@ -94,6 +98,7 @@ class Client:
                 :attr:`DepthResult.people`.
             height_m: Height of the person, which sets the distance.
             densepose_order: Meaning of red, green and blue of a DensePose file.
+            model: Id of one of :meth:`models`; the model in service if not given.
             request_id: Appears in the service's log and in the result.
 
         Raises:
@@ -101,7 +106,7 @@ class Client:
             InputError: If a file cannot be read.
         """
         files, fields = make_form([image], [mask], [densepose], densepose_order)
-        fields |= camera_fields(camera, fov_deg) | person_fields(box, height_m)
+        fields |= camera_fields(camera, fov_deg) | person_fields(box, height_m) | model_field(model)
         return depth_result(self._post("/depth", files, fields, _NPZ, request_id))
 
     def mesh(
@@ -115,35 +120,38 @@ class Client:
         box: Box | None = None,
         height_m: float | None = None,
         densepose_order: Order = "vui",
+        model: str | None = None,
         request_id: str | None = None,
     ) -> bytes:
         """The coloured mesh as a binary glTF file (.glb, y up, metres); arguments and errors as of :meth:`depth`."""
         files, fields = make_form([image], [mask], [densepose], densepose_order)
-        fields |= camera_fields(camera, fov_deg) | person_fields(box, height_m)
+        fields |= camera_fields(camera, fov_deg) | person_fields(box, height_m) | model_field(model)
         return self._post("/depth", files, fields, _GLB, request_id).content
 
     def depth_batch(
         self,
         images: Sequence[Picture],
-        masks: Sequence[Picture] | None = None,
+        masks: Sequence[Picture | None] | None = None,
         *,
-        densepose: Sequence[Picture] | None = None,
+        densepose: Sequence[Picture | None] | None = None,
         cameras: Sequence[Intrinsics | float | None] | None = None,
         boxes: Sequence[Box | None] | None = None,
         heights_m: Sequence[float | None] | None = None,
         densepose_order: Order = "vui",
+        model: str | None = None,
         request_id: str | None = None,
     ) -> list[DepthResult | ServiceError]:
         """Depth and normals of several pictures in one request, each a result or its own error.
 
         Args:
             images: Photographs, each in one of the forms of :meth:`depth`.
-            masks: One for each, or None for all.
-            densepose: One for each, or None for all.
+            masks: For each the person, or None; None for all.
+            densepose: For each its DensePose map, or None; None for all.
             cameras: For each the camera, the vertical field of view in degrees, or None.
             boxes: For each the box of the person meant, or None.
             heights_m: For each the height of the person, or None.
             densepose_order: As of :meth:`depth`.
+            model: As of :meth:`depth`.
             request_id: As of :meth:`depth`.
 
         Raises:
@@ -151,6 +159,7 @@ class Client:
             InputError: If a file cannot be read.
         """
         files, fields = make_form(images, masks or [], densepose or [], densepose_order)
+        fields |= model_field(model)
         if cameras is not None:
             fields["cameras"] = json.dumps([camera_json(camera) for camera in cameras])
         if boxes is not None:
@@ -166,6 +175,14 @@ class Client:
             ServiceError: If the service is not reached.
         """
         return version_of(self._send("GET", "/version"))
+
+    def models(self) -> list[Offer]:
+        """The models that a request may choose by their ids, newest version first, the shipped one last.
+
+        Raises:
+            ServiceError: If the service refuses or is not reached.
+        """
+        return offers_of(self._send("GET", "/models"))
 
     def _post(self, path: str, files: Files, fields: Fields, accept: str, request_id: str | None) -> httpx2.Response:
         headers = {"Accept": accept} | ({"X-Request-Id": request_id} if request_id else {})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import zipfile
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
@@ -49,7 +51,7 @@ def save_formats(
     pictures = {name: write for name, write in standard.items() if name.endswith(".png")}
     writers: dict[Format, dict[str, Callable[[Path], object]]] = {
         "png": pictures,
-        "npz": {f"{MAPS}.npz": lambda path: _write_npz(p, path)},
+        "npz": {f"{MAPS}.npz": lambda path: path.write_bytes(npz(p, details=True))},
         "glb": {"mesh.glb": lambda path: path.write_bytes(mesh().to_glb())},
         "obj": {"mesh.obj": lambda path: mesh().write_obj(path, axes)},
         "ply": {"mesh.ply": lambda path: mesh().write_ply(path, axes)},
@@ -61,12 +63,34 @@ def save_formats(
     return write_files(chosen | {"camera.json": standard["camera.json"]}, out_dir)
 
 
-def _write_npz(p: Prediction, path: Path) -> None:
-    fx, fy, cx, cy = p.camera.pixel_intrinsics()
-    intrinsics = np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]])
-    known = {"confidence": p.confidence, "body": p.body}
-    optional: dict[str, Any] = {name: array for name, array in known.items() if array is not None}
-    np.savez_compressed(path, depth_m=p.depth_m, normals=p.normals, mask=p.mask, intrinsics=intrinsics, **optional)
+def npz(prediction: Prediction, details: bool = False) -> bytes:
+    """Return NumPy's archive of a prediction.
+
+    Args:
+        prediction: What to write.
+        details: Whether to add the camera, and the body map if there is one.
+
+    Returns:
+        ``depth_m`` and ``normals`` (float32), ``mask`` (bool), where known ``confidence`` (float32); of the details
+        ``intrinsics`` (3 x 3, float64) and ``body`` (uint8).
+    """
+    arrays: dict[str, np.ndarray | None] = {
+        "depth_m": prediction.depth_m.astype(np.float32),
+        "normals": prediction.normals.astype(np.float32),
+        "mask": prediction.mask.astype(bool),
+        "confidence": prediction.confidence,
+    }
+    if details:
+        fx, fy, cx, cy = prediction.camera.pixel_intrinsics()
+        arrays |= {"intrinsics": np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]], np.float64), "body": prediction.body}
+    buffer = io.BytesIO()
+    # np.savez_compressed always takes level 6, which takes half as long again and saves 3 %.
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        for name, array in arrays.items():
+            if array is not None:
+                with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+                    np.lib.format.write_array(file, np.ascontiguousarray(array), allow_pickle=False)
+    return buffer.getvalue()
 
 
 def _write_exr(p: Prediction, path: Path) -> None:

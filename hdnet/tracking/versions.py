@@ -21,6 +21,7 @@ from mlflow.exceptions import MlflowException
 
 # Prefix of a version's tags that name the runs of its stages.
 RUN_TAG = "run."
+_MOST_VERSIONS = 1000  # of one answer of the registry
 _EXTRA_FILES = "extra_files"  # MLflow's name for `extra_files` of log_model
 
 
@@ -87,6 +88,36 @@ def _resolve(client: mlflow.MlflowClient, uri: str) -> ModelIdentity:
     if last.isdecimal():
         return _identity(client.get_model_version(name, last))
     return _identity(_newest(client, uri, name, last.lower()))
+
+
+def list_versions(uri: str, most: int) -> list[ModelIdentity]:
+    """Return the newest versions of the registered model that a URI names, newest first, each with its first alias.
+
+    Args:
+        uri: As for :func:`resolve`; of ``models:/NAME@ALIAS`` the alias need not exist.
+        most: Most versions to return.
+
+    Returns:
+        The versions; none of a model that is not registered.
+
+    Raises:
+        ModelError: The registry is unreachable, or the URI names the model by something that does not exist.
+    """
+    registry = without_password(connect())
+    name, _, last = uri.removeprefix(REGISTRY_SCHEME).lstrip("/").replace("@", "/").rpartition("/")
+    if uri.startswith(RUN_SCHEME) or not (name and last):
+        name = resolve(uri).name
+    client = mlflow.MlflowClient()
+    try:
+        models = client.search_registered_models(f"name = '{name}'")
+        found = list(client.search_model_versions(f"name = '{name}'", max_results=_MOST_VERSIONS))
+    except Exception as error:
+        raise ModelError(f"{uri}: no answer of the registry {registry} ({reason_of(error)})") from error
+    aliases: dict[str, str] = {}
+    for alias, version in sorted((item for model in models for item in model.aliases.items()), reverse=True):
+        aliases[str(version)] = alias
+    found.sort(key=lambda version: -int(version.version))
+    return [_identity(version, aliases.get(str(version.version))) for version in found[:most]]
 
 
 def _newest(client: mlflow.MlflowClient, uri: str, name: str, stage: str) -> ModelVersion:

@@ -1,37 +1,9 @@
-import { decodeDepth, depthAt, drawConfidence, drawDepth, drawNormals, drawScales } from "./depth.js";
-import { drawMesh } from "./mesh.js";
-import { showPeople } from "./people.js";
+import { fillModels, nameOf } from "./models.js";
+import { compareSides, sides, showMesh, showPhoto, showSide, startResult } from "./results.js";
+import { busy, get, post } from "./service.js";
 
-const get = (id) => document.getElementById(id);
-const TITLES = {
-  missing_part: "A picture is missing", missing_densepose: "The DensePose map is missing", empty_part: "A file is empty",
-  size_mismatch: "The pictures do not fit together",
-  not_a_picture: "This file is not a picture", damaged_picture: "This picture is damaged",
-  unsupported_format: "This kind of file cannot be read",
-  unusable_picture: "This picture cannot be used", picture_too_small: "This picture is too small",
-  too_many_pixels: "This picture is too large", body_too_large: "These files are too large",
-  no_person: "No person found", unusable_box: "No person in this box",
-  empty_mask: "The mask is empty", mask_covers_nothing: "The mask covers nothing of the picture",
-  mask_inverted: "The mask seems inverted", mask_all_white: "The mask is white all over",
-  mask_contradicts_picture: "Mask and photograph do not fit together",
-  mask_misses_person: "Mask and DensePose map do not overlap", no_densepose_parts: "The DensePose map is empty",
-  several_people: "The DensePose map shows several people", several_silhouettes: "The mask shows several people",
-  height_unseen: "The height does not help here", height_out_of_range: "Nobody has this height",
-  missing_api_key: "This service asks for a key", wrong_api_key: "This key is wrong",
-  no_model: "The service has no model yet", queue_full: "The service is busy", too_slow: "The request timed out",
-};
-const SCALES = {
-  height: "from the height given", estimated: "estimated", assumed: "assumed: a photograph alone does not show it",
-};
-const CAMERAS = {
-  given: "as given", fov: "by the field of view given", exif: "from the photograph", assumed: "assumed",
-};
-const NARROW_PX = 640;
-const FOUND = { given: "given", transparency: "the photograph's transparency", found: "found", unused: "not needed" };
-
-let sent = null;  // the form of the result on the page
 let people = [];  // boxes of the photograph's people, as of the answer without a box
-const files = {};  // results by file name, as blobs
+let chosen = 0;  // which of them is shown
 
 // Choosing files
 
@@ -102,6 +74,16 @@ get("sample").addEventListener("click", () => busy("Fetching the sample …", as
   return fetched("image.png", "image/png");
 }).then((list) => choose(inputOf("image"), list)));
 
+// Choosing models
+
+fillModels();
+get("key").addEventListener("change", fillModels);
+for (const select of [get("model"), get("other")]) {
+  select.addEventListener("change", () => {
+    if (inputOf("image").files.length) compute(people.length > 1 ? chosen : null);
+  });
+}
+
 // Computing
 
 get("form").addEventListener("submit", (event) => {
@@ -111,21 +93,38 @@ get("form").addEventListener("submit", (event) => {
 
 let latest = 0;  // number of the last computation: answers of earlier ones come too late
 
-async function compute(box = null) {
-  const number = ++latest;
+// Computes the first person that the model finds, or another one of those found.
+async function compute(person = null) {
+  const number = ++latest, isWanted = () => number === latest, other = get("other").value;
+  const ids = other ? [get("model").value, other] : [get("model").value];
+  let ready = 0;  // models whose maps are shown
   await busy("Working …", async () => {
-    const start = performance.now(), form = filledIn(get("form"));
-    if (box) form.append("box", people[box.index].join(","));
-    else get("result").hidden = true;
-    const answer = await post(form, "application/json", () => number === latest);
-    if (!answer) return;
-    const body = await answer.json();
-    if (number !== latest) return;
-    sent = form;
-    if (!box) people = body.people;
-    await show(body, (performance.now() - start) / 1000, form.get("image"), box ? box.index : 0);
-    await showMesh(() => number === latest);
+    const form = filledIn(get("form"));
+    if (person === null) get("result").hidden = true;
+    else form.append("box", people[person].join(","));
+    for (const [i, id] of ids.entries()) {
+      if (!await computeSide(sides[i], withModel(form, id), person, isWanted)) return;
+      ready += 1;
+      // The other model gets the same person.
+      if (people.length && !form.has("box")) form.append("box", people[0].join(","));
+    }
+    if (other) compareSides(ids.map(nameOf));
   });
+  for (const side of sides.slice(0, ready)) await showMesh(side, isWanted);
+}
+
+async function computeSide(side, form, person, isWanted) {
+  const start = performance.now(), body = await post(form, "application/json", isWanted);
+  if (!body || !isWanted()) return false;
+  const isFirst = side === sides[0];
+  if (person === null && (isFirst || !people.length)) people = body.people;  // two hourglasses tell none
+  chosen = person ?? 0;
+  if (isFirst) startResult();
+  showPhoto(form.get("image"), people, chosen, compute);
+  const seconds = (performance.now() - start) / 1000;
+  await showSide(side, form, body, seconds);
+  get("state").textContent = `Done in ${seconds.toFixed(1)} s`;
+  return isWanted();
 }
 
 // The form without its empty fields.
@@ -137,146 +136,9 @@ function filledIn(form) {
   return filled;
 }
 
-async function post(form, type, isWanted = () => true) {
-  const headers = { Accept: type }, key = get("key").value;
-  if (key) headers["X-API-Key"] = key;
-  let answer;
-  try {
-    answer = await fetch("depth", { method: "POST", body: form, headers });
-  } catch {
-    if (isWanted()) showProblem("The service cannot be reached", "Is it still running? Try again in a moment.", "");
-    return null;
-  }
-  if (answer.ok) return answer;
-  const problem = await answer.json().catch(() => ({}));
-  if (isWanted()) {
-    showProblem(TITLES[problem.code] || problem.title || `Error ${answer.status}`,
-                problem.detail || "The service gave no reason.", problem.request_id);
-    if (/api_key$/.test(problem.code)) get("options").open = true;
-  }
-  return null;
-}
-
-let tasks = 0;
-
-async function busy(text, work) {
-  tasks += 1;
-  for (const button of document.querySelectorAll("button")) button.disabled = true;
-  get("state").textContent = text;
-  get("problem").hidden = true;
-  try {
-    return await work();
-  } finally {
-    tasks -= 1;
-    if (!tasks) {
-      get("state").textContent = "";
-      for (const button of document.querySelectorAll("button")) button.disabled = button.dataset.missing === "true";
-    }
-  }
-}
-
-function showProblem(title, detail, id) {
-  get("problem-title").textContent = title;
-  get("problem-detail").textContent = detail;
-  get("problem-id").textContent = id ? `Request ${id}` : "";
-  get("problem").hidden = false;
-}
-
-// Showing
-
-const bytesOf = (base64) => Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
-
-async function show(body, seconds, photo, chosen) {
-  for (const name of Object.keys(files)) delete files[name];
-  const { depth_png, normals_png, confidence_png, mask_png, ...figures } = body;
-  const pictures = { depth: depth_png, normals: normals_png, confidence: confidence_png, mask: mask_png };
-  for (const [name, png] of Object.entries(pictures)) {
-    if (png) files[`${name}.png`] = new Blob([bytesOf(png)], { type: "image/png" });
-  }
-  files["figures.json"] = new Blob([JSON.stringify(figures, null, 2)], { type: "application/json" });
-  get("result").hidden = false;
-  if (innerWidth < NARROW_PX) get("result").scrollIntoView({ behavior: "smooth" });
-  await showMaps(body);
-  showPhoto(photo, chosen);
-  showFigures(body, seconds);
-  const button = document.querySelector("[data-name='confidence.png']");
-  button.dataset.missing = String(!confidence_png);
-}
-
-async function showMaps(body) {
-  const depth = await decodeDepth(bytesOf(body.depth_png)), canvas = get("depth");
-  drawDepth(canvas, depth, body.depth.min * 1000, body.depth.max * 1000);
-  drawScales(get("scale"), get("confidence-scale"));
-  get("near").textContent = `near ${body.depth.min.toFixed(2)} m`;
-  get("far").textContent = `${body.depth.max.toFixed(2)} m far`;
-  canvas.onpointermove = (event) => {
-    const millimetres = depthAt(canvas, depth, event);
-    get("here").textContent = millimetres ? `${(millimetres / 1000).toFixed(3)} m` : "";
-  };
-  get("confidence-card").hidden = !files["confidence.png"];
-  await drawNormals(get("normals"), files["normals.png"], depth);
-  if (files["confidence.png"]) await drawConfidence(get("confidence"), files["confidence.png"], depth);
-}
-
-function showPhoto(photo, chosen) {
-  const image = get("picture");
-  URL.revokeObjectURL(image.src);
-  image.src = URL.createObjectURL(photo);
-  showPeople(get("people"), image, people, chosen, (index) => compute({ index }));
-  get("people-state").textContent = people.length > 1 ? `${people.length} people: tap the one you mean` : "";
-}
-
-async function showMesh(isWanted) {
-  get("mesh-state").textContent = "Fetching the mesh …";
-  const answer = await post(sent, "model/gltf-binary", isWanted);
-  if (!answer) {
-    get("mesh-state").textContent = "No mesh";
-    return;
-  }
-  const mesh = await answer.blob();
-  if (!isWanted()) return;
-  files["person.glb"] = mesh;
-  try {
-    await drawMesh(get("mesh"), mesh);
-    get("mesh-state").textContent = "Drag to turn, scroll or pinch to zoom";
-  } catch {  // no WebGL
-    get("mesh-state").textContent = "This browser cannot show the mesh; the file can be downloaded";
-  }
-}
-
-for (const button of document.querySelectorAll("button[data-name]")) {
-  button.addEventListener("click", () => busy("Preparing the file …", async () => {
-    const { name, type } = button.dataset;
-    if (!files[name]) {
-      const answer = await post(sent, type);
-      if (!answer) return;
-      files[name] = await answer.blob();
-    }
-    const link = document.createElement("a");
-    link.href = URL.createObjectURL(files[name]);
-    link.download = name;
-    link.click();
-    setTimeout(() => URL.revokeObjectURL(link.href), 60000);
-  }));
-}
-
-function showFigures(body, seconds) {
-  const model = body.model, metres = (value) => `${value.toFixed(3)} m`;
-  const rows = [
-    ["Nearest", metres(body.depth.min)],
-    ["Median", `${metres(body.scale.distance_m)}, ${SCALES[body.scale.source]}`],
-    ["Farthest", metres(body.depth.max)],
-    ["Person", `${body.depth.mask_pixels.toLocaleString()} pixels of ${body.size.width} × ${body.size.height}`],
-    ["Mask", FOUND[body.inputs.mask]], ["Body map", FOUND[body.inputs.densepose]],
-    ["Camera", `${CAMERAS[body.camera.source]}, focal length ${Math.round(body.camera.fx)} pixels`],
-    ["Model", [model.name, model.version && `version ${model.version}`, model.alias].filter(Boolean).join(", ")],
-    ["Run", model.run_id || "none"], ["Time", `${seconds.toFixed(1)} s`], ["Request", body.request_id],
-    ...body.notes.map((note) => ["Note", note]),
-  ];
-  get("figures").replaceChildren(...rows.flatMap(([name, value]) => {
-    const term = document.createElement("dt"), text = document.createElement("dd");
-    term.textContent = name;
-    text.textContent = value;
-    return [term, text];
-  }));
+function withModel(form, id) {
+  const copy = new FormData();
+  for (const [name, value] of form) if (name !== "model") copy.append(name, value);
+  if (id) copy.append("model", id);
+  return copy;
 }

@@ -78,13 +78,14 @@ export async function drawConfidence(canvas, blob, { width, height, millimetres 
   paint(canvas, width, height, CONFIDENCE, (i) => (millimetres[i] ? data[4 * i] / 255 : null));
 }
 
-// The picture of the normals without its white background.
+// The picture of the normals without its white background; returns its pixels.
 export async function drawNormals(canvas, blob, { width, height, millimetres }) {
   const picture = await pixelsOf(blob, width, height);
   for (let i = 0; i < millimetres.length; i++) if (!millimetres[i]) picture.data[4 * i + 3] = 0;
   canvas.width = width;
   canvas.height = height;
   canvas.getContext("2d").putImageData(picture, 0, 0);
+  return picture;
 }
 
 async function pixelsOf(blob, width, height) {

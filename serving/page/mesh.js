@@ -1,20 +1,28 @@
-// The mesh as a binary glTF file, turned with mouse, touch or arrow keys.
+// Meshes as binary glTF files, turned with mouse, touch or arrow keys; two turn together.
 
 /* global THREE */
 
-const FIELD_OF_VIEW_DEG = 30, MARGIN = 1.1, KEY_STEP_RAD = Math.PI / 18;
+const FIELD_OF_VIEW_DEG = 30, MARGIN = 1.1, KEY_STEP_RAD = Math.PI / 18, KEY_ZOOM = 1.15;
 const KEYS = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] };
 
+const ZOOMS = { "+": 1 / KEY_ZOOM, "=": 1 / KEY_ZOOM, "-": KEY_ZOOM };
+
 let library = null;  // three.js, loaded once
-let stop = () => {};
+const views = new Map();  // of the canvases that show a mesh
+let leading = null;  // the canvas that was touched last
 
 export async function drawMesh(canvas, glb) {
   library ||= loadScript("page/three.js");
   await library;
   const data = await glb.arrayBuffer();
   const model = await new Promise((resolve, reject) => new THREE.GLTFLoader().parse(data, "", resolve, reject));
-  stop();
-  stop = view(canvas, model.scene);
+  clearMesh(canvas);
+  views.set(canvas, view(canvas, model.scene));
+}
+
+export function clearMesh(canvas) {
+  views.get(canvas)?.stop();
+  views.delete(canvas);
 }
 
 function loadScript(address) {
@@ -27,7 +35,7 @@ function loadScript(address) {
   });
 }
 
-// Draws a model until the returned function is called.
+// Draws a model until the returned `stop` is called; `follow` looks at it as another view does at its own.
 function view(canvas, model) {
   const scene = new THREE.Scene(), light = new THREE.DirectionalLight(0xffffff, 0.6);
   scene.add(model, light, new THREE.AmbientLight(0xffffff, 0.6));
@@ -40,6 +48,7 @@ function view(canvas, model) {
   controls.staticMoving = true;
   controls.keys = [];
 
+  const { target } = controls;
   const draw = () => {
     light.position.copy(camera.position);
     light.target = model;
@@ -53,29 +62,47 @@ function view(canvas, model) {
     controls.handleResize();
     draw();
   });
-  const turn = (event) => {
-    if (!(event.key in KEYS)) return;
-    event.preventDefault();
-    turnBy(camera, controls.target, KEYS[event.key]);
+  const change = () => {
     draw();
+    for (const [other, { follow }] of views) if (other !== canvas) follow(camera, target);
+  };
+  const follow = (leader, theirs) => {
+    camera.position.copy(leader.position).sub(theirs).add(target);
+    camera.up.copy(leader.up);
+    camera.lookAt(target);
+    draw();
+  };
+  const press = (event) => {
+    if (event.key in KEYS) turnBy(camera, target, KEYS[event.key]);
+    else if (event.key in ZOOMS) camera.position.sub(target).multiplyScalar(ZOOMS[event.key]).add(target);
+    else return;
+    event.preventDefault();
+    leading = canvas;
+    change();
   };
   let frame = 0;
   const animate = () => {
     frame = requestAnimationFrame(animate);
     controls.update();
   };
-  controls.addEventListener("change", draw);
-  canvas.addEventListener("keydown", turn);
+  // The controls also tell of a change that comes from the other view: only that of the last one touched goes on.
+  const lead = () => { leading = canvas; };
+  const touches = ["pointerdown", "mousedown", "touchstart", "wheel"];
+  for (const name of touches) canvas.addEventListener(name, lead, { capture: true, passive: true });
+  controls.addEventListener("change", () => (leading === canvas ? change() : draw()));
+  canvas.addEventListener("keydown", press);
   resize.observe(canvas);
   animate();
-  return () => {
+  const stop = () => {
     cancelAnimationFrame(frame);
     resize.disconnect();
-    canvas.removeEventListener("keydown", turn);
+    canvas.removeEventListener("keydown", press);
+    for (const name of touches) canvas.removeEventListener(name, lead, { capture: true });
     controls.dispose();
     model.traverse((part) => part.geometry?.dispose());
     renderer.dispose();
   };
+  return { stop, follow };
 }
 
 function centreOf(model) {

@@ -166,6 +166,19 @@ class FakeRegistry:
             return None
         return self.versions[self.kept], ModelIdentity("hdnet", self.kept, "champion", f"run{self.kept}")
 
+    def list_versions(self) -> list[ModelIdentity]:
+        assert self.silence.wait(10)
+        if self.down is not None:
+            raise self.down
+        return [
+            ModelIdentity("hdnet", version, "champion" if version == self.champion else None, f"run{version}")
+            for version in sorted(self.versions, key=int, reverse=True)
+        ]
+
+    def load_version(self, identity: ModelIdentity) -> FakePredictor:
+        self.loads += 1
+        return self.versions[identity.version]
+
     def load_shipped(self, measured: bool = False) -> FakePredictor:
         if measured:
             assert self.measured is not None

@@ -18,7 +18,17 @@ from serving.settings import Settings
 ClientMaker = Callable[..., TestClient]
 
 KEY = "k" * 16
-PAGES = ["/", "/docs", "/openapi.json", "/health/live", "/health/ready", "/version", "/metrics", "/page/app.js"]
+PAGES = [
+    "/",
+    "/docs",
+    "/openapi.json",
+    "/health/live",
+    "/health/ready",
+    "/version",
+    "/metrics",
+    "/page/app.js",
+    "/models",
+]
 
 
 @pytest.mark.parametrize("path", [*PAGES, "/page/three.js", "/page/sample/image.png", "/nothing", "/depth"])
@@ -61,7 +71,7 @@ def test_what_a_proxy_closes_by_its_exact_address_has_no_other(make_client: Clie
 @pytest.mark.parametrize("path", [page for page in PAGES if page not in ("/", "/metrics")])
 def test_pages_with_a_trailing_slash(make_client: ClientMaker, path: str) -> None:
     client = make_client(api_keys=(KEY,))
-    headers = {"X-API-Key": KEY} if path == "/version" else {}
+    headers = {"X-API-Key": KEY} if path in ("/models", "/version") else {}
     with_slash = client.get(f"{path}/", follow_redirects=False, headers=headers)
     assert with_slash.status_code == 200, path
     without = client.get(path, headers=headers)

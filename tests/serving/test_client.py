@@ -15,7 +15,7 @@ from PIL import ExifTags, Image
 from serving_fakes import URI, FakeRegistry, person, png, running
 
 from hdnet import __version__
-from hdnet.client import Client, DepthResult, Intrinsics, Model, Scale, ServiceError, Version
+from hdnet.client import Client, DepthResult, Intrinsics, Model, Offer, Scale, ServiceError, Version
 from hdnet.client.forms import Picture
 from hdnet.errors import InputError
 from serving.app import create_app
@@ -149,6 +149,33 @@ def test_batch_gives_a_result_or_an_error_a_picture(service: Client) -> None:
         assert result.model.version == "1"
         assert result.request_id == "many"
     assert results[2].camera == Intrinsics(90, 90, 1, 2)
+
+
+def test_masks_of_some_pictures_of_a_batch(service: Client) -> None:
+    image, mask, iuv = person()
+    transparent = np.dstack([image, mask.astype(np.uint8) * 255])
+    for masks, sources in (([mask, None], ["given", "transparency"]), ([None, None], [None, "transparency"])):
+        results = service.depth_batch([image, transparent], masks, densepose=[iuv, iuv])
+        found = [result.inputs["mask"] if isinstance(result, DepthResult) else None for result in results]
+        assert found == sources
+
+
+def test_models(service: Client, registry: FakeRegistry) -> None:
+    registry.add("2", offset_m=5.0)
+    assert service.models() == [
+        Offer("hdnet", "2", None, "run2", "2", False),
+        Offer("hdnet", "1", "champion", "run1", "1", True),
+        Offer("shipped", None, None, None, "shipped", False),
+    ]
+    image, mask, iuv = person()
+    given = {"densepose": iuv, "model": "2"}
+    result = service.depth(image, mask, **given)
+    np.testing.assert_allclose(result.depth_m[mask], expected_depth_m()[mask] + 1, rtol=1e-6)
+    assert result.model.version == "2"
+    assert service.mesh(image, mask, **given) != service.mesh(image, mask, densepose=iuv)
+    (only,) = service.depth_batch([image], [mask], densepose=[iuv], model="2")
+    assert isinstance(only, DepthResult)
+    assert only.model.version == "2"
 
 
 def test_a_result_says_where_everything_is_from(service: Client) -> None:

@@ -5,6 +5,7 @@ import io
 import json
 import struct
 import threading
+import zipfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -83,6 +84,25 @@ def test_npz_is_float32_and_agrees_with_the_other_answers(client: TestClient) ->
     body = post(client, good_upload()).json()
     shown = decode(base64.b64decode(body["normals_png"]))
     np.testing.assert_array_equal(shown, normal_picture(arrays["normals"], arrays["mask"]))
+
+
+def test_a_zip_holds_all_answers(client: TestClient) -> None:
+    answer = post(client, good_upload(), "application/zip")
+    assert answer.headers["content-type"] == "application/zip"
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    assert set(files) == {"figures.json", "depth.png", "normals.png", "mask.png", "depth.npz", "person.glb"}
+    assert files["depth.png"] == post(client, good_upload(), "image/png").content
+    assert files["person.glb"] == post(client, good_upload(), "model/gltf-binary").content
+    alone = post(client, good_upload(), "application/json").json()
+    assert {f"{name}.png": files[f"{name}.png"] for name in ("normals", "mask")} == {
+        f"{name}.png": base64.b64decode(alone[f"{name}_png"]) for name in ("normals", "mask")
+    }
+    figures = json.loads(files["figures.json"])
+    assert figures == {name: alone[name] for name in figures} | {"request_id": figures["request_id"]}
+    same = np.load(io.BytesIO(post(client, good_upload(), "application/x-npz").content))
+    arrays = np.load(io.BytesIO(files["depth.npz"]))
+    assert all(np.array_equal(arrays[name], same[name]) for name in same)
 
 
 def test_glb_is_a_coloured_mesh_of_the_same_depths(client: TestClient) -> None:

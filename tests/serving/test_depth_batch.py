@@ -107,6 +107,24 @@ def test_transparent_pictures_need_no_masks(client: TestClient) -> None:
     assert [entry["status"] for entry in results] == [200, 200]
 
 
+def test_masks_and_maps_of_some_pictures(client: TestClient, registry: FakeRegistry) -> None:
+    """An empty part stands for none: the first picture has a mask of its own, the second its transparency."""
+    image, mask, iuv = person()
+    rgba = png(np.dstack([image, mask.astype(np.uint8) * 255]))
+    maps = [("densepose", ("d.png", png(iuv[..., ::-1]), "image/png"))] * 2
+    images = [("image", ("a.png", png(image), "image/png")), ("image", ("b.png", rgba, "image/png"))]
+    given = ("mask", ("m.png", png(mask.astype(np.uint8) * 255), "image/png"))
+    for nothing in (("", b"", "application/octet-stream"), (None, "", "text/plain")):
+        files = [*images, *maps, given, ("mask", nothing)]
+        results = client.post("/depth/batch", files=files).json()["results"]
+        assert [entry["status"] for entry in results] == [200, 200]
+        assert [entry["result"]["inputs"]["mask"] for entry in results] == ["given", "transparency"]
+        results = client.post("/depth/batch", files=[*images, *maps, ("mask", nothing), given]).json()["results"]
+        assert [entry.get("result", {}).get("inputs", {}).get("mask") for entry in results] == [None, "given"]
+    files = [*images, *maps, given]
+    assert "empty where it has none" in str(refused(client, files, 422, "count_mismatch")["detail"])
+
+
 def refused(client: TestClient, files: Form, status: int, code: str, **fields: str) -> dict[str, object]:
     answer = client.post("/depth/batch", files=files, data=fields)
     assert (answer.status_code, answer.json()["code"]) == (status, code), answer.text

@@ -38,10 +38,10 @@ def test_forms(schema: dict[str, Any]) -> None:
     one = form_of(schema, "/depth")
     pictures = {"image", "densepose", "mask", "densepose_order", "box", "height_m"}
     assert set(one["required"]) == {"image"}
-    assert set(one["properties"]) == set(ONE.once) == pictures | camera
+    assert set(one["properties"]) == set(ONE.once) == pictures | camera | {"model"}
     assert all(field.get("description") for field in one["properties"].values())
     several = form_of(schema, "/depth/batch")
-    assert set(several["properties"]) == {*BATCH.once, *BATCH.each} == pictures | {"cameras"}
+    assert set(several["properties"]) == {*BATCH.once, *BATCH.each} == pictures | {"cameras", "model"}
     assert {name for name, field in several["properties"].items() if field["type"] == "array"} == set(BATCH.each)
     for form in (one, several):
         assert form["additionalProperties"] is False
@@ -66,7 +66,8 @@ def test_every_problem_has_a_schema_and_examples(schema: dict[str, Any], path: s
 
 def test_answers_have_media_types_headers_and_an_example(schema: dict[str, Any]) -> None:
     answer = schema["paths"]["/depth"]["post"]["responses"]["200"]
-    assert set(answer["content"]) == {"application/json", "image/png", "application/x-npz", "model/gltf-binary"}
+    single = {"application/json", "image/png", "application/x-npz", "model/gltf-binary"}
+    assert set(answer["content"]) == single | {"application/zip"}
     several = schema["paths"]["/depth/batch"]["post"]["responses"]["200"]
     assert set(several["content"]) == {"application/json", "application/zip"}
     BatchBody.model_validate(several["content"]["application/json"]["example"])

@@ -17,9 +17,8 @@ from schemathesis.core.transport import Response
 from schemathesis.schemas import APIOperation, BaseSchema
 from serving_fakes import FakeRegistry, person, png
 
-from serving.depth_batch import ZIP
 from serving.problems import PROBLEM_TYPE
-from serving.responses import ENCODERS, JSON
+from serving.responses import ENCODERS, JSON, ZIP
 
 TOKEN = "a-token-of-the-test"
 CASES = 60  # for an operation and a kind of data
@@ -35,6 +34,7 @@ OPERATIONS = [
     "GET /health/live",
     "GET /health/ready",
     "GET /version",
+    "GET /models",
     "GET /metrics",
     "POST /admin/reload",
 ]
@@ -161,7 +161,7 @@ def test_without_a_model_all_is_documented_too(
     registry.champion = None
     document = schemathesis.openapi.from_asgi("/openapi.json", make_client(ready=False, reload_interval_s=60).app)
 
-    for label in (DEPTH, BATCH, "GET /health/ready", "GET /version"):
+    for label in (DEPTH, BATCH, "GET /health/ready", "GET /models", "GET /version"):
         case = operation_of(document, label).Case(**({"body": pictures, **FORM} if label in (DEPTH, BATCH) else {}))
         response = case.call()
         case.validate_response(response, excluded_checks=[*EXCLUDED, schemathesis.checks.not_a_server_error])

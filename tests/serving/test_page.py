@@ -3,133 +3,18 @@
 from __future__ import annotations
 
 import json
-import shutil
 import struct
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import numpy as np
 import pytest
+from page_visits import CHROMIUM, PHONE, SAMPLE, Visit, compute_sample, orbit, painted, shown, size_text, visiting
 from PIL import Image
-from serving_fakes import png, running, save_tiny_model, wait_until
-
-import serving
-from hdnet.models.weights import HDNET_FILE
-from serving.app import create_app
-from serving.settings import Settings
-
-SAMPLE = Path(serving.__file__).parent / "page/sample"
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--enable-unsafe-swiftshader",  # WebGL without a GPU
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-]
+from serving_fakes import png, wait_until
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here; `apt-get install chromium`")
-
-
-@pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    folder = tmp_path_factory.mktemp("model")
-    save_tiny_model(folder / HDNET_FILE)
-    with running(create_app(Settings(model_uri=str(folder), threads=1, runtime="torch"))) as url:
-        yield url
-
-
-@pytest.fixture(scope="module")
-def shipped() -> Iterator[str]:
-    """A service with the shipped model, below a path prefix."""
-    settings = Settings(model_uri="shipped", threads=1, runtime="torch", root_path="/ai/hdnet")
-    with running(create_app(settings)) as url:
-        yield f"{url}/ai/hdnet"
-
-
-@dataclass
-class Visit:
-    """A tab with the page open, and what it did."""
-
-    page: Any
-    errors: list[str] = field(default_factory=list)
-    addresses: list[str] = field(default_factory=list)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield opened
-        opened.close()
-
-
-@contextmanager
-def visiting(browser: Any, address: str, **options: Any) -> Iterator[Visit]:
-    page = browser.new_page(**{"viewport": {"width": 1280, "height": 1100}, **options})
-    page.set_default_timeout(60_000)
-    visited = Visit(page)
-    page.on("pageerror", lambda error: visited.errors.append(str(error)))
-    page.on("request", lambda request: visited.addresses.append(request.url))
-    page.goto(address)
-    yield visited
-    page.close()
-
-
-@pytest.fixture
-def visit(browser: Any, address: str) -> Iterator[Visit]:
-    with visiting(browser, address) as visited:
-        yield visited
-
-
-PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True, "device_scale_factor": 2}
-
-
-@pytest.fixture(params=["desktop", "phone"])
-def guest(request: pytest.FixtureRequest, browser: Any, shipped: str) -> Iterator[Visit]:
-    """A visit to the shipped model, at a desk in the light and with a phone in the dark."""
-    options = {**PHONE, "color_scheme": "dark"} if request.param == "phone" else {}
-    with visiting(browser, shipped, **options) as visited:
-        yield visited
-
-
-def compute_sample(page: Any) -> None:
-    page.locator("#options").evaluate("options => { options.open = true; }")
-    page.click("#sample")
-    page.locator(".drop img:visible").nth(2).wait_for()
-    page.click("button[type=submit]")
-    shown(page)
-
-
-def shown(page: Any) -> None:
-    page.locator("#mesh-state", has_text="Drag to turn").wait_for()
-    page.locator("button[type=submit]:enabled").wait_for()
-
-
-def size_text(width: int, height: int) -> str:
-    return f"{width} \N{MULTIPLICATION SIGN} {height}"
-
-
-def painted(page: Any, canvas: str) -> int:
-    """Pixels of a canvas that are not transparent."""
-    return int(
-        page.locator(canvas).evaluate(
-            "canvas => canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data"
-            ".reduce((count, value, i) => count + (i % 4 == 3 && value > 0), 0)"
-        )
-    )
-
-
-def orbit(page: Any) -> str:
-    return str(page.locator("#mesh").get_attribute("data-camera"))
 
 
 def test_a_sample_gives_depth_normals_and_a_mesh_that_turns(visit: Visit, address: str, tmp_path: Path) -> None:

@@ -76,6 +76,17 @@ def test_the_alias_of_a_real_registry_is_followed_and_its_last_model_survives_it
         assert body["model"] == {"name": "hdnet", "version": first, "alias": "champion", "run_id": None}
         assert body["depth"]["median"] == pytest.approx(4.0, abs=0.5)
 
+        second = registry.add(5.0)
+        listed = client.get("/models").json()["models"]
+        assert [(model["id"], model["alias"]) for model in listed] == [
+            (second, None),
+            (first, "champion"),
+            ("shipped", None),
+        ]
+        answer = client.post("/depth", files=good_upload(120, 90), data={"model": second})
+        assert answer.headers["X-Model-Version"] == second
+        assert answer.json()["depth"]["median"] == pytest.approx(5.0, abs=0.5)
+
         before = failures(client)
         registry.point(registry.add(None))
         wait_until(lambda: failures(client) >= before + 2)

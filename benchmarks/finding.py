@@ -20,9 +20,9 @@ from PIL import Image, ImageFilter
 from hdnet.data.store.packed import open_people
 from hdnet.data.store.reading import WithCameras
 from hdnet.errors import InputError
-from hdnet.models.identity import SHIPPED_SOURCE
 from hdnet.pictures.crop import bounds
 from hdnet.predict.inference import Predictor
+from hdnet.workspace import SHIPPED_SOURCE
 
 _WIDTH, _HEIGHT = 640, 480
 _SMALLEST_PX, _LARGEST_PX = 64, 600

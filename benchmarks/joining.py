@@ -21,9 +21,9 @@ from hdnet.metrics.depth import depth_metrics
 from hdnet.metrics.normals import normal_metrics
 from hdnet.metrics.samples import camera_of, predict_sample, truth_of
 from hdnet.models import PersonModel
-from hdnet.models.identity import SHIPPED_SOURCE
 from hdnet.predict.inference import load_source
 from hdnet.predict.surface import joined_depth
+from hdnet.workspace import SHIPPED_SOURCE
 
 
 def main() -> None:

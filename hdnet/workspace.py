@@ -5,6 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+# Name of the model that comes with the package, wherever a source or a start is asked for.
+SHIPPED_SOURCE = "shipped"
+SHIPPED = Path(__file__).with_name("weights") / "person.safetensors"
+"""The network for photographs that comes with the package; its card lies beside it."""
+
 
 @dataclass(frozen=True)
 class Workspace:
@@ -13,7 +18,9 @@ class Workspace:
     root: Path = Path()
 
     def pretrained(self, name: str | None) -> Path | None:
-        """Return the path of a model file in ``pretrained/``, from which a training starts; None for no name."""
+        """Return the model file that a training starts from: in ``pretrained/`` or the shipped one; None for none."""
+        if name == SHIPPED_SOURCE:
+            return SHIPPED
         return None if name is None else self.root / "pretrained" / name
 
     @property

@@ -17,6 +17,8 @@ from pipelines.stage import main
 def register(work: Workspace, params: Params) -> None:
     """Read the model and the reports about it; write the version and its card; move the alias to it.
 
+    An empty registry gets the shipped model first, if ``register.baseline`` says so.
+
     Raises:
         ModelError: It is not the model that was evaluated, or its export differs from it.
         TrackingError: MLflow cannot be reached.
@@ -24,6 +26,8 @@ def register(work: Workspace, params: Params) -> None:
     metrics, target, folder = evaluated_metrics(work), params.register_, work.report("register")
     tags = lineage_tags(work, params, metrics)
     values = params.model_dump(mode="json", by_alias=True, exclude={"runtime", "tune"})
+    if target.baseline == "shipped":
+        registry.register_shipped(registry.Champions(target.name, params.promote.alias, target.alias))
     with runs.run("register", values, tags):
         locked = locked_pipeline(work.root, work.hdnet_model)
         tags |= registry.stage_runs(runs.open_run_id(), tags["model_sha256"], locked)

@@ -8,9 +8,10 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from hdnet.errors import ModelError
-from hdnet.models.identity import REGISTRY_SCHEME, REGISTRY_SCHEMES, SHIPPED_SOURCE, ModelIdentity, has_registry
+from hdnet.models.identity import REGISTRY_SCHEME, REGISTRY_SCHEMES, ModelIdentity, has_registry
 from hdnet.predict.runtime_names import AUTO
 from hdnet.tracking.model_cache import is_cached
+from hdnet.workspace import SHIPPED_SOURCE
 from serving.settings import Settings
 
 if TYPE_CHECKING:

@@ -14,8 +14,9 @@ from functools import partial
 import numpy as np
 
 from hdnet.errors import HDNetError, InputError, ModelError
-from hdnet.models.identity import SHIPPED_SOURCE, ModelIdentity
+from hdnet.models.identity import ModelIdentity
 from hdnet.pictures import faults
+from hdnet.workspace import SHIPPED_SOURCE
 from serving.metrics import Metrics
 from serving.model_source import ModelSource, NoRegistryError, Origin, PredictorLike
 from serving.problems import NO_MODEL

@@ -15,8 +15,8 @@ from hdnet.data.layout.folders import TikTokFolder
 from hdnet.data.store.packed import open_packed, pack_tang, pack_tiktok
 from hdnet.data.store.pairs import PackedPairs, is_packed
 from hdnet.files import write_json
-from hdnet.params import CorrespondParams, SyntheticParams, parse_section
-from hdnet.params.overlay import preset_params
+from hdnet.params import CorrespondParams, DataParams, SyntheticParams, parse_section
+from hdnet.params.overlay import preset_params, read_overlay
 
 _MATCH_FLAGS = {"max_gap_frames": "--max-gap", "max_residual_px": "--max-residual", "max_turn_deg": "--max-turn"}
 
@@ -83,9 +83,10 @@ def _synthesize(arguments: Arguments) -> None:
     from hdnet.synthetic import SyntheticSpec, synthesize  # its packages are optional
     from hdnet.synthetic.raw import contact_sheets, progress_bar
 
-    size = preset_params(arguments.size or "demo").data
-    values = size.model_dump(include=set(SyntheticSpec.model_fields))
-    # Whatever the size, people are cut and hidden as often as in `standard`; the demo's short trainings see fewer such.
+    size = read_overlay(arguments.size)["data"] if arguments.size else {}
+    values = DataParams().model_dump() | size
+    values = {name: value for name, value in values.items() if name in SyntheticSpec.model_fields}
+    # Whatever the size, people are cut and hidden as often as in `standard`; short trainings see fewer such.
     values |= preset_params("standard").data.model_dump(include={"truncated", "occluded"})
     if not arguments.size and (arguments.people is not None or arguments.sequences is not None):
         values |= {"people": 0, "sequences": 0}

@@ -22,7 +22,7 @@ from hdnet.data.importing.video import Selection
 from hdnet.data.layout.folders import TIKTOK
 from hdnet.errors import DataError
 from hdnet.files import sha256_of
-from hdnet.models.identity import SHIPPED_SOURCE
+from hdnet.workspace import SHIPPED_SOURCE
 
 
 def import_archive(verb: Parser) -> Command:

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from hdnet.cli.commands import CHAMPION, MODEL_HELP, Arguments, Command, Parser, say
 from hdnet.cli.photographs import Photograph, find_photographs, partner
 from hdnet.errors import HDNetError, InputError
-from hdnet.models.identity import SHIPPED_SOURCE, has_registry
+from hdnet.models.identity import has_registry
 from hdnet.pictures.cameras import caller_camera
 from hdnet.pictures.reading import MAX_PIXELS, IuvOrder, read_given
 from hdnet.predict.formats import FORMATS, save_formats
@@ -23,6 +23,7 @@ from hdnet.predict.inference import Predictor
 from hdnet.predict.mesh import Axes
 from hdnet.predict.original_outputs import save_original
 from hdnet.predict.prediction import Box, Prediction, save_prediction
+from hdnet.workspace import SHIPPED_SOURCE
 
 logger = logging.getLogger(__name__)
 

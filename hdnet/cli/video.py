@@ -6,10 +6,10 @@ from pathlib import Path
 
 from hdnet.cli.commands import Arguments, Command, Parser, say, with_jobs
 from hdnet.data.importing.video import Selection
-from hdnet.models.identity import SHIPPED_SOURCE
 from hdnet.predict.runtime_names import AUTO, RUNTIMES
 from hdnet.video.clip import Options
 from hdnet.video.writing import CLIP_FILE, save_video
+from hdnet.workspace import SHIPPED_SOURCE
 
 
 def video(verb: Parser) -> Command:

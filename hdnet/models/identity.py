@@ -10,8 +10,6 @@ from pathlib import Path
 REGISTRY_SCHEME = "models:/"
 RUN_SCHEME = "runs:/"
 REGISTRY_SCHEMES = (REGISTRY_SCHEME, RUN_SCHEME)
-# Name of the model that comes with the package, wherever a source is asked for.
-SHIPPED_SOURCE = "shipped"
 
 
 def has_registry() -> bool:

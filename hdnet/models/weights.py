@@ -27,8 +27,6 @@ from hdnet.models.lite import LiteEstimator, PersonModel
 
 FORMAT_VERSION = 1
 HDNET_FILE = "hdnet.safetensors"
-SHIPPED = Path(__file__).parents[1] / "weights" / "person.safetensors"
-"""The network for photographs that comes with the package; its card lies beside it."""
 _MOMENTS = "moments."
 Estimator = Hourglass | LiteEstimator
 # Networks that a model file can hold, by name and role; a new network is added here.

@@ -141,6 +141,8 @@ class RegisterParams(Section):
 
     name: Annotated[str, Field(pattern=r"^[^/:@]+$")] = "hdnet"
     """Registered name, without / : @."""
+    baseline: Literal["shipped"] | None = "shipped"
+    """Model that an empty registry begins with, version 1 and champion: `shipped`, or null for our own."""
     alias: Alias = "challenger"
     """Alias of the newest version, which waits for stage `promote`."""
     data_licence: str | None = None
@@ -166,7 +168,7 @@ class PromoteParams(Section):
 
 
 class Params(Section):
-    """The whole file. The defaults are the demo: a training of minutes on synthetic people, on any processor."""
+    """The whole file. The defaults are for code; params.yaml ships those with preset `demo` applied."""
 
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 2021
     """Seed of everything that is drawn at random."""

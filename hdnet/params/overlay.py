@@ -1,6 +1,7 @@
 """Overlays: the keys of params.yaml that differ, as YAML files, and the presets that come with the package.
 
-A preset is an overlay over the demo, which params.yaml ships. Its first comment line is its description.
+A preset is an overlay over the demo, which params.yaml ships; the demo itself is one over the sections' defaults. Its
+first comment line is its description.
 """
 
 from __future__ import annotations
@@ -25,7 +26,6 @@ Values = Mapping[str, Any]
 NOT_SET = "(not set)"
 
 DEMO = "demo"
-_DEMO_TEXT = "The shipped values: a model of minutes on synthetic people, on any processor."
 # Keys that belong to a machine or a registry, which the demo leaves as they are.
 _NOT_IN_DEMO: Any = {
     "register_": True,
@@ -58,12 +58,18 @@ def presets() -> dict[str, str]:
     """Return the description of every preset by its name."""
     files = _preset_files().items()
     texts = {name: file.read_text(encoding="utf-8").splitlines()[0].lstrip("# ") for name, file in files}
-    return dict(sorted({DEMO: _DEMO_TEXT, **texts}.items()))
+    return dict(sorted(texts.items()))
 
 
 def preset_params(name: str) -> Params:
     """Return all parameters with a preset applied to the demo."""
-    return parse_section(Params, merge_values(_plain_params(Params()), read_overlay(name)), name)
+    values = {} if name == DEMO else read_overlay(name)
+    return parse_section(Params, merge_values(_plain_params(demo_params()), values), name)
+
+
+def demo_params() -> Params:
+    """Return the values that params.yaml ships."""
+    return parse_section(Params, merge_values(_plain_params(Params()), _read(_preset_files()[DEMO], DEMO)), DEMO)
 
 
 def read_overlay(name_or_file: str | Path) -> dict[str, Any]:
@@ -73,14 +79,18 @@ def read_overlay(name_or_file: str | Path) -> dict[str, Any]:
         ParamsError: If there is no such preset or file, or it is not a YAML mapping, or gives a key twice.
     """
     if str(name_or_file) == DEMO:
-        return Params().model_dump(mode="json", by_alias=True, exclude=_NOT_IN_DEMO)
+        return demo_params().model_dump(mode="json", by_alias=True, exclude=_NOT_IN_DEMO)
     files = _preset_files()
     file = files.get(str(name_or_file), Path(name_or_file))
     if not file.is_file():
         raise ParamsError(f"{name_or_file}: no such preset or file; presets are {', '.join(presets())}")
-    values = read_yaml(read_text(file, str(name_or_file)), str(name_or_file))
+    return _read(file, str(name_or_file))
+
+
+def _read(file: Traversable, name: str) -> dict[str, Any]:
+    values = read_yaml(read_text(file, name), name)
     if not isinstance(values, dict):
-        raise ParamsError(f"{name_or_file}: holds no parameters; expected a mapping of keys of params.yaml")
+        raise ParamsError(f"{name}: holds no parameters; expected a mapping of keys of params.yaml")
     return values
 
 

@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from hdnet.params.base import Positive, Section, Share, Weight
+from hdnet.workspace import SHIPPED_SOURCE
 
 InputNormals = Literal["exact", "predicted"]
 HeldoutMetric = Literal[
@@ -80,8 +81,11 @@ class OptimiserParams(Section):
 
     The average spans about the last 1 / (1 - ema_decay) steps. The original keeps the last weights.
     """
-    start_from: Annotated[str, Field(pattern=r"^[^/\\]+\.safetensors$")] | None = None
-    """Model file in pretrained/ to start from, one network or the complete model; null for random weights."""
+    start_from: Annotated[str, Field(pattern=rf"^([^/\\]+\.safetensors|{SHIPPED_SOURCE})$")] | None = None
+    """First weights: a file of pretrained/, or those of the package, `shipped`; null for random ones.
+
+    A file of one network or of the complete model.
+    """
 
 
 class LabelledWeights(Section):

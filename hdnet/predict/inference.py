@@ -13,9 +13,9 @@ from hdnet.errors import InputError, ModelError
 from hdnet.extras import install_command
 from hdnet.geometry import Camera
 from hdnet.models import HDNet, ModelIdentity, PersonModel
-from hdnet.models.identity import REGISTRY_SCHEMES, SHIPPED_SOURCE
+from hdnet.models.identity import REGISTRY_SCHEMES
 from hdnet.models.lite import PersonMaps
-from hdnet.models.weights import HDNET_FILE, SHIPPED, load_hdnet
+from hdnet.models.weights import HDNET_FILE, load_hdnet
 from hdnet.pictures import faults
 from hdnet.pictures.checks import Photo, Pictures, check_photo, check_pictures
 from hdnet.pictures.crop import NETWORK_SIZE, Crop, bounds, map_back, network_inputs, placed
@@ -28,6 +28,7 @@ from hdnet.predict.prediction import Box, Prediction
 from hdnet.predict.runtime_names import Outputs
 from hdnet.predict.runtimes import AUTO, choose_runtime, make_runtime
 from hdnet.predict.sources import PictureSource, read_photograph
+from hdnet.workspace import SHIPPED, SHIPPED_SOURCE
 
 
 @dataclass(frozen=True, eq=False)

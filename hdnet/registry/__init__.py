@@ -5,8 +5,9 @@ pickle, no code from the registry), and as MLflow's ``pt2`` export, which ``mlfl
 this package.
 """
 
+from hdnet.registry.baseline import register_shipped
 from hdnet.registry.champions import Champions
 from hdnet.registry.models import Card, register
 from hdnet.registry.version_lineage import VersionLineage, lineage, stage_runs
 
-__all__ = ["Card", "Champions", "VersionLineage", "lineage", "register", "stage_runs"]
+__all__ = ["Card", "Champions", "VersionLineage", "lineage", "register", "register_shipped", "stage_runs"]

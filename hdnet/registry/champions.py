@@ -41,6 +41,10 @@ class Champions:
         self._uri = without_password(connect())
         self._client = mlflow.MlflowClient()
 
+    def is_empty(self) -> bool:
+        """Return whether the registry has no model of that name."""
+        return self._find(lambda name, _: self._client.get_registered_model(name), "") is None
+
     def champion(self) -> str | None:
         """Return the version that serves; None if there is none yet."""
         return self._version_of(self.champion_alias)

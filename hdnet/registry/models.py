@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor, nn
 
 from hdnet.errors import ModelError
 from hdnet.files import read_json_object, sha256_of
@@ -61,17 +62,17 @@ class Card:
 def register(
     model_file: Path,
     name: str,
-    alias: str,
+    alias: str | None,
     metrics: dict[str, float],
     tags: dict[str, str],
     card: Card | None = None,
 ) -> ModelIdentity:
-    """Log the complete model to the open run, register it and move the alias to the new version.
+    """Log the complete model to the open run, register it and move an alias to the new version.
 
     Args:
         model_file: ``hdnet.safetensors``.
         name: Registered name.
-        alias: Alias of the new version.
+        alias: Alias that moves to the new version; None for none.
         metrics: Held-out metrics, linked to the logged model.
         tags: Lineage, stored as the version's tags.
         card: Model card.
@@ -86,7 +87,7 @@ def register(
         # A batch of two: one would freeze the batch dimension of the export.
         example = torch.from_numpy(probes_for(model, 2, seed=0).inputs_bchw)
         info = mlflow.pytorch.log_model(
-            model,
+            _PlainTuple(model) if isinstance(model, PersonModel) else model,
             name="model",
             signature=_signature(model),
             input_example=example,
@@ -103,8 +104,21 @@ def register(
         version = mlflow.register_model(info.model_uri, name, tags={**tags, **git_tags()})
         if summary:
             client.update_model_version(name, version.version, summary)
-        client.set_registered_model_alias(name, alias, version.version)
+        if alias is not None:
+            client.set_registered_model_alias(name, alias, version.version)
         return ModelIdentity(name, str(version.version), alias, info.run_id or "")
+
+
+class _PlainTuple(nn.Module):
+    """A model whose maps come without names: the export can neither store our class nor needs it to be read."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, inputs_b4hw: Tensor) -> tuple[Tensor, ...]:
+        """Return the maps of :class:`hdnet.models.lite.PersonMaps`, in order."""
+        return tuple(self.model(inputs_b4hw))
 
 
 def _signature(model: HDNet | PersonModel) -> ModelSignature:

@@ -17,7 +17,6 @@ from hdnet.data.parallel import ordered_map
 from hdnet.errors import InputError, ModelError
 from hdnet.files import Finished, fingerprint
 from hdnet.geometry import MEDIAN_DEPTH_M, Camera
-from hdnet.models.identity import SHIPPED_SOURCE
 from hdnet.models.lite import PersonMaps
 from hdnet.pictures.cameras import caller_camera, camera_of_focal_35mm, shrunk_camera
 from hdnet.pictures.checks import Photo
@@ -31,6 +30,7 @@ from hdnet.video.looks import PackedLook, look_at, read_looks, write_looks
 from hdnet.video.stability import Surface
 from hdnet.video.survey import Survey, read_part, survey_video
 from hdnet.video.tracking import Track, track_person
+from hdnet.workspace import SHIPPED_SOURCE
 
 CHUNK_FRAMES = 32
 """Frames that one process works on at a time, and that a run that was killed loses at most."""

@@ -11,12 +11,12 @@ import numpy as np
 
 from hdnet.data.importing.video import Selection
 from hdnet.errors import InputError
-from hdnet.models.identity import SHIPPED_SOURCE
 from hdnet.predict.prediction import Prediction
 from hdnet.video.clip import Clip, Options, chunks, finished_prediction, open_clip, surfaces_in
 from hdnet.video.stability import REACH, Surface, motion_between, stable_values
 from hdnet.video.survey import read_part
 from hdnet.video.tracking import NOBODY
+from hdnet.workspace import SHIPPED_SOURCE
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
 from data_folders import CAMERA, labelled_sample, unlabelled_frame
 
 from hdnet.data.layout.folders import TangFolder, TikTokFolder
@@ -19,7 +18,7 @@ from hdnet.synthetic.raw import contact_sheets, progress_bar, synthetic_spec
 from hdnet.workspace import Workspace
 from pipelines.acquire import acquire, gather
 
-VALUES = yaml.safe_load((Path(__file__).parents[2] / "params.yaml").read_text())
+VALUES = Params().model_dump(mode="json", by_alias=True)
 
 
 def params(**data) -> Params:

@@ -4,7 +4,8 @@ import pytest
 import yaml
 
 from hdnet.errors import ParamsError
-from hdnet.params import HDNetStageParams, Params, Section, load_params, with_runtime
+from hdnet.params import HDNetStageParams, Params, PhotoParams, Section, load_params, with_runtime
+from hdnet.params.overlay import demo_params, preset_params
 
 SHIPPED = Path(__file__).parents[2] / "params.yaml"
 
@@ -76,9 +77,13 @@ def test_a_file_without_a_key_gets_no_default(tmp_path):
         load_params(changed(tmp_path, remove_two))
 
 
-def test_defaults_are_the_shipped_values():
-    assert Params() == load_params(SHIPPED)
-    assert HDNetStageParams(steps=4) == load_params(SHIPPED).train_hdnet.model_copy(update={"steps": 4})
+def test_the_shipped_file_is_the_demo():
+    assert demo_params() == load_params(SHIPPED)
+
+
+def test_defaults_are_the_hourglasses_in_small():
+    assert Params() == preset_params("hourglass").model_copy(update={"photo": PhotoParams()})
+    assert HDNetStageParams(steps=4) == Params().train_hdnet.model_copy(update={"steps": 4})
 
 
 def test_every_parameter_says_what_it_means():

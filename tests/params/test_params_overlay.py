@@ -32,6 +32,7 @@ NOT_IN_DEMO = {
     "runtime.parallel_backend",
     "runtime.loader_workers",
     "register.name",
+    "register.baseline",
     "register.alias",
     "register.data_licence",
     "promote.alias",
@@ -54,7 +55,6 @@ NOT_IN_REFERENCE = NOT_IN_DEMO | {
     "data.frames_per_sequence",
     "data.stride",
     "data.focal_px",
-    "data.framing",
     "data.film",
     "data.masks",
     "data.iuv",
@@ -69,21 +69,39 @@ NOT_IN_REFERENCE = NOT_IN_DEMO | {
     "validation.people",
     "validation.metric",
 }
+OPTIMISER_CHANGES = ("steps", "learning_rate", "tf_epsilon", "schedule", "grad_clip", "warmup_steps", "ema_decay")
 REFERENCE_CHANGES = {
-    "data": ["camera"],
-    "model": ["width", "input_scale", "initial_depth_m", "norm"],
-    "train_normal": ["steps", "batch_size", "learning_rate", "tf_epsilon", "schedule", "grad_clip"],
+    "data": [
+        *("framing", "camera"),
+    ],
+    "model": [
+        *("network", "width", "input_scale", "initial_depth_m", "norm"),
+    ],
+    "train_normal": [
+        *OPTIMISER_CHANGES,
+        *("start_from",),
+    ],
     "train_depth": [
-        *("steps", "batch_size", "learning_rate", "tf_epsilon", "schedule", "grad_clip"),
+        *OPTIMISER_CHANGES,
         *("rule", "input_normals", "keep_moments", "weights.depth", "weights.scale_invariant"),
     ],
     "train_hdnet": [
-        *("steps", "batch_size", "learning_rate", "adam_eps", "tf_epsilon", "schedule", "grad_clip"),
-        *("rule", "input_normals", "warm_moments"),
-        *("weights.depth", "weights.scale_invariant", "weights.unlabelled_normal"),
+        *OPTIMISER_CHANGES,
+        *("batch_size", "adam_eps", "rule", "input_normals", "pair_weighting"),
+        *("warp_loss", "warm_moments", "weights.depth", "weights.scale_invariant", "weights.unlabelled_normal"),
     ],
-    "validation": ["every"],
-    "runtime": ["compile", "precision", "max_skipped", "checkpoint_every", "weights_every", "keep_checkpoints"],
+    "augment": [
+        *("brightness", "contrast", "saturation", "hue_deg", "white_balance"),
+        *("gamma", "blur_px", "noise", "flip", "mask_shift_px"),
+        *("mask_holes",),
+    ],
+    "validation": [
+        *("every",),
+    ],
+    "runtime": [
+        *("compile", "precision", "max_skipped", "checkpoint_every", "weights_every"),
+        *("keep_checkpoints",),
+    ],
 }
 
 
@@ -131,9 +149,9 @@ def test_null_lists_and_strings_that_look_like_numbers_arrive(params):
 
 
 def test_another_spelling_of_the_same_value_is_no_change(params):
-    text = params.read_text().replace("3.0e-3", "0.003").replace("initial_depth_m: 4.0", "initial_depth_m: 4")
+    text = params.read_text().replace("5.0e-4", "0.0005").replace("initial_depth_m: 4.0", "initial_depth_m: 4")
     params.write_text(text)
-    assert apply_overlay(params, {"train_normal": {"learning_rate": 3e-3}, "model": {"initial_depth_m": 4.0}}) == []
+    assert apply_overlay(params, {"train_normal": {"learning_rate": 5e-4}, "model": {"initial_depth_m": 4.0}}) == []
     assert params.read_text() == text
 
 
@@ -142,7 +160,7 @@ def test_what_dvc_exp_run_leaves_behind_is_understood(params):
     text = (
         params.read_text()
         .replace("start_from: null", "start_from:")
-        .replace("[300.0, 330.0]", "\n  - 300.0\n  - 330.0")
+        .replace("[250.0, 600.0]", "\n  - 250.0\n  - 600.0")
     )
     params.write_text(text)
     apply_overlay(params, {"data": {"folder": "mine", "focal_px": [310.0, 320.0]}})
@@ -197,13 +215,13 @@ def test_links_and_permissions_survive(params):
 
 
 def test_anchors_of_values_survive(params):
-    text = params.read_text().replace("learning_rate: 3.0e-3", "learning_rate: &rate 3.0e-3", 1)
-    params.write_text(text.replace("learning_rate: 3.0e-3", "learning_rate: *rate", 1))
+    text = params.read_text().replace("learning_rate: 5.0e-4", "learning_rate: &rate 5.0e-4", 1)
+    params.write_text(text.replace("learning_rate: 5.0e-4", "learning_rate: *rate", 1))
     assert load_params(params) == load_params(SHIPPED)
     apply_overlay(params, {"train_depth": {"learning_rate": 1e-3}})
     assert load_params(params).train_depth.learning_rate == 1e-3
-    assert load_params(params).train_normal.learning_rate == 3e-3
-    assert "learning_rate: &rate 3.0e-3 # peak" in params.read_text()
+    assert load_params(params).train_normal.learning_rate == 5e-4
+    assert "learning_rate: &rate 5.0e-4 # peak" in params.read_text()
 
 
 def test_anchors_of_sections_are_refused_rather_than_broken(params):
@@ -214,7 +232,7 @@ def test_anchors_of_sections_are_refused_rather_than_broken(params):
     before = params.read_bytes()
     assert load_params(params).tune.augment_full == load_params(params).augment
     with pytest.raises(ParamsError, match=r"augment\.flip cannot be set .*anchors"):
-        apply_overlay(params, {"augment": {"flip": 0.5}})
+        apply_overlay(params, {"augment": {"flip": 0.25}})
     assert params.read_bytes() == before
 
 
@@ -246,23 +264,36 @@ def test_reference_changes_the_listed_keys_and_demo_goes_back(params):
 
 def test_quick_changes_how_much_and_nothing_else(params):
     changes = apply_overlay(params, read_overlay("quick"))
-    amounts = {"people", "heldout_people", "sequences", "frames_per_sequence", "width", "steps"}
+    amounts = {"people", "pictures_per_person", "heldout_people", "sequences", "frames_per_sequence"}
+    amounts |= {"width", "steps", "batch_size"}
     assert {change.path[-1] for change in changes} == amounts
     assert all(change.new < change.old for change in changes)
     apply_overlay(params, read_overlay("demo"))
     assert params.read_bytes() == SHIPPED.read_bytes()
 
 
-@pytest.mark.parametrize("name", ["large", "photo", "quick", "standard"])
+@pytest.mark.parametrize("name", ["hourglass", "large", "photo", "quick", "standard"])
 def test_presets_hold_only_what_differs_from_the_demo(name):
-    demo = leaves(read_overlay("demo"))
-    same = [key for key, value in leaves(read_overlay(name)).items() if key != "tune.space" and value == demo[key]]
-    assert same == []
+    """Or from `hourglass`, so that they may follow that, too."""
+    demo, hourglass = leaves(read_overlay("demo")), leaves(read_overlay("hourglass"))
+    same = [key for key, value in leaves(read_overlay(name)).items() if key != "tune.space" and value == demo.get(key, NOT_SET)]
+    assert [key for key in same if hourglass.get(key, demo[key]) == demo[key]] == []
+
+
+def test_photo_leads_from_the_hourglasses_to_the_network_for_photographs(params):
+    apply_overlay(params, read_overlay("hourglass"))
+    assert load_params(params) != load_params(SHIPPED)
+    apply_overlay(params, read_overlay("photo"))
+    assert load_params(params) == preset_params("photo")
 
 
 def test_a_mapping_that_was_null_comes_back_as_it_was(params):
-    apply_overlay(params, {"tune": {"space": None}})
     assert "space: null # parameters searched" in params.read_text()
+    apply_overlay(params, read_overlay("hourglass"))
+    text = params.read_bytes()
+    apply_overlay(params, {"tune": {"space": None}})
+    apply_overlay(params, read_overlay("hourglass"))
+    assert params.read_bytes() == text
     apply_overlay(params, read_overlay("demo"))
     assert params.read_bytes() == SHIPPED.read_bytes()
 
@@ -273,9 +304,9 @@ def test_sizes_change_the_synthetic_data_and_go_back(params, name):
     changed = {change.path[0] for change in changes}
     trainings = {"model", "train_normal", "train_depth", "train_hdnet", "augment", "validation", "runtime"}
     assert changed == ({"data"} if name == "large" else {"data"} | trainings)
-    as_in_demo = {"source", "folder", "take", "stride", "camera", "masks", "iuv"}
-    as_in_demo |= {"pictures_per_person", "format", "empty", "environments", "photographs"}
-    as_in_demo |= {"company", "things", "alike", "framing", "film"}
+    as_in_demo = {"source", "folder", "take", "stride", "camera", "masks", "iuv", "environments", "photographs"}
+    if name == "large":
+        as_in_demo |= {"pictures_per_person", "format", "empty", "company", "things", "alike", "framing", "film"}
     assert set(read_overlay(name)["data"]) == set(DataParams.model_fields) - as_in_demo
     apply_overlay(params, read_overlay("demo"))
     assert params.read_bytes() == SHIPPED.read_bytes()
@@ -288,7 +319,7 @@ def test_sizes_are_those_of_the_documentation(params):
         for name, data in sizes.items()
     }
     assert amounts == {
-        "demo": (280, 32, 4, 12, (300.0, 330.0)),
+        "demo": (64, 12, 4, 12, (250.0, 600.0)),
         "standard": (2_000, 200, 60, 24, (250.0, 600.0)),
         "large": (30_000, 1_000, 1_000, 24, (250.0, 600.0)),
     }
@@ -362,7 +393,7 @@ def test_files_that_are_no_overlay_are_refused(tmp_path, text, said):
 
 
 def test_missing_and_unreadable_files_are_refused(tmp_path):
-    with pytest.raises(ParamsError, match="presets are demo, large, photo, quick, reference, standard"):
+    with pytest.raises(ParamsError, match="presets are demo, hourglass, large, photo, quick, reference, standard"):
         read_overlay("standrad")
     with pytest.raises(ParamsError, match="no such file"):
         apply_overlay(tmp_path / "params.yaml", {"seed": 1})
@@ -378,7 +409,7 @@ def test_command_lists_shows_and_applies(capsys, params, tmp_path):
     main(["params", "list"])
     listed = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in listed] == list(presets())
-    assert list(presets()) == ["demo", "large", "photo", "quick", "reference", "standard"]
+    assert list(presets()) == ["demo", "hourglass", "large", "photo", "quick", "reference", "standard"]
     assert all(len(line) > 30 for line in listed)
 
     main(["params", "show", "reference", "--params", str(params)])

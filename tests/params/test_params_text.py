@@ -4,7 +4,7 @@ import pytest
 import yaml
 from ruamel.yaml.error import YAMLError
 
-from hdnet.params import Params
+from hdnet.params.overlay import demo_params
 from hdnet.params.text import block_text, flow_text, set_values, shipped_text
 
 SHIPPED = Path(__file__).parents[2] / "params.yaml"
@@ -114,8 +114,8 @@ def test_quotes_stay_where_they_are_and_are_set_only_where_needed():
 
 
 def test_params_yaml_is_written_from_the_declarations():
-    write = "Path('params.yaml').write_text(shipped_text(Params()))"
-    assert SHIPPED.read_text() == shipped_text(Params()), f"{write} writes it anew"
+    write = "Path('params.yaml').write_text(shipped_text(demo_params()))"
+    assert SHIPPED.read_text() == shipped_text(demo_params()), f"{write} writes it anew"
 
 
 def test_every_line_of_params_yaml_has_a_comment_and_fits():

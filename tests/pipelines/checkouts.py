@@ -11,6 +11,8 @@ from typing import Any
 
 import yaml
 
+from hdnet.params import Params
+
 ROOT = Path(__file__).parents[2]
 _IDENTITY = {
     f"GIT_{role}_{key}": value
@@ -20,7 +22,9 @@ _IDENTITY = {
 
 
 def small_params() -> dict[str, Any]:
-    values = yaml.safe_load((ROOT / "params.yaml").read_text())
+    """The hourglasses, trained for a few steps on a few people."""
+    values = Params().model_dump(mode="json", by_alias=True)
+    values["register"]["baseline"] = None
     values["data"] |= {"people": 4, "heldout_people": 2, "sequences": 1, "frames_per_sequence": 3}
     values["correspond"]["partners"] = 1
     values["model"]["width"] = 2

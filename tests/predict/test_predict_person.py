@@ -135,6 +135,18 @@ def test_a_box_chooses_the_person(predictor):
     assert found.people == ((15, 45, 105, 255),)
 
 
+def test_a_box_without_anybody_is_refused_and_not_answered_with_somebody_beside(predictor):
+    image, _ = photo(300, 600, (50, 250, 20, 100))
+    with pytest.raises(InputError, match="no person found"):
+        predictor.infer(image, box=(92, 60, 240, 240))
+
+
+@pytest.mark.parametrize("box", [(40, 130, 80, 170), (0, 0, 250, 299)])
+def test_a_box_of_a_part_of_the_person_or_a_loose_one_is_enough(predictor, box):
+    image, mask = photo(300, 600, (50, 250, 20, 100))
+    assert predictor.infer(image, box=box).mask[mask].any()
+
+
 @pytest.mark.parametrize("box", [(10, 10, 12, 200), (700, 0, 900, 300), (0, 0, float("nan"), 50)])
 def test_a_box_outside_the_picture_is_refused(predictor, box):
     image, _ = photo(300, 600, (50, 250, 20, 100))

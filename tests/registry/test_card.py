@@ -5,10 +5,9 @@ import json
 from pathlib import Path
 
 import pytest
-import yaml
 from PIL import Image
 
-from hdnet.params import Params, load_params, parse_section
+from hdnet.params import Params, parse_section
 from hdnet.registry.card import BEST_TO_WORST, LEARNED_FROM, CardFacts, card_text, params_sha256, summary, write_card
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
@@ -20,7 +19,7 @@ HEADER = {
 
 
 def params_with(**sections):
-    values = yaml.safe_load(PARAMS.read_text())
+    values = Params().model_dump(mode="json", by_alias=True)
     for name, changes in sections.items():
         values[name] |= changes
     return parse_section(Params, values, "test")
@@ -30,7 +29,7 @@ def facts(params=None, **others):
     given = {
         "name": "hdnet",
         "header": HEADER,
-        "params": params or load_params(PARAMS),
+        "params": params or Params(),
         "samples": {"labelled/samples": 280.0, "frames/samples": 48.0, "heldout/samples": 32.0},
         "metrics": {"model/depth_mae_mm": 125.27, "model/normal_mean_deg": 22.87, "flat_plane/depth_mae_mm": 137.0},
         "table": "| | depth MAE (mm) |\n|---|---:|\n| HDNet | 125.3 |\n",
@@ -96,6 +95,16 @@ def test_each_part_of_the_data_has_its_licence(take, is_synthetic_in, is_given_i
     assert "not stated" not in stated
 
 
+@pytest.mark.parametrize(("metric", "said"), [(True, "apparent size alone"), (False, "its median at 4 m")])
+def test_the_limits_are_those_of_the_network(metric, said):
+    assert "a DensePose map. Where these are wrong" in card_text(facts())
+    header = HEADER | {"networks": {"person": {"encoder": "lite0", "metric": metric}}}
+    text = card_text(facts(header=header))
+    assert said in text
+    assert "DensePose" not in text
+    assert "One person at a time" in text
+
+
 def test_what_was_not_counted_is_not_made_up():
     assert "an unknown number of labelled pictures" in card_text(facts(samples={}))
 
@@ -113,7 +122,7 @@ def test_the_summary_fits_the_registry_and_has_the_main_numbers():
 
 
 def test_the_digest_of_parameters_follows_what_a_model_depends_on():
-    shipped = load_params(PARAMS)
+    shipped = Params()
     digest = params_sha256(shipped)
     assert params_sha256(params_with(runtime={"jobs": 3}, promote={"level": 0.9}, register={"name": "x"})) == digest
     assert params_sha256(params_with(train_hdnet={"steps": 151})) != digest

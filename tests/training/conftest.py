@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
 
 from hdnet.data.layout.folders import TangFolder, TikTokFolder
 from hdnet.data.layout.samples import LabelledSample, UnlabelledFrame
@@ -58,8 +56,8 @@ def write_raw(work: Workspace) -> None:
 
 
 def tiny_values() -> dict:
-    """The shipped parameters, shrunk."""
-    values = yaml.safe_load((Path(__file__).parents[2] / "params.yaml").read_text())
+    """The hourglasses' parameters, shrunk."""
+    values = Params().model_dump(mode="json", by_alias=True)
     values["model"]["width"] = 2
     for stage in ("train_normal", "train_depth", "train_hdnet"):
         values[stage] |= {"steps": 6, "batch_size": 2}

@@ -3,13 +3,11 @@
 import importlib.util
 from pathlib import Path
 
-import yaml
-
 from hdnet.params import Params, parse_section
 
 
 def params_with(**tune) -> Params:
-    values = yaml.safe_load((Path(__file__).parents[2] / "params.yaml").read_text())
+    values = Params().model_dump(mode="json", by_alias=True)
     values["tune"] |= tune
     return parse_section(Params, values, "params.yaml")
 

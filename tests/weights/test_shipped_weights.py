@@ -17,9 +17,10 @@ from hdnet.data.store.people import PackedPeople
 from hdnet.evaluation.run import evaluate_source
 from hdnet.files import sha256_of
 from hdnet.models import LiteEstimator, PersonModel
-from hdnet.models.weights import SHIPPED, load_estimator, load_hdnet, read_header, save_estimator
+from hdnet.models.weights import load_estimator, load_hdnet, read_header, save_estimator
 from hdnet.params.overlay import preset_params
 from hdnet.training.run import starting_person
+from hdnet.workspace import SHIPPED
 
 PEOPLE = Path(__file__).parent / "people"
 CARD = (SHIPPED.parent / "MODEL_CARD.md").read_text(encoding="utf-8")

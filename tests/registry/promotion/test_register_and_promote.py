@@ -16,9 +16,10 @@ from hdnet.geometry import Camera
 from hdnet.models import DepthEstimator, HDNet, NormalEstimator
 from hdnet.models.weights import save_hdnet
 from hdnet.params import Params, parse_section
+from hdnet.predict.inference import model_file
 from hdnet.registry import promotion
 from hdnet.registry.models import evaluated_metrics, lineage_tags
-from hdnet.workspace import Workspace
+from hdnet.workspace import SHIPPED, Workspace
 from pipelines.promote import promote
 from pipelines.register import register
 
@@ -28,7 +29,9 @@ METRICS = {"model/depth_mae_mm": 125.25, "model/depth_mae_mm/part_torso": 1.0, "
 
 @pytest.fixture
 def params():
-    return parse_section(Params, yaml.safe_load(PARAMS.read_text()), "test")
+    values = yaml.safe_load(PARAMS.read_text())
+    values["register"]["baseline"] = None
+    return parse_section(Params, values, "test")
 
 
 @pytest.fixture
@@ -95,3 +98,28 @@ def test_registered_with_card_and_parameters_then_promoted(work, params, monkeyp
     promote(work, params)  # a result, not a failure
     assert json.loads((work.report("promote") / "decision.json").read_text())["outcome"] == "already_champion"
     assert str(mlflow.MlflowClient().get_model_version_by_alias("hdnet", "champion").version) == "1"
+
+
+@pytest.mark.usefixtures("mlflow_store")
+def test_an_empty_registry_begins_with_the_shipped_model_which_ours_has_to_beat(work, params, monkeypatch):
+    with_baseline = params.register_.model_copy(update={"baseline": "shipped"})
+    params = params.model_copy(update={"register_": with_baseline})
+    register(work, params)
+    client = mlflow.MlflowClient()
+    of_alias = {alias: client.get_model_version_by_alias("hdnet", alias) for alias in ("champion", "challenger")}
+    assert {alias: str(version.version) for alias, version in of_alias.items()} == {"champion": "1", "challenger": "2"}
+    assert json.loads((work.report("register") / "version.json").read_text())["version"] == "2"
+    shipped = client.get_model_version("hdnet", "1")
+    assert shipped.tags["model_sha256"] == sha256_of(SHIPPED)
+    assert "depth, normals, mask and body map" in shipped.description
+    path, identity = model_file("models:/hdnet@champion")
+    assert (path.read_bytes(), identity.version) == (SHIPPED.read_bytes(), "1")
+
+    measured = {"models:/hdnet/1": result(), "models:/hdnet/2": result(depth_mm=120.0)}
+    monkeypatch.setattr(promotion.decisions, "evaluate_source", lambda source, _: measured[source])
+    promote(work, params)
+    assert json.loads((work.report("promote") / "decision.json").read_text())["champion_after"] == "1"
+
+    register(work, params)  # a later version, and no second shipped one
+    assert str(client.get_model_version_by_alias("hdnet", "challenger").version) == "3"
+    assert str(client.get_model_version_by_alias("hdnet", "champion").version) == "1"

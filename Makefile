@@ -42,7 +42,7 @@ $(TEST_STAMP): $(STAMP)
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable . --group test
 	@touch $@
 
-demo: env ## the whole pipeline on synthetic people, from data to the registered model
+demo: env ## the shipped model registered, trained on with fresh synthetic people, and compared
 	dvc repro
 	@$(MAKE) --no-print-directory summary
 
@@ -53,7 +53,7 @@ summary: ## the evaluation table and next commands
 	@echo "Next:"
 	@echo "  make mlflow-ui    runs, curves, pictures, the registered model: http://127.0.0.1:5000"
 	@echo "  make serve        POST /depth: http://127.0.0.1:8000"
-	@echo "  curl -F image=@photo.png -F mask=@mask.png -F densepose=@iuv.png -H 'Accept: model/gltf-binary' -o person.glb http://127.0.0.1:8000/depth"
+	@echo "  curl -F image=@photo.jpg -H 'Accept: model/gltf-binary' -o person.glb http://127.0.0.1:8000/depth"
 
 test: env $(TEST_STAMP) ## lint, types and the whole test suite
 	@$(MAKE) --no-print-directory lint

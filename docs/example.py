@@ -1,4 +1,4 @@
-"""docs/example.png: two held-out people and the depth, normals and mesh that the workspace's model predicts.
+"""docs/example.png: photographs of held-out synthetic people, and what the model that serves makes of them alone.
 
 Run after `make demo`: python docs/example.py
 """
@@ -11,25 +11,31 @@ import numpy as np
 from PIL import Image
 
 from hdnet import Predictor, visualize
-from hdnet.data.layout.folders import TangFolder
+from hdnet.data.store.people import PackedPeople
+from hdnet.data.store.records import spread
 from hdnet.predict.mesh_picture import mesh_picture
+from hdnet.predict.prediction import confidence_levels
 from hdnet.workspace import Workspace
+
+CHAMPION = "models:/hdnet@champion"
+ROWS = 3
 
 
 def main() -> None:
     """Write the picture."""
-    work = Workspace()
-    folder, predictor = TangFolder(work.raw_heldout), Predictor.load(work.hdnet_model)
+    people, predictor = PackedPeople(Workspace().heldout), Predictor.load(CHAMPION)
+    whole = [k for k, fact in enumerate(people.facts) if fact["framing"] == "whole"]
     rows = []
-    for name in folder.names()[:2]:
-        sample = folder.read(name)
-        result = predictor.infer(sample.image, sample.mask, sample.iuv, camera=sample.camera)
+    for k in (whole[place] for place in spread(len(whole), ROWS)):
+        scene = np.ascontiguousarray(people.record(k, ("scene",))["scene"].transpose(1, 2, 0))
+        result = predictor.predict(scene, camera=people.camera(k))
         mesh = result.mesh()
         rows.append(
             [
-                sample.image,
+                scene,
                 visualize.depth_picture(result.depth_m, result.mask),
                 visualize.normal_picture(result.normals, result.mask),
+                np.stack([confidence_levels(result)] * 3, axis=-1),
                 mesh_picture(mesh, 256, yaw_deg=35),
                 mesh_picture(mesh, 256, yaw_deg=35, textured=True),
             ]

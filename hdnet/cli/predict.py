@@ -103,6 +103,12 @@ def _add_person_options(verb: Parser) -> None:
         "--height-m", type=float, help="height of the person, who stands and is seen from head to feet: metric distance"
     )
 
+    verb.add_argument(
+        "--detail",
+        action="store_true",
+        help="look two to four times, mirrored and at 384 pixels where the photograph has them: better normals, slower",
+    )
+
 
 def _add_camera_options(verb: Parser) -> None:
     camera = verb.add_argument_group("camera", "default: EXIF's focal length, else the model's")
@@ -213,7 +219,10 @@ def _predict_one(
 
     def look(box: Box | None) -> Prediction:
         prepared = predictor.prepare(pictures, camera.camera, box=box, height_m=arguments.height_m)
-        return predictor.finish(prepared, predictor.run([prepared])[0])
+        outputs = predictor.run([prepared])[0]
+        if arguments.detail:
+            prepared, outputs = predictor.detailed(prepared, outputs)
+        return predictor.finish(prepared, outputs)
 
     first = look(None if arguments.box is None else tuple(arguments.box))
     note(f"camera {camera.source}, distance {first.scale.distance_m:.2f} m ({first.scale.source})")

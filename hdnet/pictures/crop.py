@@ -28,11 +28,13 @@ class Crop:
         left: Picture x of the crop's pixel 0; may lie outside the picture.
         top: Picture y of the crop's pixel 0.
         zoom: Picture pixels per crop pixel.
+        size: Crop pixels along a side.
     """
 
     left: float
     top: float
     zoom: float
+    size: int = NETWORK_SIZE
 
     @classmethod
     def around(cls, mask: np.ndarray, margin: float = 0.1) -> Crop:
@@ -76,13 +78,19 @@ class Crop:
         within = Crop.around(mask)
         return Crop(self.left + self.zoom * within.left, self.top + self.zoom * within.top, self.zoom * within.zoom)
 
+    def resized(self, size: int) -> Crop:
+        """The same square of another number of pixels."""
+        zoom = self.zoom * self.size / size
+        # The outer edges stay.
+        return Crop(self.left + (zoom - self.zoom) / 2, self.top + (zoom - self.zoom) / 2, zoom, size)
+
     def places(self, columns: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Crop coordinates (x, y) of picture columns and rows."""
         return (columns - self.left) / self.zoom, (rows - self.top) / self.zoom
 
     def pixels(self) -> tuple[np.ndarray, np.ndarray]:
         """Picture coordinates (x, y) of the crop's columns and rows."""
-        pixels = np.arange(NETWORK_SIZE)
+        pixels = np.arange(self.size)
         return self.left + self.zoom * pixels, self.top + self.zoom * pixels
 
 
@@ -157,14 +165,14 @@ def _resampled(picture: np.ndarray, square: Crop, fill: int) -> np.ndarray:
         image = image.reduce(shrink)
         left, top, zoom = (left + 0.5) / shrink - 0.5, (top + 0.5) / shrink - 0.5, zoom / shrink
     # Pillow counts from the pixel's edge.
-    edges = left + 0.5 - zoom / 2, top + 0.5 - zoom / 2, NETWORK_SIZE * zoom
+    edges = left + 0.5 - zoom / 2, top + 0.5 - zoom / 2, square.size * zoom
     first_x, first_y = math.floor(edges[0]) - 1, math.floor(edges[1]) - 1
     size = math.ceil(edges[2]) + 3
     colour = fill if picture.ndim == 2 else (fill,) * 3
     canvas = Image.new(image.mode, (size, size), colour)
     canvas.paste(image, (-first_x, -first_y))
     x, y = edges[0] - first_x, edges[1] - first_y
-    resized = canvas.resize((NETWORK_SIZE,) * 2, Image.Resampling.BILINEAR, (x, y, x + edges[2], y + edges[2]))
+    resized = canvas.resize((square.size,) * 2, Image.Resampling.BILINEAR, (x, y, x + edges[2], y + edges[2]))
     return np.asarray(resized)
 
 

@@ -174,7 +174,7 @@ BOX_AND_MASK = Fault(
 )
 FOR_PHOTOGRAPHS = Fault(
     "for_photographs",
-    "box and height_m are for models for photographs, but this model is of two hourglasses: give a mask and a "
+    "box, height_m and detail are for models for photographs, but this model is of two hourglasses: give a mask and a "
     "DensePose map of the person meant",
     parts=("box",),
 )

@@ -21,12 +21,14 @@ from hdnet.pictures.checks import Photo, Pictures, check_photo, check_pictures
 from hdnet.pictures.crop import NETWORK_SIZE, Crop, bounds, map_back, network_inputs, placed
 from hdnet.pictures.reading import IuvOrder
 from hdnet.pictures.rotation import default_camera, rotate_maps, rotation_between
+from hdnet.predict.detail import look_again
 from hdnet.predict.finding import find_people
 from hdnet.predict.original_outputs import OriginalMaps
 from hdnet.predict.person import PreparedPhoto, finish_photo, person_maps, prepare_photo
 from hdnet.predict.prediction import Box, Prediction
 from hdnet.predict.runtime_names import Outputs
 from hdnet.predict.runtimes import AUTO, choose_runtime, make_runtime
+from hdnet.predict.runtimes.pytorch import TorchRuntime
 from hdnet.predict.sources import PictureSource, read_photograph
 from hdnet.workspace import SHIPPED, SHIPPED_SOURCE
 
@@ -133,6 +135,7 @@ class Predictor:
         fov_deg: float | None = None,
         box: Box | None = None,
         height_m: float | None = None,
+        detail: bool = False,
         order: IuvOrder = "vui",
     ) -> Prediction:
         """Predicts depth and normals of a photograph in any form: :meth:`infer` with all that the file says.
@@ -147,6 +150,7 @@ class Predictor:
             fov_deg: Its vertical field of view in degrees instead.
             box: As of :meth:`infer`.
             height_m: As of :meth:`infer`.
+            detail: As of :meth:`infer`.
             order: Channel order of a DensePose map in a file: V, U, I, or I, U, V.
 
         Raises:
@@ -154,7 +158,9 @@ class Predictor:
             ModelError: As :meth:`infer`.
         """
         photo = read_photograph(image, mask, densepose, order=order, camera=camera, fx=fx, fov_deg=fov_deg)
-        return self.infer(photo.image, photo.mask, photo.iuv, photo.camera.camera, box=box, height_m=height_m)
+        return self.infer(
+            photo.image, photo.mask, photo.iuv, photo.camera.camera, box=box, height_m=height_m, detail=detail
+        )
 
     def infer(
         self,
@@ -165,6 +171,7 @@ class Predictor:
         crop: bool = True,
         box: Box | None = None,
         height_m: float | None = None,
+        detail: bool = False,
     ) -> Prediction:
         """Predicts depth and normals of the person in the mask.
 
@@ -194,6 +201,7 @@ class Predictor:
                 square.
             box: Left, top, right, bottom of the person meant, in pixels, instead of a mask; models for photographs.
             height_m: Height of the person, who stands and is seen from head to feet; models for photographs.
+            detail: Look two to four times, as :meth:`detailed`.
 
         Returns:
             Depth, normals and mask of the size of ``image``. Pixels whose depth is not positive leave the
@@ -204,7 +212,10 @@ class Predictor:
             ModelError: If the model gives values that are not finite, or no positive depth at all.
         """
         prepared = self.prepare(self.check(image, mask, iuv), camera, crop, box, height_m)
-        return self.finish(prepared, self.run([prepared])[0])
+        outputs = self.run([prepared])[0]
+        if detail:
+            prepared, outputs = self.detailed(prepared, outputs)
+        return self.finish(prepared, outputs)
 
     def find(self, image: np.ndarray) -> tuple[Box, ...]:
         """Find all people of a picture, more thoroughly than :meth:`infer`, which is about one.
@@ -275,6 +286,28 @@ class Predictor:
         with self._turn:
             outputs = self.runtime(inputs_bchw)
         return list(zip(*outputs, strict=True)) if isinstance(outputs, tuple) else list(outputs)
+
+    def detailed(self, prepared: PreparedPicture, outputs: Outputs) -> tuple[PreparedPicture, Outputs]:
+        """Looks again, mirrored, and both ways at 384 pixels where the photograph has them.
+
+        See :mod:`hdnet.predict.detail`.
+
+        Args:
+            prepared: The picture.
+            outputs: What :meth:`run` gave for it.
+
+        Returns:
+            What :meth:`finish` takes; better normals for two to eight times the network's time.
+
+        Raises:
+            InputError: The model is of two hourglasses.
+            ModelError: The runtime takes pictures of 256 x 256 alone.
+        """
+        if not isinstance(prepared, PreparedPhoto):
+            raise faults.FOR_PHOTOGRAPHS.error("detail")
+        if not isinstance(self.runtime, TorchRuntime):
+            raise ModelError(f"detail needs pictures of other sizes than runtime {self.runtime.name} takes; take torch")
+        return look_again(prepared, outputs, self._look)
 
     def finish(self, prepared: PreparedPicture, outputs: Outputs) -> Prediction:
         """Maps the networks' outputs back to the picture and into the caller's camera.

@@ -1,0 +1,92 @@
+"""More looks at a person, averaged: mirrored, and larger where the photograph has the pixels.
+
+Measured on 16 synthetic people of 512 x 512 pixels, given their masks: one look has normals of 21.2 degrees and depth
+of 81.7 mm, with the mirrored one 21.0 and 80.1, all four 20.6 and 80.6. A larger look alone is worth .3 degrees and
+nothing in depth; 512 pixels are worse than 256.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from hdnet.models.lite import PersonMaps
+from hdnet.pictures.crop import scene_inputs
+from hdnet.predict.finding import Look
+from hdnet.predict.person import PreparedPhoto, person_maps
+from hdnet.predict.runtime_names import Outputs
+
+LARGER_SIZE = 384
+"""Pixels along a side of the larger look."""
+# Pixels of the photograph a pixel of the larger look, at least.
+_LEAST_ZOOM = 0.9
+
+
+def look_again(prepared: PreparedPhoto, outputs: Outputs, look: Look) -> tuple[PreparedPhoto, Outputs]:
+    """Look at the person again and average normals, relief, mask and scale.
+
+    Args:
+        prepared: The picture.
+        outputs: What the network gave for it.
+        look: The network, for any size that is a multiple of 32.
+
+    Returns:
+        Picture and outputs for :func:`hdnet.predict.person.finish_photo`, of 384 x 384 pixels where the square covers
+        about as many of the photograph. Confidence is the first look's, the body map the larger one's.
+    """
+    looks = [person_maps(outputs), mirrored(look(_flipped(prepared.inputs_4hw)))]
+    square = prepared.square.resized(LARGER_SIZE)
+    body = looks[0]
+    if square.zoom >= _LEAST_ZOOM:
+        photo = prepared.photo
+        inputs_4hw, within = scene_inputs(photo.image, photo.mask, square)
+        prepared = replace(prepared, inputs_4hw=inputs_4hw, within=within, square=square)
+        body = look(inputs_4hw)
+        looks = [*(enlarged(one, LARGER_SIZE) for one in looks), body, mirrored(look(_flipped(inputs_4hw)))]
+    mean = _mean(looks)._replace(parts_b25hw=body.parts_b25hw, uv_b2hw=body.uv_b2hw)
+    return prepared, tuple(one[0].numpy() for one in mean)
+
+
+def mirrored(maps: PersonMaps) -> PersonMaps:
+    """Return the maps of a mirrored picture as those of the picture; body parts stay those of the other side."""
+    flipped = PersonMaps(*(one.flip(-1) if one.dim() == 4 else one for one in maps))
+    return flipped._replace(normals_b3hw=flipped.normals_b3hw * torch.tensor([-1.0, 1, 1])[:, None, None])
+
+
+def enlarged(maps: PersonMaps, size: int) -> PersonMaps:
+    """Return the maps of a square as of the same square of more pixels; the body map stays as it is.
+
+    Relief counts in pixels, and so does the scale.
+    """
+    factor = size / maps.relief_b1hw.shape[-1]
+
+    def large(map_bchw: Tensor) -> Tensor:
+        return F.interpolate(map_bchw, size=(size, size), mode="bilinear", align_corners=False)
+
+    return maps._replace(
+        normals_b3hw=large(maps.normals_b3hw),
+        log_kappa_b1hw=large(maps.log_kappa_b1hw),
+        relief_b1hw=factor * large(maps.relief_b1hw),
+        mask_b1hw=large(maps.mask_b1hw),
+        log_scale_b1=maps.log_scale_b1 + math.log(factor),
+    )
+
+
+def _flipped(inputs_4hw: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(inputs_4hw[..., ::-1])
+
+
+def _mean(looks: Sequence[PersonMaps]) -> PersonMaps:
+    """The first of some looks, with the means of normals, relief, mask and scale."""
+    return looks[0]._replace(
+        normals_b3hw=torch.stack([F.normalize(one.normals_b3hw, dim=1) for one in looks]).mean(0),
+        relief_b1hw=torch.stack([one.relief_b1hw for one in looks]).mean(0),
+        mask_b1hw=torch.stack([one.mask_b1hw for one in looks]).mean(0),
+        log_scale_b1=torch.stack([one.log_scale_b1 for one in looks]).mean(0),
+    )

@@ -103,7 +103,8 @@ def test_registered_with_card_and_parameters_then_promoted(work, params, monkeyp
 @pytest.mark.usefixtures("mlflow_store")
 def test_an_empty_registry_begins_with_the_shipped_model_which_ours_has_to_beat(work, params, monkeypatch):
     with_baseline = params.register_.model_copy(update={"baseline": "shipped"})
-    params = params.model_copy(update={"register_": with_baseline})
+    one_guard = params.promote.model_copy(update={"guards": ("normal_mean_deg",)})
+    params = params.model_copy(update={"register_": with_baseline, "promote": one_guard})
     register(work, params)
     client = mlflow.MlflowClient()
     of_alias = {alias: client.get_model_version_by_alias("hdnet", alias) for alias in ("champion", "challenger")}

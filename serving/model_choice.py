@@ -10,7 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from hdnet.errors import HDNetError, ModelError
-from hdnet.models.identity import SHIPPED_SOURCE, ModelIdentity
+from hdnet.models.identity import ModelIdentity
+from hdnet.workspace import SHIPPED_SOURCE
 from serving import problems
 from serving.metrics import Metrics
 from serving.model_source import NoRegistryError

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from hdnet.cli.commands import Arguments, Command, Parser, say, with_jobs
 from hdnet.data.importing.video import Selection
 from hdnet.predict.runtime_names import AUTO, RUNTIMES
 from hdnet.video.clip import Options
-from hdnet.video.writing import CLIP_FILE, save_video
+from hdnet.video.writing import ADAPTED_FILE, CLIP_FILE, PAGE_FILE, save_video
 from hdnet.workspace import SHIPPED_SOURCE
 
 
@@ -35,6 +36,14 @@ def video(verb: Parser) -> Command:
     verb.add_argument("--height-m", type=float, help="the person's height, which then gives the distance")
     verb.add_argument("--size", type=int, default=960, help="longest side of depth and normals in pixels, at most")
     verb.add_argument("--meshes", action="store_true", help="a GLB file a frame")
+    verb.add_argument("--page", action="store_true", help="meshes.html, which plays the meshes in a browser")
+    verb.add_argument(
+        "--adapt",
+        type=int,
+        metavar="STEPS",
+        help="first let the network learn from the video itself, at most so many steps of about a second (extras "
+        "`train` and `synthetic`)",
+    )
     return with_jobs(verb, _video)
 
 
@@ -50,14 +59,37 @@ def _video(arguments: Arguments) -> None:
         height_m=arguments.height_m,
         jobs=arguments.jobs,
     )
-    content = save_video(arguments.video, arguments.out, options, arguments.size, arguments.meshes, progress=True)
-    for name in ("panels.mp4", "turntable.mp4", CLIP_FILE):
-        say(str(arguments.out / name))
+    adapter = None
+    if arguments.adapt is not None:
+        from hdnet.training.adaptation import Adaptation  # slow to import
+
+        adapter = Adaptation(arguments.adapt)
+    content = save_video(
+        *(arguments.video, arguments.out, options, arguments.size, arguments.meshes),
+        progress=True,
+        adapter=adapter,
+        page=arguments.page,
+    )
+    for name in ("panels.mp4", "turntable.mp4", PAGE_FILE, ADAPTED_FILE, CLIP_FILE):
+        if (arguments.out / name).exists():
+            say(str(arguments.out / name))
     scale, frames = content["scale"], content["frames"]
     seen = sum("skipped" not in one for one in frames)
     distance = f"{scale['distance_m']:.2f} m ({scale['source']})"
     say(f"{seen} of {len(frames)} frames, {len(content['cuts'])} cuts, person at {distance}")
+    if "adapted" in content:
+        say(_told(content["adapted"]))
     for gap in content["skipped"]:
         say(f"frames {gap['first']} to {gap['last']} left out: {gap['reason']}")
     for remark in content["remarks"]:
         say(remark)
+
+
+def _told(adapted: dict[str, Any]) -> str:
+    """What the adaptation has brought, as a line."""
+    start = adapted["measured"][0]
+    kept = next(one for one in adapted["measured"] if one["step"] == adapted["kept_step"])
+    change = f"warp residual of held-out frames {start['warp_mm']:.1f} -> {kept['warp_mm']:.1f} mm"
+    if not adapted["kept_step"]:
+        return f"the weights stay as they were after {adapted['steps']} steps of adaptation: {change}"
+    return f"weights adapted by {adapted['kept_step']} steps: {change}"

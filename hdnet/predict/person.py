@@ -94,8 +94,7 @@ def prepare_photo(
     Raises:
         InputError: There is no person in the picture, or box or height cannot be used.
     """
-    if height_m is not None and not _HEIGHT_M[0] <= height_m <= _HEIGHT_M[1]:
-        raise faults.HEIGHT_OUT_OF_RANGE.error(value=height_m)
+    check_height(height_m)
     if box is not None and photo.mask is not None:
         raise faults.BOX_AND_MASK.error()
     people: tuple[Box, ...] = ()
@@ -110,6 +109,12 @@ def prepare_photo(
         square, people = found[0].square, tuple(one.box for one in found)
     inputs_4hw, within = scene_inputs(photo.image, photo.mask, square)
     return PreparedPhoto(inputs_4hw, within, square, photo, camera, height_m, people)
+
+
+def check_height(height_m: float | None) -> None:
+    """Raise an InputError for a height that no person has."""
+    if height_m is not None and not _HEIGHT_M[0] <= height_m <= _HEIGHT_M[1]:
+        raise faults.HEIGHT_OUT_OF_RANGE.error(value=height_m)
 
 
 def finish_photo(

@@ -15,15 +15,15 @@ from hdnet import __version__
 from hdnet.data.importing.video import Selection
 from hdnet.data.parallel import ordered_map
 from hdnet.errors import InputError, ModelError
-from hdnet.files import Finished, fingerprint
+from hdnet.files import Finished, fingerprint, sha256_of
 from hdnet.geometry import MEDIAN_DEPTH_M, Camera
 from hdnet.models.lite import PersonMaps
 from hdnet.pictures.cameras import caller_camera, camera_of_focal_35mm, shrunk_camera
 from hdnet.pictures.checks import Photo
 from hdnet.pictures.crop import Crop
 from hdnet.predict.finding import Look, box_of
-from hdnet.predict.inference import Predictor
-from hdnet.predict.person import PreparedPhoto, finish_photo, person_maps
+from hdnet.predict.inference import Predictor, model_file
+from hdnet.predict.person import PreparedPhoto, check_height, finish_photo, person_maps
 from hdnet.predict.prediction import Prediction, ScaleSource
 from hdnet.video.distance import depth_limits, log_distances
 from hdnet.video.looks import PackedLook, look_at, read_looks, write_looks
@@ -68,6 +68,7 @@ class Options:
     def __post_init__(self) -> None:
         if self.person < 1 or self.jobs < 1:
             raise InputError(f"person {self.person}, jobs {self.jobs}: expected 1 or more of each")
+        check_height(self.height_m)
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,6 +83,7 @@ class Clip:
         track: Smoothed boxes.
         camera: Of the upright pictures.
         camera_source: "given", "fov" or "assumed".
+        weights: SHA-256 of the model file.
         scale_source: As of :class:`hdnet.predict.prediction.Scale`.
         distances_m: Smoothed median distance of the person along the ray through the square's middle, by position.
         limits_m: Nearest and farthest depth of nearly all of the person over the whole clip.
@@ -95,6 +97,7 @@ class Clip:
     track: Track
     camera: Camera
     camera_source: str
+    weights: str
     scale_source: ScaleSource
     distances_m: Mapping[int, float]
     limits_m: tuple[float, float]
@@ -103,6 +106,47 @@ class Clip:
     def camera_of_width(self, width: int) -> Camera:
         """The camera of pictures that were resized to a width."""
         return shrunk_camera(self.camera, self.survey.width / width)
+
+
+@dataclass(frozen=True, eq=False)
+class Followed:
+    """A video in which the person was followed.
+
+    Attributes:
+        survey: Times, cuts.
+        track: Smoothed boxes.
+        camera: Of the upright pictures.
+        camera_source: "given", "fov" or "assumed".
+        look: The network.
+    """
+
+    survey: Survey
+    track: Track
+    camera: Camera
+    camera_source: str
+    look: Look
+
+
+def follow(video: Path, folder: Path, options: Options, progress: bool = False) -> Followed:
+    """Read a video and follow the person; what is known of both already is taken from ``folder``.
+
+    Raises:
+        HDNetError: As :func:`hdnet.video.frames.predict_video`.
+    """
+    survey = survey_video(video, folder, options.selection, progress)
+    camera, camera_source = _camera(survey, options)
+    look = partial(_look, options)
+    return Followed(survey, track_person(survey, folder, look, options.person, progress), camera, camera_source, look)
+
+
+def weights_of(model: str) -> str:
+    """Return the SHA-256 of the file of a model's source.
+
+    Raises:
+        ModelError: The registry has no such model.
+        DataError: The file cannot be read.
+    """
+    return sha256_of(model_file(model)[0])
 
 
 def chunks(survey: Survey) -> list[range]:
@@ -118,20 +162,19 @@ def open_clip(video: Path, folder: Path, options: Options, progress: bool = Fals
     Raises:
         HDNetError: As :func:`hdnet.video.frames.predict_video`.
     """
-    survey = survey_video(video, folder, options.selection, progress)
-    camera, camera_source = _camera(survey, options)
-    track = track_person(survey, folder, lambda inputs: _look(options)(inputs), options.person, progress)
-    work = partial(_look_at_chunk, video, folder, options, fingerprint([__version__]))
+    found, weights = follow(video, folder, options, progress), weights_of(options.model)
+    survey, camera = found.survey, found.camera
+    work = partial(_look_at_chunk, video, folder, options, fingerprint([__version__, weights]))
     frames: dict[int, dict[str, Any]] = {}
-    for found in ordered_map(work, chunks(survey), options.jobs, progress, f"network ({CHUNK_FRAMES} frames)", 1):
-        frames.update({int(position): one for position, one in found.items()})
+    for made in ordered_map(work, chunks(survey), options.jobs, progress, f"network ({CHUNK_FRAMES} frames)", 1):
+        frames.update({int(position): one for position, one in made.items()})
     skipped = {position: one["skipped"] for position, one in frames.items() if "skipped" in one}
     seen = {position: one for position, one in frames.items() if "skipped" not in one}
     if not seen:
         raise InputError(f"{video}: no frame of {survey.count} shows the person well enough", "no_person")
     logs = log_distances(survey, seen, camera)
     clip = Clip(
-        *(video, folder, options, survey, track, camera, camera_source, "estimated"),
+        *(video, folder, options, survey, found.track, camera, found.camera_source, weights, "estimated"),
         distances_m={position: float(np.exp(value)) for position, value in logs.items()},
         limits_m=(0.0, 0.0),
         skipped=skipped,
@@ -144,7 +187,7 @@ def _scaled(clip: Clip) -> Clip:
     """The clip with all distances at one scale: by the person's height, as the model tells, or 4 m in the median."""
     if clip.options.height_m is not None:
         return _with_distances(clip, _height_factor(clip, clip.options.height_m), "height")
-    if _is_metric(clip.options):
+    if is_metric(clip.options):
         return clip
     return _with_distances(clip, MEDIAN_DEPTH_M / float(np.median(list(clip.distances_m.values()))), "assumed")
 
@@ -230,19 +273,14 @@ def _predictor(model: str, runtime: str) -> Predictor:
     return predictor
 
 
-def _is_metric(options: Options) -> bool:
+def is_metric(options: Options) -> bool:
     """Return whether the model has learned the size of people."""
     return _predictor(options.model, options.runtime).is_metric
 
 
-def _look(options: Options) -> Look:
-    predictor = _predictor(options.model, options.runtime)
-
-    def look(inputs_4hw: np.ndarray) -> PersonMaps:
-        outputs = predictor.runtime(inputs_4hw[None])
-        return person_maps(tuple(one[0] for one in outputs))
-
-    return look
+def _look(options: Options, inputs_4hw: np.ndarray) -> PersonMaps:
+    outputs = _predictor(options.model, options.runtime).runtime(inputs_4hw[None])
+    return person_maps(tuple(one[0] for one in outputs))
 
 
 def _looks_file(folder: Path, chunk: range) -> Path:
@@ -256,9 +294,8 @@ def _look_at_chunk(video: Path, folder: Path, options: Options, made_from: str, 
     done = finished.get(file.stem, made_from)
     if done is not None and file.exists():
         return done
-    survey = survey_video(video, folder, options.selection)
-    look = _look(options)
-    track = track_person(survey, folder, look, options.person)
+    found = follow(video, folder, options)
+    survey, track, look = found.survey, found.track, found.look
     looks: dict[int, PackedLook] = {}
     frames: dict[str, Any] = {}
     for position, picture in zip(chunk, read_part(video, survey, chunk), strict=True):

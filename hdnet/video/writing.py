@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,22 +15,31 @@ import numpy as np
 from hdnet import __version__, visualize
 from hdnet.data.parallel import ordered_map
 from hdnet.errors import DataError, HDNetError
-from hdnet.files import Finished, fingerprint, resumable_folder, write_json
+from hdnet.files import Finished, fingerprint, read_json_object, resumable_folder, write_json
 from hdnet.pictures.writing import encode_png
 from hdnet.predict.prediction import Prediction, confidence_levels, depth_millimetres
-from hdnet.video.clip import CHUNK_FRAMES, Clip, Options, chunks, open_clip
+from hdnet.video import player
+from hdnet.video.adapted import Adapted, Adapter
+from hdnet.video.clip import CHUNK_FRAMES, Clip, Options, chunks, open_clip, weights_of
 from hdnet.video.films import PIECE_SUFFIX, Film, film_piece, join_pieces
 from hdnet.video.frames import VideoFrame, stable_frames
 from hdnet.video.turntable import Turntable
 
-CLIP_FILE = "clip.json"
+CLIP_FILE, ADAPTED_FILE, PAGE_FILE = "clip.json", "adapted.safetensors", "meshes.html"
 FILMS = ("panels", "turntable")
 _PANEL_SIDE_PX = 640
 _STATE = "made_from.json"
 
 
 def save_video(
-    video: Path, out: Path, options: Options, size: int = 960, meshes: bool = False, progress: bool = False
+    video: Path,
+    out: Path,
+    options: Options,
+    size: int = 960,
+    meshes: bool = False,
+    progress: bool = False,
+    adapter: Adapter | None = None,
+    page: bool = False,
 ) -> dict[str, Any]:
     """Follow one person through a video and write all that is estimated.
 
@@ -38,7 +47,8 @@ def save_video(
     ``turntable.mp4``: the surface in its colours and as clay, seen from sides that change. ``depth/NNNNNN.png``: 16-bit
     millimetres, 0 = background. ``normals/NNNNNN.png``: 16-bit colours, n = 2 c / 65535 - 1 in the camera frame, 0 =
     background. ``meshes/NNNNNN.glb`` with ``meshes``. ``clip.json``. Files have the frame's number in the video; a
-    frame without the person has none but in the films.
+    frame without the person has none but in the films. ``adapted.safetensors`` with ``adapter``, unless the weights
+    stay as they were. ``meshes.html`` with ``page``.
 
     An interrupted run, also by kill -9, goes on when it is started again.
 
@@ -49,6 +59,8 @@ def save_video(
         size: Longer side of depth and normals in pixels, at most; the video's is divided by a whole number.
         meshes: Whether to write a mesh a frame.
         progress: Show progress bars on stderr.
+        adapter: Adapts the network to the video first, :class:`hdnet.training.adaptation.Adaptation`.
+        page: Whether to write a page that plays the meshes, :mod:`hdnet.video.player`.
 
     Returns:
         What ``clip.json`` says.
@@ -59,23 +71,34 @@ def save_video(
     if not video.is_file():
         raise DataError(f"{video}: file is missing; expected a video")
     with resumable_folder(out, marker=CLIP_FILE) as (folder, notes):
-        _start(folder, notes, [__version__, str(video.resolve()), video.stat().st_size, video.stat().st_mtime_ns,
-                               asdict(options) | {"jobs": 0}, size, meshes])  # fmt: skip
+        made_from = [__version__, str(video.resolve()), video.stat().st_size, video.stat().st_mtime_ns]
+        made_from += [asdict(options) | {"jobs": 0}, weights_of(options.model), size, meshes, page]
+        made_from.append(adapter and adapter.steps)
+        _start(folder, notes, made_from)
         try:
-            clip = open_clip(video, notes, options, progress)
+            adapted = adapter(video, notes, options, progress) if adapter else Adapted(None, {})
+            used = options if adapted.model is None else replace(options, model=str(adapted.model))
+            clip = open_clip(video, notes, used, progress)
         except HDNetError:
-            if not (notes / "looks").exists():  # nothing to go on with
+            if not (notes / "looks").exists() and not any(notes.glob("adaptation/round-*")):  # nothing to go on with
                 shutil.rmtree(notes)
                 notes.mkdir()
             raise
         step = -(-max(clip.survey.width, clip.survey.height) // size)
-        work = partial(_write_chunk, clip, folder, notes, step, meshes)
+        work = partial(_write_chunk, clip, folder, notes, step, meshes, page)
         parts, written = chunks(clip.survey), {}
         for one in ordered_map(work, parts, options.jobs, progress, f"films and maps ({CHUNK_FRAMES} frames)", 1):
             written.update(one)
         for name in FILMS:
             join_pieces([_piece(notes, name, part) for part in parts], folder / f"{name}.mp4")
-        content = _description(clip, step, written)
+        if page:
+            shown = [notes / "page" / f"{k:07d}.json" for k in range(clip.survey.count) if player.is_shown(clip, k)]
+            player.write_page(folder / PAGE_FILE, clip, _turntable(clip).reach_m, map(read_json_object, shown))
+        content = _description(clip, step, written) | {"model": options.model}
+        if adapter is not None:
+            content["adapted"] = adapted.report
+        if adapted.model is not None:
+            shutil.copyfile(adapted.model, folder / ADAPTED_FILE)
         write_json(folder / CLIP_FILE, content)
     return content
 
@@ -96,16 +119,19 @@ def _piece(notes: Path, film: str, part: range) -> Path:
     return notes / "films" / f"{film}-{part.start:07d}{PIECE_SUFFIX}"
 
 
-def _write_chunk(clip: Clip, folder: Path, notes: Path, step: int, meshes: bool, part: range) -> dict[str, Any]:
+def _write_chunk(
+    clip: Clip, folder: Path, notes: Path, step: int, meshes: bool, page: bool, part: range
+) -> dict[str, Any]:
     """Write the files of a chunk and the pieces of the films; return what clip.json says of its frames, by position."""
-    finished, made_from = Finished(notes / "films"), fingerprint([__version__, step, meshes])
+    finished, made_from = Finished(notes / "films"), fingerprint([__version__, clip.weights, step, meshes])
     name = f"{part.start:07d}"
     done = finished.get(name, made_from)
     if done is not None:
         return done
     for sub in ("depth", "normals", *(["meshes"] if meshes else [])):
         (folder / sub).mkdir(exist_ok=True)
-    (notes / "films").mkdir(exist_ok=True)
+    for sub in ("films", "page"):
+        (notes / sub).mkdir(exist_ok=True)
     height, width = clip.survey.height // step, clip.survey.width // step
     panel = min(1.0, _PANEL_SIDE_PX / max(height, width))
     sizes = {"panels": (round(panel * height), 4 * round(panel * width)), "turntable": (480, 960)}
@@ -120,6 +146,8 @@ def _write_chunk(clip: Clip, folder: Path, notes: Path, step: int, meshes: bool,
             _add_to_films(films, clip, frame, table)
             if frame.prediction is not None:
                 _write_maps(frame.prediction, folder, f"{frame.number:06d}", meshes)
+            if page and player.is_shown(clip, frame.position):
+                write_json(notes / "page" / f"{frame.position:07d}.json", player.record_of(clip, frame))
             frames[str(frame.position)] = _frame_content(clip, frame)
     finished.put(name, made_from, frames)
     return frames
@@ -166,19 +194,13 @@ def _view(clip: Clip, frame: VideoFrame, table: Turntable) -> np.ndarray:
     """The turning view of a frame, about the middle of the smoothed box."""
     assert frame.surface is not None
     surface, values = frame.surface
-    look, box = surface.look, clip.track.boxes[frame.position]
-    assert box is not None
-    x, y = look.crop.pixels()
+    x, y = surface.look.crop.pixels()
     fx, fy, cx, cy = clip.camera.pixel_intrinsics()
     z = np.exp(values[..., 0])
     points = np.stack([z * ((x - cx) / fx)[None, :], z * ((y - cy) / fy)[:, None], z], axis=-1)
-    distance = surface.distance_m
-    middle = [distance * ((box[0] + box[2]) / 2 - cx) / fx, distance * ((box[1] + box[3]) / 2 - cy) / fy, distance]
-    shrink = clip.survey.width / frame.image.shape[1]
-    column = np.rint((x + 0.5) / shrink - 0.5).astype(int).clip(0, frame.image.shape[1] - 1)
-    row = np.rint((y + 0.5) / shrink - 0.5).astype(int).clip(0, frame.image.shape[0] - 1)
-    colours = frame.image[np.ix_(row, column)]
-    return table.picture(points - middle, values[..., 1:], colours, look.inside, table.yaw_deg(frame.time_s))
+    points -= np.array(player.middle_m(clip, frame))
+    colours = player.square_colours(clip, frame)
+    return table.picture(points, values[..., 1:], colours, surface.look.inside, table.yaw_deg(frame.time_s))
 
 
 def _turntable(clip: Clip) -> Turntable:
@@ -215,6 +237,7 @@ def _description(clip: Clip, step: int, written: dict[str, Any]) -> dict[str, An
         "video": clip.video.name,
         "hdnet": __version__,
         "model": clip.options.model,
+        "model_sha256": clip.weights,
         "width": survey.width,
         "height": survey.height,
         "frames_per_s": round(survey.rate, 3),

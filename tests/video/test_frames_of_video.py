@@ -55,7 +55,7 @@ def test_the_distance_is_smooth_and_4_m_in_the_median_where_the_model_tells_none
 
 
 def test_a_model_that_knows_sizes_gives_the_distance(tmp_path: Path, predictor, monkeypatch) -> None:
-    monkeypatch.setattr(clip_module, "_is_metric", lambda _: True)
+    monkeypatch.setattr(clip_module, "is_metric", lambda _: True)
     video = write_video(tmp_path / "a.mp4", [paint(Figure(80))] * 6)
     (frame, *_) = hdnet.predict_video(video, fx=200.0)
     side = 72 * (1 + 2 * 0.12)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,13 +18,14 @@ from hdnet.video.tracking import NOBODY, OTHERS, Track, track_person
 
 pytestmark = pytest.mark.usefixtures("predictor")
 PINK = (250, 120, 170)
+LOOK = partial(_look, Options())
 
 
 def tracked(tmp_path: Path, frames: list[np.ndarray], person: int = 1) -> Track:
     tmp_path.mkdir(exist_ok=True)
     video = write_video(tmp_path / "a.mp4", frames)
     survey = survey_video(video, tmp_path / "work", Selection())
-    return track_person(survey, tmp_path / "work", _look(Options()), person)
+    return track_person(survey, tmp_path / "work", LOOK, person)
 
 
 def middles(track: Track) -> list[float | None]:
@@ -105,5 +107,5 @@ def test_a_track_that_is_there_is_read(tmp_path: Path, predictor) -> None:
     track = tracked(tmp_path, [paint(Figure(80))] * 12)
     calls = predictor.network.calls
     survey = survey_video(tmp_path / "a.mp4", tmp_path / "work", Selection())
-    assert track_person(survey, tmp_path / "work", _look(Options())) == track
+    assert track_person(survey, tmp_path / "work", LOOK) == track
     assert predictor.network.calls == calls

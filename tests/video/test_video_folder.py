@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -15,10 +16,13 @@ from video_files import write_video
 
 from hdnet.cli import main
 from hdnet.errors import DataError, InputError
+from hdnet.files import sha256_of
 from hdnet.video import writing
+from hdnet.video.adapted import Adapted
 from hdnet.video.clip import Options
 from hdnet.video.tracking import NOBODY
 from hdnet.video.writing import normal_levels, save_video
+from hdnet.workspace import SHIPPED
 
 pytestmark = pytest.mark.usefixtures("predictor")
 
@@ -142,6 +146,54 @@ def test_another_wish_starts_afresh(tmp_path: Path, monkeypatch) -> None:
     assert len(list((tmp_path / ".out.partial/meshes").iterdir())) == 3
     save_video(video, tmp_path / "out", Options(fx=200.0))
     assert not (tmp_path / "out/meshes").exists()
+
+
+class Learned:
+    """Adapter that hands out a file of some content, or none."""
+
+    steps = 20
+
+    def __init__(self, content: bytes | None) -> None:
+        self.content = content
+
+    def __call__(self, _: Path, folder: Path, *__: object) -> Adapted:
+        report = {"steps": 20, "kept_step": 20 if self.content else 0}
+        if self.content is None:
+            return Adapted(None, report)
+        (folder / "learned.safetensors").write_bytes(self.content)
+        return Adapted(folder / "learned.safetensors", report)
+
+
+def test_adapted_weights_are_used_kept_and_named(tmp_path: Path, predictor) -> None:
+    video, options = write_video(tmp_path / "a.mp4", [paint(Figure(80))] * 3), Options(fx=200.0)
+    content = save_video(video, tmp_path / "out", options, adapter=Learned(b"weights"))
+    assert (tmp_path / "out/adapted.safetensors").read_bytes() == b"weights"
+    assert content["model_sha256"] == hashlib.sha256(b"weights").hexdigest()
+    assert content["model"] == "shipped"
+    assert content["adapted"] == {"steps": 20, "kept_step": 20}
+    content = save_video(video, tmp_path / "out", options, adapter=Learned(None))
+    assert not (tmp_path / "out/adapted.safetensors").exists()
+    assert content["model_sha256"] == sha256_of(SHIPPED)
+
+
+def test_a_resumed_run_never_mixes_weights(tmp_path: Path, predictor, monkeypatch) -> None:
+    """What other weights saw, and the films of that, is made again."""
+    video, options = write_video(tmp_path / "a.mp4", [paint(Figure(80))] * 3), Options(fx=200.0)
+
+    def stopped(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(writing, "join_pieces", stopped)
+
+    def calls_after(adapter: Learned) -> int:
+        before = predictor.network.calls
+        with pytest.raises(KeyboardInterrupt):
+            save_video(video, tmp_path / "out", options, adapter=adapter)
+        return predictor.network.calls - before
+
+    assert calls_after(Learned(b"one")) > 3
+    assert calls_after(Learned(b"one")) == 0
+    assert calls_after(Learned(b"two")) == 3
 
 
 def test_a_fault_of_the_video_leaves_nothing_behind(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Stability, accuracy and speed of a video's predictions on synthetic dances whose surface is known.
 
     python benchmarks/video.py stability --frames 64 --dances 2
+    python benchmarks/video.py adapt --steps 100 --frames 128 --dances 2
     python benchmarks/video.py speed dance.mp4 --frames 96
 
 ``stability``: a dancer of the generator (30 frames a second, film noise, 256 x 256), predicted frame by frame and as a
@@ -8,6 +9,8 @@ video. Errors are measured where a pixel shows the same point of the body in two
 the canonical body, below 12 mm), and averaged over 1.5 pixels around it, since a match is exact to a pixel only. All
 methods are scaled by one factor for the whole dance. The constant is a plane at one distance that faces the camera: its
 flicker is the true motion.
+
+``adapt``: the warp residual of held-out frames, and the same errors, before and after ``hdnet video --adapt``.
 
 ``speed``: frames a second of wall and of processor time, beside :meth:`Predictor.predict` frame by frame.
 """
@@ -140,20 +143,25 @@ def by_frame(dance: Dance, predictor: hdnet.Predictor) -> Iterator[Maps | None]:
 
 def as_video(dance: Dance, model: str) -> Iterator[Maps | None]:
     """Predict the frames as a lossless video."""
-    import av
-
     with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "dance.mkv"
-        with av.open(str(file), "w") as container:
-            stream = container.add_stream("ffv1", rate=RATE)
-            stream.height, stream.width = dance.frames[0].image.shape[:2]
-            stream.pix_fmt = "bgr0"
-            for frame in dance.frames:
-                container.mux(stream.encode(av.VideoFrame.from_ndarray(frame.image, format="rgb24")))
-            container.mux(stream.encode(None))
+        file = lossless(dance, Path(folder) / "dance.mkv")
         for frame in hdnet.predict_video(file, model=model, fx=dance.camera.pixel_intrinsics()[0]):
             found = frame.prediction
             yield None if found is None else Maps(found.depth_m, found.normals, found.mask)
+
+
+def lossless(dance: Dance, file: Path) -> Path:
+    """Write the frames as a lossless video."""
+    import av
+
+    with av.open(str(file), "w") as container:
+        stream = container.add_stream("ffv1", rate=RATE)
+        stream.height, stream.width = dance.frames[0].image.shape[:2]
+        stream.pix_fmt = "bgr0"
+        for frame in dance.frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame.image, format="rgb24")))
+        container.mux(stream.encode(None))
+    return file
 
 
 def constant(dance: Dance) -> Iterator[Maps]:
@@ -173,11 +181,38 @@ def stability(arguments: argparse.Namespace) -> None:
         for name, maps in (methods | {"constant": constant(dance)}).items():
             rows.setdefault(name, []).append(measure(dance, list(maps)))
             print(f"dance {seed}, {name}: {rows[name][-1]}", file=sys.stderr)
+    print_means(rows)
+
+
+def print_means(rows: dict[str, list[dict[str, float]]]) -> None:
+    """Print the means over the dances as a table, a line a method."""
     names = list(next(iter(rows.values()))[0])
     print("| | " + " | ".join(name.strip() for name in names) + " |")
     print("|---|" + "---:|" * len(names))
     for method, found in rows.items():
         print(f"| {method} | " + " | ".join(f"{np.mean([one[name] for one in found]):.3g}" for name in names) + " |")
+
+
+def adapt(arguments: argparse.Namespace) -> None:
+    """Print the table of adaptation."""
+    from hdnet.training.adaptation import Adaptation  # optional packages
+
+    rows: dict[str, list[dict[str, float]]] = {"before": [], "after": []}
+    for seed in range(arguments.seed, arguments.seed + arguments.dances):
+        dance = make_dance(seed, arguments.frames)
+        with tempfile.TemporaryDirectory() as folder:
+            file = lossless(dance, Path(folder) / "dance.mkv")
+            options = Options(str(arguments.model), fx=dance.camera.pixel_intrinsics()[0])
+            began = time.perf_counter()
+            adapted = Adaptation(arguments.steps)(file, Path(folder), options, progress=True)
+            report = adapted.report | {"seconds": round(time.perf_counter() - began)}
+            print(f"dance {seed}: {report}", file=sys.stderr)
+            measured = {one["step"]: one for one in report["measured"]}
+            models = {"before": (arguments.model, 0), "after": (adapted.model or arguments.model, report["kept_step"])}
+            for name, (model, step) in models.items():
+                residual = {"held-out warp residual, mm": measured[step]["warp_mm"]}
+                rows[name].append(residual | measure(dance, list(as_video(dance, str(model)))))
+    print_means(rows)
 
 
 def speed(arguments: argparse.Namespace) -> None:
@@ -218,17 +253,19 @@ def main() -> None:
     """Run a measurement."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     verbs = parser.add_subparsers(required=True)
-    one = verbs.add_parser("stability")
-    one.add_argument("--frames", type=int, default=64)
-    one.add_argument("--dances", type=int, default=2)
-    one.add_argument("--seed", type=int, default=11)
-    one.set_defaults(command=stability)
+    one, learned = verbs.add_parser("stability"), verbs.add_parser("adapt")
+    for verb, command, frames in ((one, stability, 64), (learned, adapt, 128)):
+        verb.add_argument("--frames", type=int, default=frames)
+        verb.add_argument("--dances", type=int, default=2)
+        verb.add_argument("--seed", type=int, default=11)
+        verb.set_defaults(command=command)
+    learned.add_argument("--steps", type=int, default=100)
     other = verbs.add_parser("speed")
     other.add_argument("video", type=Path)
     other.add_argument("--frames", type=int, default=96)
     other.add_argument("--jobs", type=int, default=1)
     other.set_defaults(command=speed)
-    for verb in (one, other):
+    for verb in (one, learned, other):
         verb.add_argument("--model", default="shipped")
     arguments = parser.parse_args()
     arguments.command(arguments)

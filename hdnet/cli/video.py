@@ -91,5 +91,5 @@ def _told(adapted: dict[str, Any]) -> str:
     kept = next(one for one in adapted["measured"] if one["step"] == adapted["kept_step"])
     change = f"warp residual of held-out frames {start['warp_mm']:.1f} -> {kept['warp_mm']:.1f} mm"
     if not adapted["kept_step"]:
-        return f"the weights stay as they were after {adapted['steps']} steps of adaptation: {change}"
+        return f"the weights stay as they were after {adapted['steps']} steps of adaptation: {adapted['reason']}"
     return f"weights adapted by {adapted['kept_step']} steps: {change}"

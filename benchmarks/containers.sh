@@ -15,7 +15,7 @@
 #   benchmarks/containers.sh build serve --volume /etc/pip.conf:/etc/pip.conf:ro --build-arg TORCH_INDEX=https://...
 #
 # HDNET_STORAGE is the folder of images and containers (default: /var/tmp/hdnet-containers); delete it when done. Every
-# image and container is a whole copy: 15 GB in all. Chroot isolation has no network of its own and no read-only root;
+# image and container is a whole copy: 15 GB in all, and with buildah's --layers 2 GB more an instruction. Chroot isolation has no network of its own and no read-only root;
 # the images' user, environment, command, working directory and volumes are Docker's.
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -35,7 +35,8 @@ def add_balancer(verbs: Any) -> argparse.ArgumentParser:
     add_model(verb, 8)
     verb.add_argument("--times", type=int, default=5, help="kills, each of the other replica (default: 5)")
     verb.add_argument("--clients", type=int, default=8)
-    verb.add_argument("--seconds", type=float, default=3.0, help="of load before each kill, and while one is away")
+    text = "of load before each kill, longer than nginx's fail_timeout, and while one is away"
+    verb.add_argument("--seconds", type=float, default=5.0, help=text)
     return verb
 
 
@@ -94,7 +95,8 @@ def measure_balancer(arguments: argparse.Namespace, folder: Path) -> None:
     Raises:
         HDNetError: If an answer was wrong, or more requests failed than were in flight at the killed replica.
     """
-    model, requests = model_file(arguments, folder), figures(_FIGURES, _SIZE)
+    # No JSON: it contains the request's id, which nginx gives.
+    model, requests = model_file(arguments, folder), figures(_FIGURES, _SIZE, "image/png")
     settings = {"runtime": arguments.runtime, "threads": arguments.threads}
     with ExitStack() as running:
         replicas = [

@@ -16,7 +16,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from ray import serve
 from ray.serve import Application
 
-from hdnet.errors import ModelError
+from hdnet.errors import ModelError, ParamsError
 from serving import logs
 from serving.app import create_app
 from serving.service import Service
@@ -73,12 +73,17 @@ class Replica:
             await asyncio.sleep(_CHECK_S)
 
 
-def build() -> Application:
+def build(arguments: dict[str, str] | None = None) -> Application:
     """The deployment with the environment's settings; ``serve run`` calls it.
 
+    Args:
+        arguments: Words ``NAME=VALUE`` after the name of this function, which ``serve run`` passes on; none are known.
+
     Raises:
-        ParamsError: If a setting of the service is not valid.
+        ParamsError: If a setting of the service is not valid, or there are arguments.
     """
+    if arguments:
+        raise ParamsError(f"{', '.join(arguments)}: unknown; settings are environment variables, such as HDNET_THREADS")
     settings, ray_settings = read_settings(), RaySettings()
     environment = {name: value for name, value in os.environ.items() if name.startswith(_PASSED_ON)}
     deployment = serve.deployment(

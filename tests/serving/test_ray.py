@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import signal
 import subprocess
@@ -16,6 +17,7 @@ import pytest
 from servers import free_port
 from serving_fakes import good_upload, save_tiny_model, wait_until
 
+from hdnet.errors import ParamsError
 from serving.settings import settings_table
 
 pytestmark = pytest.mark.slow
@@ -26,6 +28,15 @@ ROOT = Path(__file__).parents[2]
 def ray_serve() -> None:
     """Ray, imported where a test of it runs: seconds that a process that only collects can do without."""
     pytest.importorskip("ray.serve", reason="Ray Serve is not installed: pip install hdnet[ray-serve]")
+
+
+def test_serve_run_may_call_the_builder() -> None:
+    """It passes one argument on, and refuses functions that take none or several."""
+    from serving.ray_deployment import build
+
+    assert len(inspect.signature(build).parameters) == 1
+    with pytest.raises(ParamsError, match="HDNET_THREADS"):
+        build({"threads": "2"})
 
 
 # In a process of its own: Ray takes over signals and logging of the one that starts it.

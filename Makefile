@@ -57,7 +57,7 @@ summary: ## the evaluation table and next commands
 
 test: env $(TEST_STAMP) ## lint, types and the whole test suite
 	@$(MAKE) --no-print-directory lint
-	pytest $(PARALLEL)
+	pytest $(PARALLEL) --durations=40 --durations-min=5
 
 test-fast: env ## the tests that take seconds
 	pytest $(PARALLEL) -m 'not slow'

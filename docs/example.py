@@ -19,23 +19,25 @@ from hdnet.workspace import Workspace
 
 CHAMPION = "models:/hdnet@champion"
 ROWS = 3
+# Of the picture, that the person covers: smaller ones show little in pictures of this size.
+LEAST_SHARE = 0.12
 
 
 def main() -> None:
     """Write the picture."""
     people, predictor = PackedPeople(Workspace().heldout), Predictor.load(CHAMPION)
-    whole = [k for k, fact in enumerate(people.facts) if fact["framing"] == "whole"]
+    large = [k for k in range(len(people)) if people.record(k, ("mask",))["mask"].mean() > LEAST_SHARE]
     rows = []
-    for k in (whole[place] for place in spread(len(whole), ROWS)):
+    for k in (large[place] for place in spread(len(large), ROWS)):
         scene = np.ascontiguousarray(people.record(k, ("scene",))["scene"].transpose(1, 2, 0))
         result = predictor.predict(scene, camera=people.camera(k))
-        mesh = result.mesh()
+        mesh, confidence = result.mesh(), np.where(result.mask, confidence_levels(result), np.uint8(255))
         rows.append(
             [
                 scene,
                 visualize.depth_picture(result.depth_m, result.mask),
                 visualize.normal_picture(result.normals, result.mask),
-                np.stack([confidence_levels(result)] * 3, axis=-1),
+                np.stack([confidence] * 3, axis=-1),
                 mesh_picture(mesh, 256, yaw_deg=35),
                 mesh_picture(mesh, 256, yaw_deg=35, textured=True),
             ]

@@ -51,7 +51,7 @@ summary: ## the evaluation table and next commands
 	@echo "Registered: $$(tr -d '\n' < reports/register/version.json)"
 	@head -1 reports/promote/decision.md
 	@echo "Next:"
-	@echo "  make mlflow-ui    runs, curves, pictures, the registered model: http://127.0.0.1:5000"
+	@echo "  make mlflow-ui    runs, curves, pictures, the registered model: $(MLFLOW_VIEW)"
 	@echo "  make serve        POST /depth: http://127.0.0.1:8000"
 	@echo "  curl -F image=@photo.jpg -H 'Accept: model/gltf-binary' -o person.glb http://127.0.0.1:8000/depth"
 
@@ -74,7 +74,11 @@ format: env ## let ruff rewrite the code
 serve: env ## the HTTP service
 	hdnet serve
 
+# MLflow 3.17 opens every other address in its view for language models.
+MLFLOW_VIEW := http://127.0.0.1:5000/\#/experiments/1/runs?workflowType=machine_learning
+
 mlflow-ui: env ## MLflow's web page on the local database
+	@echo "$(MLFLOW_VIEW)"
 	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow ui --workers 1 --backend-store-uri $${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db}
 
 clean: ## remove the pipeline's data, models and reports; keep environment, runs and registry

@@ -29,7 +29,7 @@ def test_charts_open_without_the_web(tmp_path: Path) -> None:
         context = browser.new_context(offline=True)
         page, asked = context.new_page(), []
         page.on("request", lambda request: asked.append(request.url))
-        page.goto((tmp_path / "dvc_plots/index.html").as_uri())
+        page.goto((tmp_path / "dvc_plots/index.html").as_uri(), timeout=120_000)
         page.locator("svg.marks").wait_for(timeout=60_000)
         lines = page.locator("svg.marks .mark-line path").evaluate_all(
             "lines => lines.map(line => line.getAttribute('d'))"

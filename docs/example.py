@@ -19,7 +19,7 @@ from hdnet.workspace import Workspace
 
 CHAMPION = "models:/hdnet@champion"
 ROWS = 3
-# Of the picture, that the person covers: smaller ones show little in pictures of this size.
+# Of the picture, that the person covers: smaller ones show little at this size.
 LEAST_SHARE = 0.12
 
 

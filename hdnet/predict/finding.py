@@ -32,9 +32,6 @@ _MIN_WINDOW_SHARE = 0.008
 _CERTAIN_PARTS, _CERTAIN_MASK = 0.4, 0.55
 # Smallest share of what the largest person covers that is taken for another one.
 _LEAST_OF_LARGEST = 0.12
-# Somebody is in a box if the box holds so much of the person, as a tight or loose one does, or if so much of the box is
-# covered, as of the box of a face.
-_LEAST_OF_PERSON, _LEAST_OF_BOX = 0.5, 0.1
 # Pieces of a mask that lie closer than this belong together.
 _GAP_PX = 5
 # Windows in which people are searched where the whole picture shows none: shares of its longer side, and from one to
@@ -170,9 +167,6 @@ def person_in(maps: PersonMaps, probability: np.ndarray, wanted: np.ndarray | No
         maps: The network's maps of the square, of a batch of one.
         probability: (S, S), the mask's.
         wanted: (S, S) bool, where the person is wanted; None takes the largest.
-
-    Returns:
-        All False where there is nobody, or only an arm or a leg of somebody beside.
     """
     piece = main_piece(probability, wanted)
     if not piece.any():
@@ -180,10 +174,6 @@ def person_in(maps: PersonMaps, probability: np.ndarray, wanted: np.ndarray | No
     people = separate_people(parts_of(maps), piece)
     areas = np.bincount(people[piece if wanted is None else piece & wanted], minlength=2)
     person: np.ndarray = people == 1 + int(areas[1:].argmax())
-    if wanted is not None:
-        covered = (person & wanted).sum()
-        if covered < _LEAST_OF_PERSON * person.sum() and covered < _LEAST_OF_BOX * wanted.sum():
-            return np.zeros_like(person)
     return person
 
 

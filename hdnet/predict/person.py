@@ -34,6 +34,9 @@ from hdnet.predict.runtime_names import Outputs
 
 # Smallest share of a given mask that the network, told of the mask, has to see a person in.
 MIN_MASK_AGREEMENT = 0.3
+# A box is about a person if it holds so much of the person, as a tight or loose one does, or if the person covers so
+# much of the box, as of that of a face.
+_LEAST_OF_PERSON, _LEAST_OF_BOX = 0.5, 0.1
 # Of the network's pixels: boxes of the first look are a pixel or two off.
 _BOX_MARGIN_PX = 6
 _HEIGHT_M = (0.4, 2.6)
@@ -168,6 +171,8 @@ def person_maps(outputs: Outputs) -> PersonMaps:
 def _found(prepared: PreparedPhoto, maps: PersonMaps, seen: np.ndarray) -> np.ndarray:
     wanted = in_box(prepared.square, prepared.people[0]) if prepared.people else None
     mask = person_in(maps, seen, wanted)
+    if wanted is not None and not _is_meant(mask, wanted):
+        mask = np.zeros_like(mask)
     if wanted is not None and len(prepared.people) > 1:
         # What is left of a neighbour whose body lies beyond the square.
         mask = mask & ndimage.binary_dilation(wanted, iterations=_BOX_MARGIN_PX)
@@ -177,6 +182,12 @@ def _found(prepared: PreparedPhoto, maps: PersonMaps, seen: np.ndarray) -> np.nd
     if not looks_like_a_person(maps, seen, mask):
         raise faults.NO_PERSON.error(reason=faults.NO_CERTAIN_PARTS.format(share=share))
     return mask
+
+
+def _is_meant(person: np.ndarray, wanted: np.ndarray) -> bool:
+    """Return whether a box is about a person, and does not only touch an arm or a leg of somebody beside."""
+    covered = (person & wanted).sum()
+    return bool(covered >= _LEAST_OF_PERSON * person.sum() or covered >= _LEAST_OF_BOX * wanted.sum())
 
 
 def _given(prepared: PreparedPhoto, seen: np.ndarray) -> np.ndarray:

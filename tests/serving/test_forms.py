@@ -263,5 +263,5 @@ def test_no_field_is_ignored(client: TestClient, name: str, is_file: bool, in_qu
         assert answer.status_code == 200 or answer.json()["code"] in (
             {"repeated_field", "count_mismatch", "part_not_a_file"}
             if repeated
-            else {"invalid_field", "incomplete_camera", "camera_out_of_range", "for_photographs"}
+            else {"invalid_field", "incomplete_camera", "camera_out_of_range", "for_photographs", "unknown_model"}
         ), answer.text

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import os
 import re
 import shutil
 import ssl
 import subprocess
-import time
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import psutil
 from inference import print_head, print_row
-from service_clients import OVERLOADED, Clients, Outcome, ask, ask_each, failures, percentile_ms, wrong_answers
+from service_clients import OVERLOADED, Outcome, ask, ask_each, failures, percentile_ms, wrong_answers
 from service_process import REPOSITORY, Service, add_model, figures, free_port, hdnet_serve, model_file, model_name
-from service_registry import Outage
+from service_registry import Outage, kill_in_turn
 
 from hdnet.cli.commands import add_verb
 from hdnet.errors import HDNetError
@@ -106,18 +105,8 @@ def measure_balancer(arguments: argparse.Namespace, folder: Path) -> None:
         right = ask_each(replicas[0].url, requests)
         outages: list[Outage] = []
 
-        async def under_load(clients: Clients) -> None:
-            asking = asyncio.create_task(clients.closed_loop(arguments.clients))
-            try:
-                for number in range(arguments.times):
-                    await asyncio.sleep(arguments.seconds)
-                    outages.append(await asyncio.to_thread(restart, replicas[number % 2], arguments.seconds))
-                await asyncio.sleep(arguments.seconds)
-            finally:
-                clients.end = time.perf_counter()
-                await asking
-
-        outcomes = ask(balancer.url, requests, under_load, _PATIENCE_S, balancer.verify)
+        kills = partial(kill_in_turn, arguments, replicas, outages, away_s=arguments.seconds)
+        outcomes = ask(balancer.url, requests, kills, _PATIENCE_S, balancer.verify)
     print(
         f"## kill -9 of one of two replicas behind nginx with TLS, {arguments.clients} clients, "
         f"{model_name(arguments)}, runtime {arguments.runtime}"
@@ -133,15 +122,6 @@ def measure_balancer(arguments: argparse.Namespace, folder: Path) -> None:
     )
     if lost or wrong or not accepted:
         raise HDNetError(f"{wrong} wrong answers, failed requests {dict(lost)}; expected none of either")
-
-
-def restart(replica: Service, away_s: float) -> Outage:
-    """Kills a replica and starts it again after a while."""
-    killed = time.perf_counter()
-    replica.kill()
-    time.sleep(away_s)
-    replica.start()
-    return Outage(killed, time.perf_counter())
 
 
 def print_outage(number: int, outage: Outage, outcomes: Sequence[Outcome]) -> None:

@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
@@ -194,18 +195,7 @@ def measure_kill(arguments: argparse.Namespace, folder: Path) -> None:
         right = ask_each(service.url, requests)
         outages: list[Outage] = []
 
-        async def under_load(clients: Clients) -> None:
-            asking = asyncio.create_task(clients.closed_loop(arguments.clients))
-            try:
-                for _ in range(arguments.times):
-                    await asyncio.sleep(arguments.seconds)
-                    outages.append(await asyncio.to_thread(restart, service))
-                await asyncio.sleep(arguments.seconds)
-            finally:
-                clients.end = time.perf_counter()
-                await asking
-
-        outcomes = ask(service.url, requests, under_load, _PATIENCE_S)
+        outcomes = ask(service.url, requests, partial(kill_in_turn, arguments, [service], outages), _PATIENCE_S)
     print(
         f"## kill -9 under {arguments.clients} clients, width {arguments.width}, runtime {arguments.runtime}, "
         "model from the registry"
@@ -221,10 +211,30 @@ def measure_kill(arguments: argparse.Namespace, folder: Path) -> None:
         raise HDNetError(f"{wrong} wrong answers, {len(failed)} failed requests{first}; expected none")
 
 
-def restart(service: Service) -> Outage:
-    """Kills the service and starts it again."""
+async def kill_in_turn(
+    arguments: argparse.Namespace,
+    services: Sequence[Service],
+    outages: list[Outage],
+    clients: Clients,
+    away_s: float = 0.0,
+) -> None:
+    """Kills one service after the other under load, ``arguments.times`` times; notes the outages."""
+    asking = asyncio.create_task(clients.closed_loop(arguments.clients))
+    try:
+        for number in range(arguments.times):
+            await asyncio.sleep(arguments.seconds)
+            outages.append(await asyncio.to_thread(restart, services[number % len(services)], away_s))
+        await asyncio.sleep(arguments.seconds)
+    finally:
+        clients.end = time.perf_counter()
+        await asking
+
+
+def restart(service: Service, away_s: float = 0.0) -> Outage:
+    """Kills a service and starts it again after a while."""
     killed = time.perf_counter()
     service.kill()
+    time.sleep(away_s)
     service.start()
     return Outage(killed, time.perf_counter())
 

@@ -49,7 +49,7 @@ class ServedModel:
 
     @property
     def id(self) -> str:
-        """What a request's field ``model`` names it by: the version, or the name of a model without one."""
+        """Name in a request's field ``model``: the version, or the name of a model without one."""
         return self.name if self.identity is None else self.identity.version
 
     def headers(self) -> dict[str, str]:

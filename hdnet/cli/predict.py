@@ -102,7 +102,6 @@ def _add_person_options(verb: Parser) -> None:
     verb.add_argument(
         "--height-m", type=float, help="height of the person, who stands and is seen from head to feet: metric distance"
     )
-
     verb.add_argument(
         "--detail",
         action="store_true",
@@ -219,10 +218,7 @@ def _predict_one(
 
     def look(box: Box | None) -> Prediction:
         prepared = predictor.prepare(pictures, camera.camera, box=box, height_m=arguments.height_m)
-        outputs = predictor.run([prepared])[0]
-        if arguments.detail:
-            prepared, outputs = predictor.detailed(prepared, outputs)
-        return predictor.finish(prepared, outputs)
+        return predictor.answer(prepared, arguments.detail)
 
     first = look(None if arguments.box is None else tuple(arguments.box))
     note(f"camera {camera.source}, distance {first.scale.distance_m:.2f} m ({first.scale.source})")

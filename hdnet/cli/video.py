@@ -86,7 +86,7 @@ def _video(arguments: Arguments) -> None:
 
 
 def _told(adapted: dict[str, Any]) -> str:
-    """What the adaptation has brought, as a line."""
+    """Return the gain of the adaptation as a line."""
     start = adapted["measured"][0]
     kept = next(one for one in adapted["measured"] if one["step"] == adapted["kept_step"])
     change = f"warp residual of held-out frames {start['warp_mm']:.1f} -> {kept['warp_mm']:.1f} mm"

@@ -195,7 +195,7 @@ def box_of(mask: np.ndarray, square: Crop) -> Box:
 
 
 class Seen(NamedTuple):
-    """What the network sees in a square of a picture."""
+    """A look of the network at a square of a picture."""
 
     inputs_4hw: np.ndarray
     """Its input."""

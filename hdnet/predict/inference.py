@@ -211,7 +211,10 @@ class Predictor:
             InputError: If the arrays do not fit together or show no person.
             ModelError: If the model gives values that are not finite, or no positive depth at all.
         """
-        prepared = self.prepare(self.check(image, mask, iuv), camera, crop, box, height_m)
+        return self.answer(self.prepare(self.check(image, mask, iuv), camera, crop, box, height_m), detail)
+
+    def answer(self, prepared: PreparedPicture, detail: bool = False) -> Prediction:
+        """:meth:`run` and :meth:`finish` of one picture; ``detail`` and errors as of :meth:`infer`."""
         outputs = self.run([prepared])[0]
         if detail:
             prepared, outputs = self.detailed(prepared, outputs)

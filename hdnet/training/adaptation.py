@@ -60,7 +60,7 @@ _FEWEST_PAIRS = 4
 
 @dataclass(frozen=True)
 class Measured:
-    """What is known of weights.
+    """Errors of weights.
 
     Attributes:
         step: Steps of the adaptation before.
@@ -225,7 +225,7 @@ class _Rounds:
         return self.work / f"round-{number:03d}.safetensors"
 
     def _noted(self, name: str, make: Callable[[], Measured], file: Path | None = None) -> Measured:
-        """What an earlier run has measured, whose file is still there; else what is made now."""
+        """Return what an earlier run has measured, if its file is still there; else make and note it."""
         done = self.finished.get(name, self.made_from)
         if done is not None and (file is None or file.exists()):
             return Measured(**done)

@@ -148,14 +148,12 @@ def divided(windows: list[list[ClipFrame]]) -> tuple[list[list[ClipFrame]], list
 def depth_of(model: nn.Module, frames: Batch) -> Tensor:
     """Return depth_b1hw of prepared frames of a video, at the clip's distances, as a video is looked at."""
     inputs = person_inputs(frames["scene"], None).contiguous(memory_format=torch.channels_last)
-    distance_m_b1: Tensor = MEDIAN_DEPTH_M - frames["shift_m"].double()
-    return in_camera(model(inputs), frames["camera"]).depth_b1hw * (distance_m_b1 / MEDIAN_DEPTH_M)[..., None, None]
+    return in_camera(model(inputs), frames["camera"]).depth_b1hw * (_distance_m_b111(frames) / MEDIAN_DEPTH_M)
 
 
 def plane_of(frames: Batch) -> Tensor:
     """Return depth_b1hw of planes at the clip's distances that face the camera."""
-    distance_m_b1: Tensor = MEDIAN_DEPTH_M - frames["shift_m"].double()
-    return torch.ones_like(frames["mask"], dtype=torch.float64) * distance_m_b1[..., None, None]
+    return torch.ones_like(frames["mask"], dtype=torch.float64) * _distance_m_b111(frames)
 
 
 @torch.no_grad()
@@ -177,6 +175,12 @@ def warp_residual_mm(depth_of_frames: Callable[[Batch], Tensor], pairs: ClipPair
         cameras = batch["i"]["camera"], batch["j"]["camera"]
         residuals.append(losses.warp(depth[i], depth[j], batch["rows"], cameras[0], camera_j=cameras[1])[0])
     return 1000 * float(torch.stack(residuals).mean())
+
+
+def _distance_m_b111(frames: Batch) -> Tensor:
+    """The clip's distances of prepared frames, float64."""
+    distance_m_b1: Tensor = MEDIAN_DEPTH_M - frames["shift_m"].double()
+    return distance_m_b1[..., None, None]
 
 
 def _runs(shot: range, track: Track) -> Iterator[range]:

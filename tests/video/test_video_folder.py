@@ -177,7 +177,7 @@ def test_adapted_weights_are_used_kept_and_named(tmp_path: Path, predictor) -> N
 
 
 def test_a_resumed_run_never_mixes_weights(tmp_path: Path, predictor, monkeypatch) -> None:
-    """What other weights saw, and the films of that, is made again."""
+    """Looks of other weights, and films of them, are made again."""
     video, options = write_video(tmp_path / "a.mp4", [paint(Figure(80))] * 3), Options(fx=200.0)
 
     def stopped(*_: object) -> None:

@@ -24,6 +24,7 @@ from hdnet.predict.runtime_names import INPUT_NAME, OUTPUT_NAME, PERSON_INPUT_NA
 from hdnet.predict.runtimes import check_export
 from hdnet.predict.runtimes.agreement import probes_for
 from hdnet.predict.runtimes.pytorch import arrays
+from hdnet.registry import flavour
 from hdnet.registry.card import BEST_TO_WORST, LEARNED_FROM, CardFacts, params_sha256
 from hdnet.tracking.provenance import git_tags, locked_pipeline
 from hdnet.tracking.runs import open_run_id
@@ -32,7 +33,7 @@ from hdnet.workspace import Workspace
 
 import mlflow  # isort: skip - after connection, which sets its environment
 import mlflow.pytorch  # isort: skip
-from mlflow.models import ModelSignature
+from mlflow.models import Model, ModelSignature
 from mlflow.types import Schema, TensorSpec
 
 _SIZE = 256
@@ -86,8 +87,10 @@ def register(
         model = load_hdnet(model_file)
         # A batch of two: one would freeze the batch dimension of the export.
         example = torch.from_numpy(probes_for(model, 2, seed=0).inputs_bchw)
-        info = mlflow.pytorch.log_model(
-            _PlainTuple(model) if isinstance(model, PersonModel) else model,
+        info = Model.log(
+            artifact_path=None,  # the old name of `name`
+            flavor=flavour,
+            pytorch_model=_PlainTuple(model) if isinstance(model, PersonModel) else model,
             name="model",
             signature=_signature(model),
             input_example=example,

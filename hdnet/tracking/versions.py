@@ -22,7 +22,7 @@ from mlflow.exceptions import MlflowException
 # Prefix of a version's tags that name the runs of its stages.
 RUN_TAG = "run."
 _MOST_VERSIONS = 1000  # of one answer of the registry
-_EXTRA_FILES = "extra_files"  # MLflow's name for `extra_files` of log_model
+EXTRA_FILES = "extra_files"  # MLflow's name for `extra_files` of log_model
 
 
 # Logged models that no version was made of, by their ID in place of name and version.
@@ -190,12 +190,12 @@ def model_cache(folder: Path | None = None) -> ModelCache:
 
 def _fetch(fixed: str, folder: Path) -> None:
     """Download the model file alone; the version's export is as large again."""
-    path = f"{_EXTRA_FILES}/{HDNET_FILE}"
+    path = f"{EXTRA_FILES}/{HDNET_FILE}"
     try:
         place = fixed.removeprefix(REGISTRY_SCHEME)
         # MLflow reads models:/m-ID/extra_files as a registered name.
         root = mlflow.MlflowClient().get_logged_model(place).artifact_location if _LOGGED.fullmatch(place) else fixed
-        found = {Path(file.path).name for file in mlflow.artifacts.list_artifacts(f"{root}/{_EXTRA_FILES}")}
+        found = {Path(file.path).name for file in mlflow.artifacts.list_artifacts(f"{root}/{EXTRA_FILES}")}
         if HDNET_FILE in found:
             fetched = mlflow.artifacts.download_artifacts(f"{root}/{path}", dst_path=str(folder))
             Path(fetched).rename(folder / HDNET_FILE)

@@ -32,7 +32,7 @@ def model_file(request, tmp_path):
     return path
 
 
-def test_a_version_is_a_python_function_that_gives_our_numbers_without_pickle_and_over_mlflows_server(model_file, monkeypatch):
+def test_a_version_gives_our_numbers_as_a_python_function_and_over_mlflows_server(model_file, monkeypatch):
     with runs.run("register", {}, {}):
         registry.register(model_file, "hdnet", "champion", {}, {})
     for name in ("load", "loads", "Unpickler"):

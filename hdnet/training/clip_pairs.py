@@ -129,13 +129,14 @@ def read_windows(video: Path, found: Followed, metric: bool, progress: bool = Fa
 def windows_of(survey: Survey, track: Track) -> list[list[int]]:
     """Positions of the frames to learn from: neighbours a seventh of a second apart, never across a cut or a gap."""
     step = max(1, round(survey.rate / _WINDOW_RATE))
-    length = step * WINDOW_FRAMES
-    windows = []
-    for shot in survey.shots:
-        for run in _runs(shot, track):
-            windows += [list(range(first, first + length, step)) for first in range(run.start, run.stop, length)]
-    whole = [window for window in windows if window[-1] < survey.count and _is_whole(window, survey, track)]
-    return [whole[k] for k in spread(len(whole), _MOST_WINDOWS)] if whole else []
+    reach = step * (WINDOW_FRAMES - 1) + 1
+    windows = [
+        list(range(first, first + reach, step))
+        for shot in survey.shots
+        for run in _runs(shot, track)
+        for first in range(run.start, run.stop - reach + 1, step * WINDOW_FRAMES)
+    ]
+    return [windows[k] for k in spread(len(windows), _MOST_WINDOWS)] if windows else []
 
 
 def divided(windows: list[list[ClipFrame]]) -> tuple[list[list[ClipFrame]], list[list[ClipFrame]]]:
@@ -191,11 +192,6 @@ def _runs(shot: range, track: Track) -> Iterator[range]:
             if position > first:
                 yield range(first, position)
             first = position + 1
-
-
-def _is_whole(window: list[int], survey: Survey, track: Track) -> bool:
-    shot = next(one for one in survey.shots if window[0] in one)
-    return window[-1] in shot and all(track.boxes[position] is not None for position in window)
 
 
 def _frame(position: int, look: PackedLook, scene_3hw: np.ndarray, camera: Camera, distance_m: float) -> ClipFrame:

@@ -81,6 +81,11 @@ def test_windows_are_a_second_long_and_lie_in_one_shot_with_the_person() -> None
     assert windows == [list(range(first, first + 32, 4)) for first in (0, 32, 70, 102, 151)]
 
 
+def test_no_window_spans_a_gap_between_the_frames_it_takes() -> None:
+    windows = windows_of(survey_of(80, cuts=[]), track_with(80, missing={5, 70}))
+    assert windows == [list(range(first, first + 32, 4)) for first in (6, 38)]
+
+
 def test_of_a_long_video_windows_are_spread_over_all_of_it() -> None:
     windows = windows_of(survey_of(8000, cuts=[], rate=240.0), track_with(8000))
     assert len(windows) == 24

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 
@@ -16,7 +18,7 @@ from hdnet.tracking.outbox import Event, Outbox
 import mlflow  # isort: skip - after connection, which sets its environment
 from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModelOutput, Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
-from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE
 
 logger = logging.getLogger(__name__)
 
@@ -212,14 +214,30 @@ class RemoteRun:
                 tags[MLFLOW_PARENT_RUN_ID] = parent
             if event.get("key"):
                 tags[_KEY_TAG] = event["key"]
-            found = self.client.create_run(self._experiment, event["time"], tags, event["stage"]).info.run_id
+            found = self._create(event["stage"], event["time"], tags)
         state.update(run_id=found, creating=False)
         self.outbox.save_state()
 
     def _create_pipeline(self, event: Event) -> str:
         kept = {key: value for key, value in event["tags"].items() if key.startswith(("git_", "mlflow."))}
         tags = {**kept, "stage": "pipeline", _PIPELINE_TAG: event["pipeline"]}
-        run_id: str = self.client.create_run(self._experiment, event["time"], tags, "pipeline").info.run_id
+        return self._create("pipeline", event["time"], tags)
+
+    def _create(self, stage: str, time: int, tags: dict[str, str]) -> str:
+        """Create a run, described by a link to its comparison with the stage's last finished run."""
+        rule = f"tags.stage = '{stage}' and attributes.status = 'FINISHED'"
+        newest_first = ["attributes.start_time DESC"]
+        earlier = self.client.search_runs([self._experiment], rule, max_results=1, order_by=newest_first)
+        run_id: str = self.client.create_run(self._experiment, time, tags, stage).info.run_id
+        if earlier:
+            before = earlier[0].info
+            runs, experiments = (
+                quote(json.dumps(ids, separators=(",", ":"))) for ids in ([before.run_id, run_id], [self._experiment])
+            )
+            link = f"#/compare-runs?runs={runs}&experiments={experiments}&workflowType=machine_learning"
+            day = f"{datetime.fromtimestamp(before.start_time / 1000, UTC):%Y-%m-%d %H:%M} UTC"
+            note = f"[Compare with the last finished {stage}, of {day}]({link})"
+            self.client.set_tag(run_id, MLFLOW_RUN_NOTE, note)
         return run_id
 
     def _find(self, tag: str, value: str) -> str | None:

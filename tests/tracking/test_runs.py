@@ -2,16 +2,19 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from urllib.parse import parse_qs
 
 import mlflow
 import numpy as np
 import pytest
+from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
 from hdnet.tracking import outbox as outboxes
 from hdnet.tracking import runs
@@ -63,6 +66,22 @@ def test_a_run_carries_params_metrics_pictures_files_datasets_and_tags(tmp_path)
     assert (used.dataset.name, used.dataset.digest) == ("labelled", ("ab" * 32)[:36])
     assert json.loads(used.dataset.profile) == {"num_rows": 280, "sha256": "ab" * 32}
     assert not list(PENDING_FOLDER.iterdir())
+
+
+def test_a_run_is_described_by_a_link_that_compares_it_with_the_last_finished_one_of_its_stage():
+    def start(stage: str) -> str:
+        with runs.run(stage, {}, {}):
+            return runs.open_run_id()
+
+    first, _, second = start("train_depth"), start("evaluate"), start("train_depth")
+    with interrupted(RuntimeError, "train_depth", {}, {}):
+        pass
+    third = start("train_depth")
+    notes = [mlflow.get_run(run_id).data.tags.get(MLFLOW_RUN_NOTE, "") for run_id in (first, second, third)]
+    assert notes[0] == ""
+    for note, compared in zip(notes[1:], ([first, second], [second, third]), strict=True):
+        address = re.fullmatch(r"\[Compare with the last finished train_depth, of .*\]\(#/compare-runs\?(.*)\)", note)
+        assert json.loads(parse_qs(address[1])["runs"][0]) == compared
 
 
 def test_checkpoints_are_logged_models_with_step_and_numbers(tmp_path):

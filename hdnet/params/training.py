@@ -261,6 +261,8 @@ class PhotoParams(Section):
     """First blocks of the encoder that do not learn, with the stem; 0 for none, 99 for the whole encoder."""
     fill: tuple[Annotated[float, Field(gt=0.1, le=2)], Annotated[float, Field(gt=0.1, le=2)]] = (0.35, 1.25)
     """Range of the person's size in the picture, as shares of its side."""
+    tight: Share = 0.45
+    """Share of the pictures in which the person fits tightly, as a found person is cropped."""
     turn_deg: Annotated[float, Field(ge=0, le=45)] = 5.0
     """Standard deviation of the camera's roll."""
     backgrounds: BackgroundShares = BackgroundShares()

@@ -19,8 +19,7 @@ from hdnet.training.augment_geometry import MAX_RELATIVE_STEP, mirrored_vui, uni
 
 Batch = dict[str, Any]
 
-TIGHT = 0.45
-"""Share of the windows that fit the person tightly, as a found person is cropped."""
+# Range of the person's size where it fits tightly.
 _TIGHT_FILL = (0.68, 0.97)
 # Stored pixels per pixel of the crop, at least: more enlargement shows no more of the person.
 _LEAST_SCALE = 0.42
@@ -51,7 +50,7 @@ def random_windows(
         mask_b1hw: The person in the stored picture.
         box: Of the mask, see :func:`hdnet.training.augment_geometry.box_of`.
         chance: "tight" (B, 1), "fill" (B, 1), "place" (B, 2), "turn" (B, 1), numbers in 0..1.
-        photo: Range of the person's size, and of the roll.
+        photo: Range of the person's size, how often it fits tightly, range of the roll.
         mirrored_b: Items that are mirrored.
         boundless_b: Items whose background is replaced, also beyond the picture's edge.
         size: Pixels of the square crop.
@@ -62,7 +61,7 @@ def random_windows(
     first_b2, last_b2 = (corner.double() for corner in box)
     box_b2, middle_b2 = last_b2 - first_b2 + 1, (first_b2 + last_b2) / 2
     longer_b = box_b2.amax(1)
-    tight_b = chance["tight"][:, 0] < TIGHT
+    tight_b = chance["tight"][:, 0] < photo.tight
     low, high = photo.fill
     tight_low, tight_high = (min(max(end, low), high) for end in _TIGHT_FILL)
     fill_b = chance["fill"][:, 0].double()

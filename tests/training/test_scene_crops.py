@@ -191,15 +191,16 @@ def test_every_window_keeps_enough_of_the_person(fill):
     assert torch.equal(torch.linalg.det(window_b23[:, :, :2]) < 0, mirrored)
 
 
-def test_tight_windows_fill_the_picture_and_others_vary():
-    count = 1000
+@pytest.mark.parametrize("share", [0.45, 0.9])
+def test_tight_windows_fill_the_picture_and_others_vary(share):
+    count, photo = 1000, PhotoParams(tight=share)
     mask = torch.zeros(count, 1, SIZE, SIZE, dtype=torch.bool)
     mask[..., 10:90, 40:60] = True
     numbers, no = chance(count), torch.zeros(count, dtype=torch.bool)
-    window_b23 = crops.random_windows(mask, box_of(mask), numbers, PhotoParams(), no, no, CROP)
+    window_b23 = crops.random_windows(mask, box_of(mask), numbers, photo, no, no, CROP)
     fill = 80 / (crops._area(window_b23).sqrt() * CROP)
-    tight = numbers["tight"][:, 0] < crops.TIGHT
-    assert 0.4 < tight.float().mean() < 0.5
+    tight = numbers["tight"][:, 0] < share
+    assert tight.float().mean() == pytest.approx(share, abs=0.05)
     assert fill[tight].min() > 0.67
     assert fill[tight].max() < 0.98
     assert fill[~tight].min() == pytest.approx(80 / (1.3 * SIZE), abs=0.01)  # not smaller: there is no background

@@ -12,6 +12,7 @@ from fastapi.responses import JSONResponse, Response
 
 from hdnet.errors import InputError, ModelError
 from hdnet.pictures.faults import FAULTS, Fault
+from hdnet.tables import markdown_table
 from serving.schemas import ProblemBody
 
 PROBLEM_TYPE = "application/problem+json"
@@ -265,5 +266,5 @@ def problem_of(error: Exception) -> Problem | None:
 
 def problem_table() -> str:
     """All problems as a Markdown table: code, status, example."""
-    rows = [f"| `{kind.code}` | {kind.status} | {kind.text.format(**kind.example)} |" for kind in PROBLEMS.values()]
-    return "\n".join(["| `code` | status | example of `detail` |", "|---|---|---|", *rows]) + "\n"
+    rows = [[f"`{kind.code}`", kind.status, kind.text.format(**kind.example)] for kind in PROBLEMS.values()]
+    return "\n".join(markdown_table(["`code`", "status", "example of `detail`"], rows)) + "\n"

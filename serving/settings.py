@@ -12,6 +12,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from hdnet.errors import ParamsError
 from hdnet.predict.runtime_names import RuntimeChoice
+from hdnet.tables import markdown_table
 
 PREFIX = "HDNET_"
 _SHORTEST_SECRET = 16
@@ -166,8 +167,8 @@ def read_settings(**given: Any) -> Settings:
 def settings_table(settings: type[BaseSettings] = Settings) -> str:
     """All settings as a Markdown table: variable, default, meaning."""
     prefix = settings.model_config["env_prefix"]
-    rows = ["| variable | default | meaning |", "|---|---|---|"]
+    rows = []
     for name, field in settings.model_fields.items():
         default = "" if field.default in (None, ()) else f"`{field.default}`"
-        rows.append(f"| `{prefix}{name.upper()}` | {default} | {field.description} |")
-    return "\n".join(rows) + "\n"
+        rows.append([f"`{prefix}{name.upper()}`", default, field.description])
+    return "\n".join(markdown_table(["variable", "default", "meaning"], rows)) + "\n"

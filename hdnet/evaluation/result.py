@@ -13,6 +13,7 @@ from hdnet.evaluation.baselines import CAMERA_FACING, FLAT_PLANE, MODEL, TITLES
 from hdnet.evaluation.confidence import Interval, bootstrap_mean
 from hdnet.metrics.confidence import Reliability
 from hdnet.metrics.table import ALL_METRICS, BY_NAME, ERRORS, HEADLINES, metric_text
+from hdnet.tables import markdown_table
 
 FORMAT = "hdnet-evaluation"
 
@@ -181,14 +182,10 @@ class EvaluationResult:
         """A table: one line for the model and each baseline, one for the relative improvement."""
         summary = self.summary
         shown = [metric for metric in ALL_METRICS if any(metric in row for row in summary.values())]
-        lines = [
-            "| | " + " | ".join(BY_NAME[metric].heading for metric in shown) + " |",
-            "|---|" + "---:|" * len(shown),
+        rows = [
+            [TITLES[method], *(metric_text(m, row[m]) if m in row else "" for m in shown)]
+            for method, row in summary.items()
         ]
-        for method, row in summary.items():
-            cells = [metric_text(m, row[m]) if m in row else "" for m in shown]
-            lines.append(f"| {TITLES[method]} | " + " | ".join(cells) + " |")
         gain = self.improvement
-        cells = [f"{100 * gain[m]:.0f} %" if m in gain else "" for m in shown]
-        lines.append("| less error than the baseline | " + " | ".join(cells) + " |")
-        return "\n".join(lines) + "\n"
+        rows.append(["less error than the baseline", *(f"{100 * gain[m]:.0f} %" if m in gain else "" for m in shown)])
+        return "\n".join(markdown_table(["", *(BY_NAME[metric].heading for metric in shown)], rows, "lr")) + "\n"

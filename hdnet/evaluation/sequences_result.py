@@ -14,6 +14,7 @@ from hdnet.errors import DataError
 from hdnet.evaluation.baselines import FLAT_PLANE, MODEL, TITLES
 from hdnet.evaluation.confidence import Interval, mean_by_sequence
 from hdnet.metrics.sequences import SEQUENCE_METRICS, STABILITY_METRICS, STABILITY_TITLES, WARP_RESIDUAL
+from hdnet.tables import markdown_table
 
 YAW_EDGES_DEG = (0, 10, 20, 30, 45, 60, 90, 180)
 YAW_BINS = tuple(f"yaw_{low:02d}_{high:02d}" for low, high in pairwise(YAW_EDGES_DEG))
@@ -157,11 +158,11 @@ class SequenceResult:
         return f" ({self.note})" if self.note else ""
 
     def _table(self, columns: Sequence[tuple[str, str | None, str]]) -> list[str]:
-        lines = ["| | " + " | ".join(title for _, _, title in columns) + " |", "|---|" + "---:|" * len(columns)]
-        for method in self.methods:
-            cells = [_cell(self.interval(metric, method, name)) for metric, name, _ in columns]
-            lines.append(f"| {_TITLES.get(method, method)} | " + " | ".join(cells) + " |")
-        return lines
+        rows = [
+            [_TITLES.get(method, method), *(_cell(self.interval(metric, method, name)) for metric, name, _ in columns)]
+            for method in self.methods
+        ]
+        return markdown_table(["", *(title for _, _, title in columns)], rows, "lr")
 
     def _remarks(self) -> list[str]:
         sequences = len(set(_sequences(self.pairs)))

@@ -17,6 +17,7 @@ from hdnet.evaluation.breakdown import fact_groups
 from hdnet.evaluation.result import EvaluationResult
 from hdnet.evaluation.sequences_result import SequenceResult
 from hdnet.metrics.table import ALL_METRICS, BY_NAME, HEADLINES, metric_text
+from hdnet.tables import markdown_table
 from hdnet.tracking.tracker import SAMPLES_FILE, SHEET_FILE, TABLE_FILE
 from hdnet.visualize import plot_reliability
 
@@ -117,22 +118,17 @@ def report_markdown(result: EvaluationResult, facts: np.ndarray | None = None) -
 def _groups(result: EvaluationResult, facts: np.ndarray) -> str:
     """The model's mean errors by group of pictures, see :func:`hdnet.evaluation.breakdown.fact_groups`."""
     metrics = [metric for metric in HEADLINES if metric in result.metrics_of()]
-    lines = [
-        f"| fact | group | pictures | {' | '.join(BY_NAME[metric].heading for metric in metrics)} |",
-        f"|---|---|---:|{'---:|' * len(metrics)}",
-    ]
+    rows = []
     for fact, groups in fact_groups(facts).items():
         for group, where in groups.items():
             means = [metric_text(metric, float(result.values(metric)[where].mean())) for metric in metrics]
-            lines.append(f"| {fact.replace('_', ' ')} | {group} | {where.sum()} | {' | '.join(means)} |")
-    return "\n".join(lines) + "\n"
+            rows.append([fact.replace("_", " "), group, where.sum(), *means])
+    headings = ["fact", "group", "pictures", *(BY_NAME[metric].heading for metric in metrics)]
+    return "\n".join(markdown_table(headings, rows, "llr")) + "\n"
 
 
 def _confidence(result: EvaluationResult) -> str:
-    lines = [
-        f"| HDNet, {_people(len(result.names))} | mean | 95 % interval | median | best | worst |",
-        "|---|---:|---:|---:|---:|---:|",
-    ]
+    rows = []
     for metric, interval in result.summary_with_confidence()[MODEL].items():
         values = result.known_values(metric)
         ends = [values.min(), values.max()]
@@ -141,20 +137,19 @@ def _confidence(result: EvaluationResult) -> str:
             metric_text(metric, value)
             for value in (interval.value, interval.low, interval.high, np.median(values), best, worst)
         )
-        lines.append(f"| {BY_NAME[metric].heading} | {mean} | {low} to {high} | {median} | {best} | {worst} |")
-    return "\n".join(lines) + "\n"
+        rows.append([BY_NAME[metric].heading, mean, f"{low} to {high}", median, best, worst])
+    headings = [f"HDNet, {_people(len(result.names))}", "mean", "95 % interval", "median", "best", "worst"]
+    return "\n".join(markdown_table(headings, rows, "lr")) + "\n"
 
 
 def _breakdown(result: EvaluationResult) -> str:
-    lines = [
-        "| where | share of the person (%) | depth MAE (mm) | normals mean (°) | people |",
-        "|---|---:|---:|---:|---:|",
-    ]
+    rows = []
     for group, row in result.breakdown.items():
         normal = f"{row['normal_mean_deg']:.1f}" if "normal_mean_deg" in row else ""
-        cells = f"{row['share_pct']:.1f} | {row['depth_mae_mm']:.1f} | {normal} | {row['samples']:.0f}"
-        lines.append(f"| {_group_title(group)} | {cells} |")
-    return "\n".join(lines) + "\n"
+        numbers = f"{row['share_pct']:.1f}", f"{row['depth_mae_mm']:.1f}", normal, f"{row['samples']:.0f}"
+        rows.append([_group_title(group), *numbers])
+    headings = ["where", "share of the person (%)", "depth MAE (mm)", "normals mean (°)", "people"]
+    return "\n".join(markdown_table(headings, rows, "lr")) + "\n"
 
 
 def _group_title(group: str) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from hdnet.evaluation.confidence import verdict_of
+from hdnet.tables import markdown_table
 from hdnet.tuning.report import FullRow, StudyReport, TrialRow
 from hdnet.tuning.study import OBJECTIVES, scalar
 
@@ -28,11 +29,6 @@ def _headings(report: StudyReport) -> dict[str, str]:
     return {"depth_mae_mm": "depth MAE (mm)", "normal_mean_deg": f"{normals}, mean (°)"}
 
 
-def _table(header: list[str], rows: list[list[str]]) -> list[str]:
-    lines = [header, ["---"] * len(header), *rows]
-    return ["| " + " | ".join(cells) + " |" for cells in lines]
-
-
 def _trials(report: StudyReport) -> list[str]:
     headings, counts = _headings(report), dict[str, int]()
     for row in report.trials:
@@ -45,7 +41,7 @@ def _trials(report: StudyReport) -> list[str]:
         f"{len(report.trials)} trials: {said}. Metrics on the people that the search looks at; * is the Pareto front; "
         f"scalar is depth MAE + {report.mm_per_deg:g} mm per degree.",
         "",
-        *_table(header, rows),
+        *markdown_table(header, rows),
     ]
 
 
@@ -72,7 +68,7 @@ def _importance(report: StudyReport) -> list[str]:
     return [
         "Share of each parameter in the spread of each metric (fANOVA; with few trials a rough guess):",
         "",
-        *_table(["parameter", *(headings[name] for name in report.importance)], rows),
+        *markdown_table(["parameter", *(headings[name] for name in report.importance)], rows),
     ]
 
 
@@ -88,7 +84,7 @@ def _full(report: StudyReport) -> list[str]:
         "With all steps, means over seeds, on held-out people that the search did not look at; differences with the "
         f"{100 * level:.0f} % interval of the paired bootstrap over people (below 0 is better):",
         "",
-        *_table(header, [_full_row(row, points) for row in report.full]),
+        *markdown_table(header, [_full_row(row, points) for row in report.full]),
         "",
         *verdicts(report),
     ]

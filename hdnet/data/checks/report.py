@@ -11,6 +11,7 @@ from hdnet.data.checks.findings import Finding, Report
 from hdnet.data.checks.sheet import worst_sheet
 from hdnet.errors import DataError
 from hdnet.files import write_json
+from hdnet.tables import markdown_table
 
 FINDINGS_FILE, REPORT_FILE, WORST_FILE = "findings.json", "report.md", "worst.png"
 # Findings shown of each kind; the others are counted.
@@ -78,11 +79,11 @@ def write_report(folder: Path, reports: Mapping[str, Report]) -> list[Path]:
 
 def to_markdown(reports: Mapping[str, Report]) -> str:
     """The report as text."""
-    lines = ["# Validation", "", "| folder | frames | errors | warnings |", "|---|---:|---:|---:|"]
-    lines += [
-        f"| {name} (`{report.folder}`) | {report.samples} | {len(report.errors)} | {len(report.warnings)} |"
+    rows = [
+        [f"{name} (`{report.folder}`)", report.samples, len(report.errors), len(report.warnings)]
         for name, report in reports.items()
     ]
+    lines = ["# Validation", "", *markdown_table(["folder", "frames", "errors", "warnings"], rows, "lr")]
     lines += ["", f"Everything that was found, one by one: `{FINDINGS_FILE}`.", "", f"![worst frames]({WORST_FILE})"]
     for name, report in reports.items():
         lines += ["", f"## {name}", ""]
@@ -111,16 +112,12 @@ def _findings_section(title: str, findings: Sequence[Finding]) -> list[str]:
 def _statistics_section(report: Report) -> list[str]:
     if not report.statistics:
         return []
-    lines = [
-        "### Statistics",
-        "",
-        "| figure | mean | least | largest | worst frame | |",
-        "|---|---:|---:|---:|---|---|",
-    ]
+    rows = []
     for key, value in report.statistics.items():
         if isinstance(value, dict):
             cells = [f"{value[name]:.4g}" for name in ("mean", "min", "max")] + [str(value.get("worst", ""))]
         else:
             cells = [f"{value:.4g}", "", "", ""]
-        lines.append(f"| {key} | {' | '.join(cells)} | {_MEANINGS.get(key, '')} |")
-    return lines
+        rows.append([key, *cells, _MEANINGS.get(key, "")])
+    headings = ["figure", "mean", "least", "largest", "worst frame", ""]
+    return ["### Statistics", "", *markdown_table(headings, rows, "lrrrl")]

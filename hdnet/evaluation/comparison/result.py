@@ -17,6 +17,7 @@ from hdnet.evaluation.baselines import MODEL
 from hdnet.evaluation.confidence import Interval, Verdict, bootstrap_mean, paired_difference, verdict_of
 from hdnet.evaluation.result import EvaluationResult
 from hdnet.metrics.table import ALL_METRICS, HIGHER_IS_BETTER
+from hdnet.tables import markdown_table
 
 # Names of the sides in tables.
 LETTERS = ascii_uppercase
@@ -108,12 +109,13 @@ class Comparison:
         """The sides by letter, then one line for every metric and side."""
         percent = f"{100 * self.level:g} %"
         lines = [f"- **{letter}**: {side.title}" for letter, side in zip(LETTERS, self.sides, strict=False)]
-        lines += ["", f"| metric | | mean [{percent}] | minus A [{percent}] | against A |", "|---|---|---:|---:|---|"]
+        rows = []
         for row in self.rows:
             name = f"`{row.metric}` {arrow(row.metric)}" if row.side == "A" else ""
             difference = "" if row.difference is None else _interval_text(row.difference, signed=True)
-            cells = [name, row.side, _interval_text(row.value), difference, _verdict_text(row.verdict)]
-            lines.append(f"| {' | '.join(cells)} |")
+            rows.append([name, row.side, _interval_text(row.value), difference, _verdict_text(row.verdict)])
+        headings = ["metric", "", f"mean [{percent}]", f"minus A [{percent}]", "against A"]
+        lines += ["", *markdown_table(headings, rows, "llrrl")]
         samples = len(self.sides[0].result.names)
         lines += [
             "",

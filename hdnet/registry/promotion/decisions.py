@@ -12,6 +12,7 @@ from hdnet.files import write_json
 from hdnet.params import Params, PromoteParams
 from hdnet.registry.champions import Champions, utc_now
 from hdnet.registry.promotion.rule import Judgement, Verdict, judge
+from hdnet.tables import markdown_table
 from hdnet.tracking import runs
 from hdnet.tracking.tracker import Tracker
 
@@ -97,12 +98,12 @@ class Decision:
         """Return the decision's line and, if versions were compared, a table."""
         lines = [f"{self.line}.", ""]
         if self.verdict is not None:
+            sides = [f"challenger {self.version}", f"champion {self.champion_before}"]
+            headings = ["metric", *sides, "difference", "interval", ""]
             lines += [
                 f"Measured on {self.verdict.samples} held-out people ({self.data}, {self.data_sha256}).",
                 "",
-                f"| metric | challenger {self.version} | champion {self.champion_before} | difference | interval | |",
-                "|---|---:|---:|---:|---:|---|",
-                *map(_row, self.verdict.judgements),
+                *markdown_table(headings, map(_row, self.verdict.judgements), "lrrrrl"),
                 "",
             ]
         return "\n".join(lines)
@@ -276,10 +277,8 @@ def _record(decision: Decision, folder: Path, tracker: Tracker) -> None:
         tracker.log_file(folder / name)
 
 
-def _row(judged: Judgement) -> str:
+def _row(judged: Judgement) -> list[str]:
     gap = judged.difference
     name = f"{judged.metric} (guard)" if judged.is_guard else judged.metric
-    return (
-        f"| {name} | {judged.challenger:.4g} | {judged.champion:.4g} | {gap.value:+.3g} | "
-        f"{gap.low:+.3g} to {gap.high:+.3g} ({100 * gap.level:g} %) | {judged.finding} |"
-    )
+    interval = f"{gap.low:+.3g} to {gap.high:+.3g} ({100 * gap.level:g} %)"
+    return [name, f"{judged.challenger:.4g}", f"{judged.champion:.4g}", f"{gap.value:+.3g}", interval, judged.finding]

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +23,7 @@ from hdnet.models.weights import load_hdnet, read_header, save_hdnet
 from hdnet.predict import export
 from hdnet.predict.export import export_halved, export_model
 from hdnet.predict.runtimes import MAX_EXPORT_DEPTH_MM, MAX_EXPORT_NORMAL_DEG, difference
+from hdnet.predict.runtimes.agreement import Difference
 from hdnet.predict.runtimes.openvino_cpu import core
 from hdnet.predict.runtimes.probes import probe_inputs
 
@@ -47,43 +51,63 @@ def run_openvino(path: Path, inputs: np.ndarray) -> np.ndarray:
     return outputs
 
 
+@dataclass(frozen=True)
+class Exported:
+    """An export into a new folder."""
+
+    folder: Path
+    files: list[Path]
+    worst: Difference
+
+
+@pytest.fixture(scope="module")
+def exported(model: HDNet, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Exported]:
+    """Exports the model with its identity; each form once, since it takes long."""
+
+    @cache
+    def once(form: str) -> Exported:
+        folder = tmp_path_factory.mktemp(form) / "new"
+        files, worst = export_model(model, IDENTITY, form, folder / ("m.onnx" if form == "onnx" else "m.xml"))
+        return Exported(folder, files, worst)
+
+    return once
+
+
 @pytest.mark.parametrize(
     ("form", "names", "run"),
     [("onnx", ["m.onnx"], run_onnx), ("openvino", ["m.bin", "m.xml"], run_openvino)],
 )
-def test_other_programs_give_our_numbers_at_any_batch(form, names, run, model: HDNet, tmp_path: Path) -> None:
-    out = tmp_path / "new" / names[-1]
+def test_other_programs_give_our_numbers_at_any_batch(form, names, run, model: HDNet, exported) -> None:
     before = {name: value.clone() for name, value in model.state_dict().items()}
 
-    files, worst = export_model(model, IDENTITY, form, out)
+    found = exported(form)
 
-    assert files == [tmp_path / "new" / name for name in names]
-    assert sorted(path.name for path in out.parent.iterdir()) == names
-    assert worst.depth_mm < MAX_EXPORT_DEPTH_MM
+    assert found.files == [found.folder / name for name in names]
+    assert sorted(path.name for path in found.folder.iterdir()) == names
+    assert found.worst.depth_mm < MAX_EXPORT_DEPTH_MM
     for batch in (1, 2, 5):
         inputs = probe_inputs(batch, seed=30 + batch)
         with torch.inference_mode():
             expected = np.concatenate([model(torch.from_numpy(one[None])).numpy() for one in inputs])
-        found = run(out, inputs)
-        assert found.shape == (batch, 4, 256, 256)
-        off = difference(found, expected, inputs[:, 6] > 0)
+        outputs = run(found.folder / names[-1], inputs)
+        assert outputs.shape == (batch, 4, 256, 256)
+        off = difference(outputs, expected, inputs[:, 6] > 0)
         assert off.depth_mm < MAX_EXPORT_DEPTH_MM
         assert off.normal_deg < MAX_EXPORT_NORMAL_DEG
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
-def test_metadata_tells_camera_and_version_and_no_path(model: HDNet, tmp_path: Path) -> None:
+def test_metadata_tells_camera_and_version_and_no_path(exported) -> None:
     expected = {"camera": Camera.reference().to_dict(), "model": IDENTITY.to_dict()}
 
-    export_model(model, IDENTITY, "onnx", tmp_path / "m.onnx")
-    export_model(model, IDENTITY, "openvino", tmp_path / "m.xml")
-
-    proto = onnx.load(tmp_path / "m.onnx")
+    proto = onnx.load(exported("onnx").folder / "m.onnx")
     assert {entry.key: json.loads(entry.value) for entry in proto.metadata_props} == {"hdnet": expected}
-    graph = core().read_model(tmp_path / "m.xml")
+    graph = core().read_model(exported("openvino").folder / "m.xml")
     assert json.loads(graph.get_rt_info("hdnet").astype(str)) == expected
     here = str(Path(export.__file__).parent).encode()
-    assert not any(here in path.read_bytes() for path in tmp_path.iterdir())
+    files = [file for form in ("onnx", "openvino") for file in exported(form).files]
+    assert len(files) == 3
+    assert not any(here in path.read_bytes() for path in files)
 
 
 @pytest.mark.parametrize(("form", "name"), [("onnx", "m.onnx"), ("openvino", "m.xml")])

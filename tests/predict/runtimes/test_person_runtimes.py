@@ -1,5 +1,7 @@
 """The network for photographs in every runtime and export, against PyTorch in float32."""
 
+from functools import cache
+
 import numpy as np
 import pytest
 import torch
@@ -37,6 +39,13 @@ def reference(model, probes):
     return make_runtime("torch", model)(probes.inputs_bchw)
 
 
+@pytest.fixture(scope="module")
+def outputs_of(model, probes):
+    """Outputs of a runtime; each is made once, and all from one conversion of the network."""
+    converted = []
+    return cache(lambda name: make_runtime(name, model, converted=converted)(probes.inputs_bchw))
+
+
 def test_names_of_the_outputs_are_those_of_the_maps():
     assert PersonMaps._fields == PERSON_OUTPUT_NAMES
 
@@ -45,8 +54,8 @@ def test_names_of_the_outputs_are_those_of_the_maps():
     ("name", "limit_mm", "limit_deg"),
     [("torch-bf16", 2.0, 1.0), ("openvino", 0.01, 0.01), ("openvino-bf16", 2.0, 1.0), ("openvino-int8", 2.0, 1.0)],
 )
-def test_a_runtime_gives_the_same_maps(model, probes, reference, name, limit_mm, limit_deg):
-    outputs = make_runtime(name, model)(probes.inputs_bchw)
+def test_a_runtime_gives_the_same_maps(outputs_of, probes, reference, name, limit_mm, limit_deg):
+    outputs = outputs_of(name)
     assert [one.shape for one in outputs] == [one.shape for one in reference]
     assert [one.dtype for one in outputs] == [np.float32] * len(reference)
     found = difference(outputs, reference, probes.mask_bhw)
@@ -54,8 +63,8 @@ def test_a_runtime_gives_the_same_maps(model, probes, reference, name, limit_mm,
     assert found.normal_deg < limit_deg
 
 
-def test_eight_bits_are_really_used(model, probes, reference):
-    exact, rounded = (make_runtime(name, model)(probes.inputs_bchw) for name in ("openvino", "openvino-int8"))
+def test_eight_bits_are_really_used(outputs_of, reference):
+    exact, rounded = outputs_of("openvino"), outputs_of("openvino-int8")
     parts = PersonMaps._fields.index("parts_b25hw")
     of_rounding, of_eight_bits = (np.abs(one[parts] - reference[parts]).max() for one in (exact, rounded))
     assert of_rounding < 1e-4

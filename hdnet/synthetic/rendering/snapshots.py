@@ -24,7 +24,8 @@ _PARTS = {"whole": 0.44, "thigh": 0.15, "half": 0.22, "bust": 0.13, "head": 0.06
 # Shares of where the phone is held, and its height above the floor in metres.
 _HOLDS = {"eye": 0.6, "low": 0.15, "floor": 0.04, "raised": 0.16, "balcony": 0.05}
 _HEIGHTS_M = {"eye": (1.15, 1.8), "low": (0.45, 1.1), "floor": (0.1, 0.45), "raised": (1.8, 2.2), "balcony": (2.6, 8.0)}
-_CHEST_M = 1.35
+# Height of a standing person's head, at its middle; phones are held lower by a share of what it is lower.
+_HEAD_M, _FOLLOWED = 1.5, 0.7
 _LYING_HOLDS = {"above": 0.5, "eye": 0.2, "low": 0.2, "floor": 0.1}
 _PITCH_DEG, _ABOVE_PITCH_DEG = (-42.0, 55.0), (48.0, 82.0)
 # Share of pictures at arm's length: of people who hold the phone themselves, and of others.
@@ -194,9 +195,9 @@ def _at_a_distance(
     height_m = None
     if hold != "above":
         # Seated people are taken from lower down.
-        height_m = max(
-            float(rng.uniform(*_HEIGHTS_M[hold])) - 0.7 * max(_CHEST_M - middle[2], 0), _HEIGHTS_M["floor"][0]
-        )
+        head = cloud.above(float(canonical_body().joints["head"][2]))
+        lower_m = max(_HEAD_M - float(cloud.points[head, 2].mean()), 0.0)
+        height_m = max(float(rng.uniform(*_HEIGHTS_M[hold])) - _FOLLOWED * lower_m, _HEIGHTS_M["floor"][0])
     pitch = float(rng.uniform(*_ABOVE_PITCH_DEG)) if height_m is None else 0.0
     for turn in range(_TURNS):
         rotation = camera_rotation(pitch, roll)

@@ -85,6 +85,20 @@ def test_standing_people_are_framed_as_phones_do(body: Body) -> None:
     assert 12 < np.abs(roll).max() < 21
 
 
+def test_phones_before_the_eyes_are_as_high_as_the_documentation_says_whatever_is_in_the_frame(body: Body) -> None:
+    shots = [shot for shot in _shots(body("relaxed"), 200) if shot.hold == "eye"]
+    assert {shot.framing for shot in shots} == {"whole", "thigh", "half", "bust", "head"}
+    for framing in ("whole", "thigh", "half"):
+        heights = [float(shot.view.centre_m[2]) for shot in shots if shot.framing == framing]
+        assert min(heights) > 1.05  # 1.15 less what a short person is lower
+        assert max(heights) < 1.85
+        assert np.mean(heights) == pytest.approx(1.45, abs=0.12)
+    whole = [shot.view.pitch_deg for shot in shots if shot.framing == "whole"]
+    assert 5 < np.mean(whole) < 14  # above the middle of the body, and looking down at it
+    seated = [float(shot.view.centre_m[2]) for shot in _shots(body("seated,"), 100) if shot.hold == "eye"]
+    assert np.mean(seated) < 1.35
+
+
 def test_a_ceiling_keeps_cameras_low(body: Body) -> None:
     shots = _shots(body("contrapposto"), 80, indoors=True)
     assert max(shot.view.centre_m[2] for shot in shots) < 2.3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -9,7 +10,7 @@ import numpy as np
 import torch
 from scipy import ndimage
 
-from hdnet.errors import ModelError
+from hdnet.errors import InputError, ModelError
 from hdnet.geometry import Camera, masked_median, unproject
 from hdnet.models import ModelIdentity
 from hdnet.models.estimates import in_camera
@@ -51,6 +52,12 @@ _LEAST_PART_PIXELS = 12
 # Somebody who stands: distance from trunk to feet over the way by thighs and shins; cosine of the angle between that
 # and from trunk to head; that way over the distance from head to trunk, about 2.3.
 _STRAIGHT, _UPRIGHT, _LEGS = 0.9, 0.85, (1.7, 4.0)
+ADULT_M = 1.68
+"""Height that somebody who stands is likely to have: half of all adults are within 1.61 and 1.75 m."""
+# Relative standard deviations of adults' heights and of the network's scale; the weight of the first by both.
+_ADULTS_DIFFER, _SCALE_ERRS = 0.06, 0.16
+ADULT_WEIGHT = _SCALE_ERRS**2 / (_SCALE_ERRS**2 + _ADULTS_DIFFER**2)
+"""Exponent of the factor that takes the person to an adult's height, where nobody tells it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,9 +128,18 @@ def check_height(height_m: float | None) -> None:
 
 
 def finish_photo(
-    prepared: PreparedPhoto, outputs: Outputs, model_camera: Camera, identity: ModelIdentity | None, metric: bool
+    prepared: PreparedPhoto,
+    outputs: Outputs,
+    model_camera: Camera,
+    identity: ModelIdentity | None,
+    metric: bool,
+    *,
+    is_scaled: bool = False,
 ) -> Prediction:
     """Turn the network's maps of the square into depth and normals of the picture, in the caller's camera.
+
+    The distance is that of the height that the caller tells, or else the network's; of somebody who stands and is seen
+    from head to feet this is corrected, since adults differ less in height than the network errs.
 
     Args:
         prepared: The picture.
@@ -131,6 +147,7 @@ def finish_photo(
         model_camera: Camera that the model assumes where the caller has none.
         identity: The registered model.
         metric: The network tells the distance, see :class:`hdnet.models.lite.LiteConfig`.
+        is_scaled: The distance is right already, as that of a whole video.
 
     Raises:
         InputError: There is no person in the square, the mask covers something else, or the height is not seen.
@@ -149,6 +166,9 @@ def finish_photo(
     source: ScaleSource = "estimated" if metric else "assumed"
     if prepared.height_m is not None:
         depth_m, source = depth_m * (prepared.height_m / _height_m(depth_m, look, in_square)), "height"
+    elif metric and not is_scaled:
+        with suppress(InputError):  # no height is seen
+            depth_m = depth_m * np.float32((ADULT_M / _height_m(depth_m, look, in_square)) ** ADULT_WEIGHT)
     mask = photo.mask if photo.mask is not None else _mask_of_picture(seen, inside, square, photo.image.shape[:2])
     (top, bottom), (left, right) = bounds(mask)
     x, y = square.places(np.arange(left, right), np.arange(top, bottom))

@@ -23,7 +23,7 @@ from hdnet.pictures.checks import Photo
 from hdnet.pictures.crop import Crop
 from hdnet.predict.finding import Look, box_of
 from hdnet.predict.inference import Predictor, model_file
-from hdnet.predict.person import PreparedPhoto, check_height, finish_photo, person_maps
+from hdnet.predict.person import ADULT_M, ADULT_WEIGHT, PreparedPhoto, check_height, finish_photo, person_maps
 from hdnet.predict.prediction import Prediction, ScaleSource
 from hdnet.video.distance import depth_limits, log_distances
 from hdnet.video.looks import PackedLook, look_at, read_looks, write_looks
@@ -188,7 +188,10 @@ def _scaled(clip: Clip) -> Clip:
     if clip.options.height_m is not None:
         return _with_distances(clip, _height_factor(clip, clip.options.height_m), "height")
     if is_metric(clip.options):
-        return clip
+        try:
+            return _with_distances(clip, _height_factor(clip, ADULT_M) ** ADULT_WEIGHT, "estimated")
+        except InputError:  # nobody stands
+            return clip
     return _with_distances(clip, MEDIAN_DEPTH_M / float(np.median(list(clip.distances_m.values()))), "assumed")
 
 
@@ -244,7 +247,7 @@ def finished_prediction(
     )  # fmt: skip
     predictor = _predictor(clip.options.model, clip.options.runtime)
     outputs = tuple(one[0].numpy() for one in maps)
-    prediction = finish_photo(prepared, outputs, predictor.camera, predictor.identity, True)
+    prediction = finish_photo(prepared, outputs, predictor.camera, predictor.identity, True, is_scaled=height_m is None)
     return prediction if height_m is not None else replace(prediction, scale_source=clip.scale_source)
 
 

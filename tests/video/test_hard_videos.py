@@ -18,7 +18,7 @@ from hdnet.data.parallel import using_backend
 from hdnet.errors import InputError
 from hdnet.models.lite import PersonMaps
 from hdnet.pictures.people import HEAD_PARTS
-from hdnet.video import writing
+from hdnet.video import clip, writing
 from hdnet.video.clip import Options
 from hdnet.video.writing import save_video
 
@@ -101,6 +101,23 @@ def test_a_known_height_gives_the_distance_of_all_frames(tmp_path: Path, predict
     assert {frame.prediction.scale.source for frame in frames} == {"height"}
     for frame in frames:
         assert frame.prediction.scale.distance_m == pytest.approx(200 * 1.5 / 72, rel=0.08)
+
+
+def test_without_a_height_the_distances_lean_towards_those_of_an_adult(tmp_path: Path, predictor, monkeypatch) -> None:
+    see = predictor.network.forward
+    monkeypatch.setattr(predictor.network, "forward", lambda inputs: with_body(see(inputs)))
+    monkeypatch.setattr(clip, "is_metric", lambda _: True)
+    video = write_video(tmp_path / "a.mp4", [paint(Figure(80 + i)) for i in range(4)])
+
+    def distances_m(height_m: float | None = None) -> np.ndarray:
+        frames = hdnet.predict_video(video, fx=200.0, height_m=height_m)
+        return np.array([frame.prediction.scale.distance_m for frame in frames])
+
+    found, of_an_adult = distances_m(), distances_m(clip.ADULT_M)
+    monkeypatch.setattr(clip, "ADULT_WEIGHT", 0.0)
+    own = distances_m()
+    assert np.abs(np.log(own / of_an_adult)).min() > 0.1
+    np.testing.assert_allclose(found, own**0.123 * of_an_adult**0.877, rtol=0.02)
 
 
 def test_a_height_that_cannot_be_measured_or_be_is_one_line(tmp_path: Path) -> None:

@@ -36,13 +36,16 @@ class Estimates(NamedTuple):
 def person_inputs(scene_b3hw: Tensor, mask_b1hw: Tensor | None) -> Tensor:
     """Return (B, 4, H, W), the network's input of whole pictures: colours, and the mask as a hint or no hint.
 
+    Outside a mask the picture is white, as the hourglasses have it: what is behind the person only misleads.
+
     Args:
         scene_b3hw: RGB 0..255 with the background.
         mask_b1hw: bool; None where the person is to be found.
     """
     colours = scene_b3hw.float()
-    hint = torch.zeros_like(colours[:, :1]) if mask_b1hw is None else 2 * mask_b1hw.to(colours) - 1
-    return torch.cat([colours, hint], dim=1)
+    if mask_b1hw is None:
+        return torch.cat([colours, torch.zeros_like(colours[:, :1])], dim=1)
+    return torch.cat([colours.where(mask_b1hw.bool(), 255.0), 2 * mask_b1hw.to(colours) - 1], dim=1)
 
 
 def estimate(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from PIL import Image
@@ -136,6 +136,8 @@ def network_inputs(image: np.ndarray, mask: np.ndarray, iuv: np.ndarray, square:
 def scene_inputs(image: np.ndarray, mask: np.ndarray | None, square: Crop) -> tuple[np.ndarray, np.ndarray]:
     """Cut out and resize the input of the network for photographs: the picture with its background, and a hint.
 
+    With a mask the background is white, as the hourglasses have it: what is behind the person only misleads.
+
     Args:
         image: (H, W, 3) uint8 RGB.
         mask: (H, W) bool, the person; None where the person is to be found.
@@ -148,12 +150,26 @@ def scene_inputs(image: np.ndarray, mask: np.ndarray | None, square: Crop) -> tu
     height, width = image.shape[:2]
     x, y = square.pixels()
     within = ((y > -0.5) & (y < height - 0.5))[:, None] & ((x > -0.5) & (x < width - 0.5))
-    colours = np.where(within[..., None], _resampled(image, square, BEYOND_COLOUR), BEYOND_COLOUR)
     hint = np.zeros(within.shape, np.float32)
+    shown, its_square = image, square
     if mask is not None:
         hint = np.where(_resampled(mask.astype(np.uint8) * np.uint8(255), square, 0) > 127, 1, -1)
+        shown, its_square = _on_white(image, mask, square)
+    colours = np.where(within[..., None], _resampled(shown, its_square, BEYOND_COLOUR), BEYOND_COLOUR)
     hint = np.where(within, hint, BEYOND_HINT)
     return np.concatenate([colours.transpose(2, 0, 1), hint[None]]).astype(np.float32), within
+
+
+def _on_white(image: np.ndarray, mask: np.ndarray, square: Crop) -> tuple[np.ndarray, Crop]:
+    """The part of a picture that a square shows, white outside the mask; and the square in it."""
+    margin = 2 * square.zoom + 2
+    (left, right), (top, bottom) = (
+        (max(math.floor(start - margin), 0), min(math.ceil(start + square.size * square.zoom + margin), length))
+        for start, length in ((square.left, image.shape[1]), (square.top, image.shape[0]))
+    )
+    part = slice(top, bottom), slice(left, right)
+    shown = np.where(mask[part][..., None], image[part], np.uint8(255))
+    return shown, replace(square, left=square.left - left, top=square.top - top)
 
 
 def _resampled(picture: np.ndarray, square: Crop, fill: int) -> np.ndarray:

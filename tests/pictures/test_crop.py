@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from PIL import Image
+from scipy import ndimage
 
 from hdnet.errors import InputError, ModelError
 from hdnet.pictures.crop import NETWORK_SIZE, Crop, bounds, map_back, network_inputs, sampled, scene_inputs
@@ -230,6 +231,23 @@ def test_a_scenes_hint_is_the_mask_where_the_square_shows_the_picture():
     assert set(np.unique(inputs[3])) == {-1, 1}
     assert ((inputs[3] > 0) != expected).mean() < 0.01
     assert within[expected].all()
+
+
+@pytest.mark.parametrize("size", [(200, 100), (3000, 1500)])
+def test_outside_a_mask_a_scene_is_white_and_beyond_the_picture_grey(size):
+    height, width = size
+    mask = np.zeros(size, bool)
+    mask[height // 4 : height * 3 // 4, : width // 2] = True
+    square = Crop.around(mask)
+    inputs, within = scene_inputs(gradient(height, width), mask, square)
+    plain, _ = scene_inputs(gradient(height, width), None, square)
+    inside = ndimage.binary_erosion(inputs[3] > 0, iterations=2)
+    outside = ndimage.binary_erosion(within, iterations=2) & ~ndimage.binary_dilation(inputs[3] > 0, iterations=2)
+    assert np.abs(inputs[:3] - plain[:3])[:, inside].max() <= 2  # rounded at other places
+    assert (inputs[:3, outside] == 255).all()
+    assert (inputs[:3, ~within] == 127).all()
+    assert outside.any()
+    assert (~within).any()
 
 
 def test_a_square_found_in_a_crop_lies_in_the_picture():

@@ -29,6 +29,8 @@ STRONG = AugmentParams(
     mask_holes=2,
 )
 PHOTO = PhotoParams(empty=0, people_behind=0.3, jpeg=0.5, low_resolution=0.3)
+# Pictures as they were taken, all with a person, none with a given mask.
+PLAIN = {"empty": 0, "jpeg": 0, "low_resolution": 0, "hint_exact": 0, "hint_imperfect": 0}
 
 
 def shares(**values: float) -> BackgroundShares:
@@ -158,7 +160,7 @@ def test_nothing_comes_back_from_the_device():
 
 @KINDS
 def test_people_stand_before_the_background_of_the_kind(kind):
-    photo = PhotoParams(empty=0, backgrounds=shares(**{kind: 1}), jpeg=0, low_resolution=0, turn_deg=0)
+    photo = PhotoParams(backgrounds=shares(**{kind: 1}), turn_deg=0, **PLAIN)
     batch = SceneAugmenter(photo, AugmentParams())(people(12), draw(2), SIZE)
     rgb, mask, within = batch["inputs"][:, :3], batch["mask"], batch["within"]
     # The person may end where the crop does.
@@ -190,9 +192,7 @@ def test_people_cut_off_by_the_picture_are_cut_off_before_other_backgrounds_too(
 
 
 def test_people_behind_are_smaller_and_not_in_the_mask():
-    photo = PhotoParams(
-        empty=0, backgrounds=shares(pasted=1), people_behind=1, jpeg=0, low_resolution=0, turn_deg=0, fill=(0.6, 0.9)
-    )
+    photo = PhotoParams(backgrounds=shares(pasted=1), people_behind=1, turn_deg=0, fill=(0.6, 0.9), **PLAIN)
     batch = SceneAugmenter(photo, AugmentParams())(people(16), draw(), SIZE)
     green = (batch["inputs"][:, 1:2] > 128) & (batch["inputs"][:, :1] < 60)
     assert (green.flatten(1).any(1)).float().mean() > 0.7
@@ -242,6 +242,9 @@ def test_hints_come_in_the_asked_shares():
     assert exact.float().mean() == pytest.approx(0.3, abs=0.08)
     assert none.float().mean() == pytest.approx(0.4, abs=0.08)
     assert torch.equal(~none, result["hinted"])
+    white = (result["inputs"][:, :3] == 255).all(1, keepdim=True)
+    assert white[within & (hint < 0)].all()
+    assert not white[within & (hint == 0)].all()
     imperfect = (~none & ~exact).nonzero()[:, 0]
     found, true = hint[imperfect] > 0, result["mask"][imperfect]
     overlap = (found & true).sum((1, 2, 3)) / (found | true).sum((1, 2, 3))

@@ -22,11 +22,12 @@ PREDICTED = RULE.model_copy(update={"source": "predicted", "body_model": "models
 
 
 class Reader(nn.Module):
-    """Part, U and V from red, green and blue, every fourth pixel."""
+    """Part, U and V from red, green and blue, every fourth pixel; white is the background."""
 
     def forward(self, inputs_b4hw):
         red, green, blue = inputs_b4hw[:, :3, ::4, ::4].unbind(1)
-        parts = nn.functional.one_hot((red / 10).round().long(), 25).permute(0, 3, 1, 2).float()
+        part = torch.where(red < 250, red / 10, 0).round().long()
+        parts = nn.functional.one_hot(part, 25).permute(0, 3, 1, 2).float()
         none = red.new_zeros(())
         return PersonMaps(none, none, none, none, parts, torch.stack([green, blue], 1) / 255, none)
 

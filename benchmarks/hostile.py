@@ -15,6 +15,7 @@ undisturbed copy does not have. Ends with status 1 and one line otherwise. `--se
 from __future__ import annotations
 
 import argparse
+import csv
 import hashlib
 import json
 import os
@@ -35,12 +36,14 @@ import psutil
 from inference import print_head, print_row
 
 from hdnet.errors import HDNetError, run_command
+from hdnet.tracking.tracker import CURVES_FILE
 
 sys.path.append(str(Path(__file__).parents[1] / "tests/pipelines"))
 from checkouts import Checkout, small_params
 
 # Names of runs and dates: names of files are compared, not their bytes.
 _OF_THE_RUN = ("reports/register/", "reports/promote/")
+_TIMES = ("images_per_s", "data_wait_share")  # columns of curves
 # DVC's objects, MLflow's database and files.
 _NOT_COMPARED = (".git/", ".dvc/cache/", ".dvc/tmp/", "mlruns/", "mlflow.db")
 _TRIES = 20  # calls of `dvc repro` that may fail after the last disturbance
@@ -99,7 +102,8 @@ class Bench:
             name = file.relative_to(root).as_posix()
             if not name.startswith(_NOT_COMPARED) and "__pycache__" not in name:
                 plain = not name.startswith(_OF_THE_RUN) and name != "dvc.lock"
-                found[name] = hashlib.sha256(file.read_bytes()).hexdigest() if plain else ""
+                content = without_times(file) if file.name == CURVES_FILE else file.read_bytes()
+                found[name] = hashlib.sha256(content).hexdigest() if plain else ""
         return found
 
     def leftovers(self) -> list[str]:
@@ -121,6 +125,13 @@ class Bench:
         with suppress(psutil.Error):
             return Path(process.cwd()).is_relative_to(self.checkout.folder)
         return False
+
+
+def without_times(curves: Path) -> bytes:
+    """The curves of a training less the columns that tell how quick it was."""
+    with curves.open(newline="") as file:
+        rows = [{key: value for key, value in row.items() if key not in _TIMES} for row in csv.DictReader(file)]
+    return json.dumps(rows).encode()
 
 
 class Ended(NamedTuple):

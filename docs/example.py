@@ -12,13 +12,13 @@ from PIL import Image
 
 from hdnet import Predictor, visualize
 from hdnet.data.store.people import PackedPeople
-from hdnet.data.store.records import spread
 from hdnet.predict.mesh_picture import mesh_picture
 from hdnet.predict.prediction import confidence_levels
 from hdnet.workspace import Workspace
 
 CHAMPION = "models:/hdnet@champion"
-ROWS = 3
+# One picture of each: how much of the person is in the frame.
+FRAMINGS = ("selfie", "half", "whole")
 # Of the picture, that the person covers: smaller ones show little at this size.
 LEAST_SHARE = 0.12
 
@@ -27,8 +27,9 @@ def main() -> None:
     """Write the picture."""
     people, predictor = PackedPeople(Workspace().heldout), Predictor.load(CHAMPION)
     large = [k for k in range(len(people)) if people.record(k, ("mask",))["mask"].mean() > LEAST_SHARE]
+    framings = [str(people.facts[k]["framing"]) for k in large]
     rows = []
-    for k in (large[place] for place in spread(len(large), ROWS)):
+    for k in (large[framings.index(framing)] for framing in FRAMINGS if framing in framings):
         scene = np.ascontiguousarray(people.record(k, ("scene",))["scene"].transpose(1, 2, 0))
         result = predictor.predict(scene, camera=people.camera(k))
         mesh, confidence = result.mesh(), np.where(result.mask, confidence_levels(result), np.uint8(255))

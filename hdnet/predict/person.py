@@ -55,7 +55,7 @@ _STRAIGHT, _UPRIGHT, _LEGS = 0.9, 0.85, (1.7, 4.0)
 ADULT_M = 1.68
 """Height that somebody who stands is likely to have: half of all adults are within 1.61 and 1.75 m."""
 # Relative standard deviations of adults' heights and of the network's scale; the weight of the first by both.
-_ADULTS_DIFFER, _SCALE_ERRS = 0.06, 0.16
+_ADULTS_DIFFER, _SCALE_ERRS = 0.06, 0.1
 ADULT_WEIGHT = _SCALE_ERRS**2 / (_SCALE_ERRS**2 + _ADULTS_DIFFER**2)
 """Exponent of the factor that takes the person to an adult's height, where nobody tells it."""
 

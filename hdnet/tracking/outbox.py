@@ -80,7 +80,8 @@ class Outbox(Tracker):
         """(kind, name, step) of what earlier processes of this run reported."""
         self.lost = 0
         """Number of events that could not be written to disk."""
-        self.has_ended_well = False
+        self.has_ended = self.has_ended_well = False
+        self._newest_ms = 0
         self._newest_metrics: list[Event] = []  # of one step; they belong to a checkpoint of that step, too
         for event in self._read():
             self.reported.update(_items(event))
@@ -198,11 +199,19 @@ class Outbox(Tracker):
         """Write :attr:`state`, atomically."""
         write_json(self.folder / "state.json", self.state)
 
+    def end_killed_run(self) -> None:
+        """Let a run that no process continues end as killed, at the time of its last event."""
+        if not self.has_ended and not self._can_resume:
+            self.append("close", status="KILLED", time=self._newest_ms)
+
+    @property
+    def _can_resume(self) -> bool:
+        work_dir = self.state.get("work_dir")
+        return not self.has_ended_well and work_dir is not None and Path(work_dir).is_dir()
+
     def settle(self) -> None:
         """Close it, and delete it if it is delivered and its run has ended well or cannot be resumed."""
-        work_dir = self.state.get("work_dir")
-        can_resume = not self.has_ended_well and work_dir is not None and Path(work_dir).is_dir()
-        if self.is_delivered and not can_resume:
+        if self.is_delivered and not self._can_resume:
             self.remove()
         else:
             self.close()
@@ -217,7 +226,9 @@ class Outbox(Tracker):
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _queue(self, event: Event) -> None:
-        self.has_ended_well = event["kind"] == "close" and event["status"] == "FINISHED"
+        self.has_ended = event["kind"] == "close"
+        self.has_ended_well = self.has_ended and event["status"] == "FINISHED"
+        self._newest_ms = event["time"]
         if "file" not in event:
             self.events.append(event)
         elif (self.folder / event["file"]).exists():

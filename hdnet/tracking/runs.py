@@ -178,6 +178,7 @@ def deliver_pending(folder: Path = PENDING_FOLDER, skip: Path | None = None) -> 
             outbox = Outbox(path, lock_wait_s=0.0)
         except TrackingError:  # in use by another process
             continue
+        outbox.end_killed_run()
         if not outbox.is_delivered:
             problem = _deliver(outbox, uri)
             results.append(Delivery(path.name, outbox.run_id, problem))

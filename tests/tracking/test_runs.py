@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from pathlib import Path
 from urllib.parse import parse_qs
 
 import mlflow
@@ -16,8 +17,8 @@ import numpy as np
 import pytest
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
+from hdnet.tracking import connection, runs
 from hdnet.tracking import outbox as outboxes
-from hdnet.tracking import runs
 from hdnet.tracking.outbox import PENDING_FOLDER, Outbox
 
 pytestmark = pytest.mark.usefixtures("mlflow_store")
@@ -208,6 +209,31 @@ def test_a_killed_training_loses_nothing_that_it_reported(tmp_path):
         tracker.log_metrics({"loss": 1.0}, 49)
         tracker.log_metrics({"loss": 1.0}, 50)
     assert [step for step, _ in history(tracker.run_id)] == list(range(51))
+
+
+@pytest.mark.parametrize("work_dir", [None, "work"])
+def test_a_killed_run_that_nothing_continues_ends_as_killed_with_the_next(tmp_path, work_dir):
+    script = (
+        "import os, signal\n"
+        "from pathlib import PosixPath\n"
+        "from hdnet.tracking import runs\n"
+        f"with runs.run('acquire', {{}}, {{}}, {work_dir and Path(work_dir)!r}) as tracker:\n"
+        "    print(tracker.run_id, flush=True)\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True, text=True)
+    killed = done.stdout.strip()
+    connection.connect()
+    assert mlflow.get_run(killed).info.status == "RUNNING"
+    with runs.run("acquire", {}, {}) as tracker:
+        pass
+    found = mlflow.get_run(killed).info
+    # A training goes on when its folder is used again.
+    assert found.status == ("KILLED" if work_dir is None else "RUNNING")
+    assert mlflow.get_run(tracker.run_id).info.status == "FINISHED"
+    if work_dir is None:
+        assert found.end_time <= mlflow.get_run(tracker.run_id).info.start_time
+        assert not list(PENDING_FOLDER.iterdir())
 
 
 def test_system_metrics_are_recorded_for_trainings_and_their_steps_go_on(tmp_path, monkeypatch):

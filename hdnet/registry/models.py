@@ -33,6 +33,7 @@ from hdnet.workspace import Workspace
 
 import mlflow  # isort: skip - after connection, which sets its environment
 import mlflow.pytorch  # isort: skip
+from mlflow.entities.model_registry import ModelVersion
 from mlflow.models import Model, ModelSignature
 from mlflow.types import Schema, TensorSpec
 
@@ -70,6 +71,8 @@ def register(
 ) -> ModelIdentity:
     """Log the complete model to the open run, register it and move an alias to the new version.
 
+    What a killed command has registered is not registered again: the alias moves to that version.
+
     Args:
         model_file: ``hdnet.safetensors``.
         name: Registered name.
@@ -84,32 +87,49 @@ def register(
     """
     files, summary = (card.files, card.summary) if card else ([], "")
     with mlflow.start_run(run_id=open_run_id()):
-        model = load_hdnet(model_file)
-        # A batch of two: one would freeze the batch dimension of the export.
-        example = torch.from_numpy(probes_for(model, 2, seed=0).inputs_bchw)
-        info = Model.log(
-            artifact_path=None,  # the old name of `name`
-            flavor=flavour,
-            pytorch_model=_PlainTuple(model) if isinstance(model, PersonModel) else model,
-            name="model",
-            signature=_signature(model),
-            input_example=example,
-            pip_requirements=[f"torch=={torch.__version__.split('+')[0]}", "safetensors", "numpy"],
-            extra_files=[str(path) for path in (model_file, *files)],
-            model_type="hdnet",
-            serialization_format="pt2",
-        )
-        exported = mlflow.pytorch.load_model(info.model_uri)
-        with torch.inference_mode():
-            check_export(model, lambda inputs: arrays(exported(torch.from_numpy(inputs))), info.model_uri)
-        mlflow.log_metrics(metrics, model_id=info.model_id)
         client = mlflow.MlflowClient()
-        version = mlflow.register_model(info.model_uri, name, tags={**tags, **git_tags()})
+        version = _left_by_a_kill(client, name, tags) or _new_version(model_file, name, metrics, tags, files)
         if summary:
             client.update_model_version(name, version.version, summary)
         if alias is not None:
             client.set_registered_model_alias(name, alias, version.version)
-        return ModelIdentity(name, str(version.version), alias, info.run_id or "")
+        return ModelIdentity(name, str(version.version), alias, version.run_id or "")
+
+
+def _left_by_a_kill(client: mlflow.MlflowClient, name: str, tags: dict[str, str]) -> ModelVersion | None:
+    """The newest version, if it is this model with this lineage and the run that registered it did not finish."""
+    newest = client.search_model_versions(f"name = '{name}'", max_results=1, order_by=["version_number DESC"])
+    lineage = {key: value for key, value in tags.items() if not key.startswith("run.")}
+    if not newest or "model_sha256" not in lineage or not lineage.items() <= newest[0].tags.items():
+        return None
+    run = client.get_run(newest[0].run_id) if newest[0].run_id else None
+    return None if run is None or run.info.status == "FINISHED" else newest[0]
+
+
+def _new_version(
+    model_file: Path, name: str, metrics: dict[str, float], tags: dict[str, str], files: list[Path]
+) -> ModelVersion:
+    """Log the model with both flavours, compare the export with it, and register it."""
+    model = load_hdnet(model_file)
+    # A batch of two: one would freeze the batch dimension of the export.
+    example = torch.from_numpy(probes_for(model, 2, seed=0).inputs_bchw)
+    info = Model.log(
+        artifact_path=None,  # the old name of `name`
+        flavor=flavour,
+        pytorch_model=_PlainTuple(model) if isinstance(model, PersonModel) else model,
+        name="model",
+        signature=_signature(model),
+        input_example=example,
+        pip_requirements=[f"torch=={torch.__version__.split('+')[0]}", "safetensors", "numpy"],
+        extra_files=[str(path) for path in (model_file, *files)],
+        model_type="hdnet",
+        serialization_format="pt2",
+    )
+    exported = mlflow.pytorch.load_model(info.model_uri)
+    with torch.inference_mode():
+        check_export(model, lambda inputs: arrays(exported(torch.from_numpy(inputs))), info.model_uri)
+    mlflow.log_metrics(metrics, model_id=info.model_id)
+    return mlflow.register_model(info.model_uri, name, tags={**tags, **git_tags()})
 
 
 class _PlainTuple(nn.Module):

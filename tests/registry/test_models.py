@@ -3,6 +3,7 @@ import os
 import pickle
 import subprocess
 import sys
+from contextlib import suppress
 
 import mlflow
 import pytest
@@ -55,6 +56,23 @@ def test_registering_moves_the_alias_and_keeps_lineage(model_file, registered):
     assert versions.resolve("models:/hdnet/1").run_id == registered.run_id
     version = mlflow.MlflowClient().get_model_version("hdnet", "1")
     assert version.tags["model_sha256"] == "abc"
+
+
+def test_what_a_killed_command_registered_is_not_registered_again(model_file):
+    lineage = {"model_sha256": "abc", "params_sha256": "1"}
+
+    def register(status: str, tags: dict[str, str]) -> str:
+        with suppress(KeyboardInterrupt), runs.run("register", {}, {}):
+            identity = registry.register(model_file, "hdnet", "challenger", {}, tags | {"run.register": status})
+            if status == "killed":
+                raise KeyboardInterrupt
+        assert versions.resolve("models:/hdnet@challenger").version == identity.version
+        return identity.version
+
+    assert register("killed", lineage) == "1"
+    assert register("finished", lineage) == "1"
+    assert register("killed", lineage | {"params_sha256": "2"}) == "2"
+    assert register("finished", lineage) == "3"  # the newest is another one
 
 
 def test_the_card_is_kept_with_the_version_and_short_on_its_page(model_file, tmp_path):

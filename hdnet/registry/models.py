@@ -45,7 +45,6 @@ _PERSON_SHAPES = (
     *((channels, _QUARTER, _QUARTER) for channels in (25, 2)),
     (1,),
 )
-"""Names the model that the metrics beside it belong to; stage `evaluate` writes it."""
 
 
 @dataclass(frozen=True)

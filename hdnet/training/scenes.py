@@ -105,7 +105,7 @@ class SceneAugmenter:
         # Nobody gives an empty mask.
         hint, hinted_b = hint * shows_b[:, None, None, None], hinted_b & shows_b
         # As in use: outside a given mask the picture is white.
-        image = image.masked_fill(hinted_b[:, None, None, None] & (hint < 0) & labels["within"], 255.0)
+        image = image.masked_fill(hinted_b[:, None, None, None] & (hint < 0), 255.0)
         return _complete(frame, labels, image, hint, hinted_b, window_b23)
 
     def _replaced(

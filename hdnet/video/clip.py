@@ -203,18 +203,19 @@ def _with_distances(clip: Clip, factor: float, source: ScaleSource) -> Clip:
 def _height_factor(clip: Clip, height_m: float) -> float:
     """Factor of all distances by which the person has a height, in the median of frames that show it."""
     positions = list(clip.distances_m)
+    # What the frames show is known from the looks: nothing has to be decoded again.
+    blank = np.zeros((clip.survey.height, clip.survey.width, 3), np.uint8)
     factors: list[float] = []
     fault = InputError("")
     for position in positions[:: max(1, len(positions) // _HEIGHT_FRAMES)]:
-        chunk = range(position, position + 1)
-        (_, surface), image = next(surfaces_in(clip, chunk)), next(read_part(clip.video, clip.survey, chunk))
+        _, surface = next(surfaces_in(clip, range(position, position + 1)))
         try:
-            scaled = finished_prediction(clip, surface, surface.values, image, height_m)
+            scaled = finished_prediction(clip, surface, surface.values, blank, height_m)
         except InputError as error:
             fault = error
             continue
         factors.append(
-            scaled.scale.distance_m / finished_prediction(clip, surface, surface.values, image).scale.distance_m
+            scaled.scale.distance_m / finished_prediction(clip, surface, surface.values, blank).scale.distance_m
         )
     if not factors:
         raise fault
@@ -247,7 +248,7 @@ def finished_prediction(
     )  # fmt: skip
     predictor = _predictor(clip.options.model, clip.options.runtime)
     outputs = tuple(one[0].numpy() for one in maps)
-    prediction = finish_photo(prepared, outputs, predictor.camera, predictor.identity, True, is_scaled=height_m is None)
+    prediction = finish_photo(prepared, outputs, predictor.camera, predictor.identity, True, is_scaled=True)
     return prediction if height_m is not None else replace(prediction, scale_source=clip.scale_source)
 
 

@@ -368,8 +368,8 @@ class TuneParams(Section):
     """Steps between two measurements, after each of which a trial may be pruned."""
     select_people: Positive = 16
     """Held-out people that the search measures; the others are for the final report."""
-    sampler: Literal["tpe", "nsga2", "random"] = "tpe"
-    """Search: `tpe` (tree of Parzen estimators), `nsga2` (evolution) or `random`."""
+    sampler: Literal["tpe", "nsga2", "random", "ablation"] = "tpe"
+    """Search: `tpe` (Parzen estimators), `nsga2` (evolution), `random`, or an `ablation`: each choice alone."""
     startup_trials: Annotated[int, Field(ge=2)] = 8
     """Random trials before `tpe` learns from them; population of `nsga2`."""
     prune_after: Positive = 5

@@ -43,7 +43,8 @@ def tune(settings: StudySettings, trials: int, workers: int, top_k: int) -> Stud
 
     Args:
         settings: Settings of the study.
-        trials: Finished trials of the study in the end, those of earlier commands included.
+        trials: Finished trials of the study in the end, those of earlier commands included; an ablation has as many as
+            there are choices.
         workers: Processes of this machine.
         top_k: Draws to train with all steps; 0 leaves them and the points out.
 
@@ -56,6 +57,9 @@ def tune(settings: StudySettings, trials: int, workers: int, top_k: int) -> Stud
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = open_study(settings)
+    if settings.params.tune.sampler == "ablation":
+        space = Space(settings.params)
+        trials = len(space.points()) + len(space.changes())
     with _study_run(settings, study) as tracker:
         run_workers(settings, "search", trials, workers)
         if top_k:

@@ -96,6 +96,20 @@ class Space:
         different = {key: weight for key, weight in theirs.items() if key in own or self._own_value(key) != weight}
         return {PARAMS_POINT: own, ORIGINAL_POINT: own | different}
 
+    def changes(self) -> list[dict[str, Any]]:
+        """Return the trials of an ablation: params.yaml with one key changed, for each choice that is not its own.
+
+        Raises:
+            ParamsError: A key has a range instead of choices.
+        """
+        own = self.points()[PARAMS_POINT]
+        found = []
+        for key, dimension in self.dimensions.items():
+            if not isinstance(dimension, Choices):
+                raise ParamsError(f"tune.space: sampler ablation needs {{choices: [...]}} of {key}, not a range")
+            found += [own | {key: choice} for choice in _plain_choices(dimension) if choice != own[key]]
+        return found
+
     def suggest(self, trial: optuna.Trial) -> dict[str, Any]:
         """Draw a trial's values by key, floats with four digits."""
         return {key: self._suggest(trial, key, dimension) for key, dimension in self.dimensions.items()}

@@ -124,11 +124,16 @@ def open_study(settings: StudySettings) -> optuna.Study:
             study.set_user_attr(KEY, f"tune-{uuid4().hex[:16]}")
             study.set_user_attr(PROVENANCE, git_tags())
             study.set_user_attr(SETUP, setup)
-        queued = {trial.user_attrs.get(POINT) for trial in _counting(study)}
+        counting = _counting(study)
+        queued = {trial.user_attrs.get(POINT) for trial in counting}
         for name, values in space.points().items():
             if name not in queued:
                 inside = space.stored(values)
                 study.enqueue_trial(inside, {POINT: name, FIXED: inside})
+        fixed = [trial.user_attrs.get(FIXED) for trial in counting]
+        for inside in map(space.stored, space.changes() if settings.params.tune.sampler == "ablation" else []):
+            if inside not in fixed:
+                study.enqueue_trial(inside, {FIXED: inside})
     return study
 
 

@@ -137,6 +137,28 @@ def test_an_ablation_is_measured_like_the_evaluation(lite_settings, tmp_path):
     assert "network: lite" in (tmp_path / "tuned.yaml").read_text()
 
 
+def test_an_ablation_tries_each_choice_alone_and_once(lite_settings):
+    settings = lite_settings(space=ABLATION, sampler="ablation", steps=1, validate_every=1)
+    tune(settings, 1, 1, 0)
+    expected = [
+        {BLOCKS: 3, SIZES: [64]},
+        {BLOCKS: 99, SIZES: [64]},
+        {BLOCKS: 0, SIZES: [64]},
+        {BLOCKS: 3, SIZES: [64, 96]},
+    ]
+    for _ in range(2):  # the same command again adds nothing
+        trials_of = load_study(settings, settings.name).trials
+        assert [trial.user_attrs[VALUES] for trial in trials_of] == expected
+        assert {trial.state.name for trial in trials_of} == {"COMPLETE"}
+        tune(settings, 9, 1, 0)
+
+
+def test_an_ablation_needs_choices(lite_settings):
+    settings = lite_settings(space={"photo.jpeg": {"low": 0.0, "high": 1.0}}, sampler="ablation")
+    with pytest.raises(ParamsError, match=r"sampler ablation needs \{choices: \[\.\.\.\]\} of photo\.jpeg"):
+        open_study(settings)
+
+
 def test_encoders_are_compared_from_their_first_weights(lite_settings, monkeypatch):
     settings = lite_settings(space={"model.encoder": {"choices": ["lite0", "lite2"]}}, steps=1)
     honest, trained = trials.train_depth, []

@@ -10,6 +10,7 @@ from typing import Annotated, Self
 import numpy as np
 from pydantic import Field, model_validator
 
+from hdnet.data.layout.folders import MAX_DEPTH_SPAN
 from hdnet.errors import DataError
 from hdnet.geometry import Camera
 from hdnet.params import SyntheticParams
@@ -144,7 +145,7 @@ class Shot:
         return pose_person(self.person, poses, self.spec.stride)
 
     def render(self, draw_poses: Callable[[np.random.Generator], list[Pose]]) -> tuple[list[PosedPerson], list[Frame]]:
-        """Draw poses and render them, again where a frame shows too little of the person.
+        """Draw poses and render them, again where a frame shows too little of the person or something at the lens.
 
         Raises:
             DataError: No frame large enough after a few draws.
@@ -162,19 +163,29 @@ class Shot:
         return self._drawn(lambda: [turned(posed, draw_yaw(self.rng["pose"]) - posed.pose.yaw_deg)])[1][0]
 
     def _drawn(self, draw: Callable[[], list[PosedPerson]]) -> tuple[list[PosedPerson], list[Frame]]:
-        """Render drawn people, drawn again where no camera frames them or a frame shows too little of them."""
-        fault = DataError(f"the person covers less than {100 * self.least_share:g}% of the picture")
+        """Render drawn people, drawn again where no camera frames them or a frame is :meth:`_faulty`."""
         for _ in range(_ATTEMPTS):
             posed = draw()
             try:
                 frames = self.pictures(posed)
             except FramingError as error:
                 # A person who lies with the head to the camera, say.
-                fault = error
+                fault = str(error)
                 continue
-            if self.is_empty or min(frame.mask.mean() for frame in frames) >= self.least_share:
+            faults = [] if self.is_empty else [one for one in map(self._faulty, frames) if one]
+            if not faults:
                 return posed, frames
+            fault = faults[0]
         raise DataError(f"{fault}, in {_ATTEMPTS} draws")
+
+    def _faulty(self, frame: Frame) -> str:
+        """Return why a frame is no label: little of the person is seen, or a finger at the lens of a selfie."""
+        if frame.mask.mean() < self.least_share:
+            return f"the person covers less than {100 * self.least_share:g}% of the picture"
+        depth_m = frame.depth_m[frame.mask]
+        if depth_m.max() > MAX_DEPTH_SPAN * depth_m.min():
+            return f"the person's farthest point is over {MAX_DEPTH_SPAN:g} times as far away as the nearest"
+        return ""
 
     @property
     def least_share(self) -> float:

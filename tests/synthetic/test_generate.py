@@ -265,6 +265,20 @@ def test_frames_that_show_too_little_are_drawn_again_and_then_refused(
         list(generate_stills(spec))
 
 
+def test_frames_with_something_at_the_lens_are_drawn_again_and_then_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One finger before a selfie's lens ended a run of thousands: the packed store refuses such depth."""
+    spec = spec_of(1, 0, 0, 6)
+    depth_m = next(iter(generate_stills(spec))).depth_m
+    span = depth_m.max() / depth_m[depth_m > 0].min()
+    monkeypatch.setattr(shots, "MAX_DEPTH_SPAN", span * 0.999)
+    other_m = next(iter(generate_stills(spec))).depth_m
+    assert other_m.max() / other_m[other_m > 0].min() < span
+    monkeypatch.setattr(shots, "MAX_DEPTH_SPAN", 1.001)
+    monkeypatch.setattr(shots, "_ATTEMPTS", 2)
+    with pytest.raises(DataError, match=r"over 1\.001 times as far away as the nearest, in 2 draws"):
+        list(generate_stills(spec))
+
+
 def test_people_whom_no_camera_frames_are_drawn_again_and_then_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """One person of thousands must not end a run: a pose, or for further pictures a side, is drawn again."""
     spec = spec_of(1, 0, 0, 6, pictures_per_person=2)

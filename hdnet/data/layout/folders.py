@@ -27,6 +27,8 @@ from hdnet.visualize import normal_picture
 
 # Depth outside this range leaves the mask of a labelled sample (docs/parity.md, 36).
 MIN_DEPTH_M, MAX_DEPTH_M = 1.0, 8.0
+# Farthest over nearest depth of one person that packed pictures hold.
+MAX_DEPTH_SPAN = 7.0
 
 
 def shift_to_median(depth_m: np.ndarray, mask: np.ndarray, median_m: float = MEDIAN_DEPTH_M) -> np.ndarray:

@@ -30,6 +30,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from hdnet.data.layout.folders import MAX_DEPTH_SPAN
 from hdnet.data.layout.samples import LabelledSample
 from hdnet.data.store.records import NORMAL_SCALE
 from hdnet.errors import DataError
@@ -203,12 +204,12 @@ def _summed(block: bytes, channels: int, count: int) -> np.ndarray:
 def _encoded_depth(scaled_m: np.ndarray, distance_m: float) -> bytes:
     depth_m = scaled_m * np.float32(distance_m / MEDIAN_DEPTH_M)
     least = float(depth_m.min()) if depth_m.size else 1.0
-    codes = np.round(np.log(depth_m / np.float32(least)) / _DEPTH_STEP)
-    if depth_m.size and not (least > 0 and codes.max() < 2**16):
+    if depth_m.size and not 0 < depth_m.max() <= MAX_DEPTH_SPAN * least:
         raise DataError(
-            f"depth from {least:.2f} to {depth_m.max():.2f} m; expected positive, the farthest at most 7 times the "
-            "nearest"
+            f"depth from {least:.2f} to {depth_m.max():.2f} m; expected positive, the farthest at most "
+            f"{MAX_DEPTH_SPAN:g} times the nearest"
         )
+    codes = np.round(np.log(depth_m / np.float32(least)) / _DEPTH_STEP)
     return np.array([least, distance_m], "<f4").tobytes() + _deflated(_differences(codes[None]))
 
 

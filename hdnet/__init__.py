@@ -1,5 +1,6 @@
 """HDNet: depth, surface normals and a mesh of a dressed person from one picture."""
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -7,6 +8,10 @@ if TYPE_CHECKING:
     from hdnet.predict.inference import Predictor as Predictor
     from hdnet.predict.inference import load as load
     from hdnet.video.frames import predict_video as predict_video
+
+# Before torch is loaded: OpenMP threads that wait sleep. Spinning, they share cores with busy programs and all wait for
+# all: a training beside one busy process was seen to fall to a fortieth of its speed (docs/training.md).
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 __version__ = "0.1.0"
 

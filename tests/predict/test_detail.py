@@ -17,7 +17,10 @@ from hdnet.predict.inference import Predictor
 
 
 class Leaning(RedPerson):
-    """The red person with relief and scale in pixels of the input's size; leans to the picture's right by ``bias``."""
+    """The red person with relief and scale in pixels of the input's size; leans to the picture's right by ``bias``.
+
+    In pictures larger than those in use it takes the person for smaller, as trained networks do.
+    """
 
     def __init__(self, bias=0.0):
         super().__init__(metric=True)
@@ -28,7 +31,7 @@ class Leaning(RedPerson):
         across = torch.linspace(-1, 1, size)
         normals = maps.normals_b3hw + torch.tensor([3 * self.bias, 0, 0])[:, None, None]
         relief = (maps.relief_b1hw + self.bias * across) * size / 256
-        scale = torch.full((len(inputs_b4hw), 1), math.log(100 * size / 256))
+        scale = torch.full((len(inputs_b4hw), 1), math.log(100 * size / 256) + 0.3 * (size > 256))
         return maps._replace(normals_b3hw=normals, relief_b1hw=relief, log_scale_b1=scale)
 
 

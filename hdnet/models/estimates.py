@@ -82,31 +82,50 @@ def estimated_normals(model: NormalEstimator | LiteEstimator, pictures: Mapping[
 
 
 def body_map(maps: PersonMaps) -> np.ndarray:
-    """Return the first picture's body map (H, W, 3) uint8 in the order I, U, V, at the size of the other maps."""
-    part_11hw = maps.parts_b25hw[:1].argmax(1, keepdim=True).to(maps.uv_b2hw)
-    uv_12hw = maps.uv_b2hw[:1].clamp(0, 1)
-    # Across a border of parts U and V jump: there the nearest pixel counts, elsewhere they are interpolated.
-    is_inner = F.max_pool2d(part_11hw, 3, 1, 1) == -F.max_pool2d(-part_11hw, 3, 1, 1)
-    part, inner, nearest = (_enlarged(one, "nearest") for one in (part_11hw, is_inner.to(uv_12hw), uv_12hw))
-    uv = torch.where(inner > 0, _enlarged(uv_12hw, "bilinear"), nearest)
-    iuv_3hw = torch.cat([part, (255 * uv).round() * (part > 0)], dim=1)[0]
-    large: np.ndarray = iuv_3hw.permute(1, 2, 0).to(torch.uint8).cpu().numpy()
+    """Return the first picture's body map (H, W, 3) uint8 in the order I, U, V, at the size of the other maps.
+
+    Between the network's pixels, a quarter as many along a side, the part is that of the four neighbours' whose
+    interpolated logit is the largest. U and V, which jump across a border of parts, are interpolated among the
+    neighbours of that part.
+    """
+    logits_25n, uv_2n = maps.parts_b25hw[0].flatten(1).float(), maps.uv_b2hw[0].flatten(1).float().clamp(0, 1)
+    height, width = maps.parts_b25hw.shape[-2:]
+    part_n = logits_25n.argmax(0)
+    near_11hw = F.max_pool2d((part_n > 0).float().view(1, 1, height, width), 3, 1, 1)
+    near_hw = near_11hw[0, 0].repeat_interleave(BODY_STRIDE, 0).repeat_interleave(BODY_STRIDE, 1)
+    at_4m, share_4m, row_m, column_m = _neighbours(near_hw)
+    candidate_4m = part_n[at_4m]
+    logit_4m = torch.stack([(share_4m * logits_25n[one_m, at_4m]).sum(0) for one_m in candidate_4m])
+    best_1m = logit_4m.masked_fill(share_4m == 0, -torch.inf).argmax(0, keepdim=True)
+    part_1m = candidate_4m.gather(0, best_1m)
+    share_4m = share_4m * (candidate_4m == part_1m)
+    uv_2m = (share_4m * uv_2n[:, at_4m]).sum(1) / share_4m.sum(0)
+    iuv_m3 = torch.cat([part_1m, (255 * uv_2m).round() * (part_1m > 0)]).T
+    iuv_hw3 = torch.zeros(*near_hw.shape, 3, dtype=torch.uint8)
+    iuv_hw3[row_m.cpu(), column_m.cpu()] = iuv_m3.to(torch.uint8).cpu()
+    large: np.ndarray = iuv_hw3.numpy()
     return large
 
 
-def _enlarged(map_bchw: Tensor, mode: str) -> Tensor:
-    """A map at a quarter of the size at the whole: its pixels are every fourth of the picture's, from the first on."""
-    if mode == "nearest":
-        # Pixel 4 k of the picture is pixel k of the map: the nearest one changes half-way.
-        shifted = F.pad(map_bchw, (0, 1, 0, 1), mode="replicate")
-        large = shifted.repeat_interleave(BODY_STRIDE, 2).repeat_interleave(BODY_STRIDE, 3)
-        offset, (height, width) = BODY_STRIDE // 2, map_bchw.shape[-2:]
-        return large[..., offset : offset + BODY_STRIDE * height, offset : offset + BODY_STRIDE * width]
-    height, width = (BODY_STRIDE * side for side in map_bchw.shape[-2:])
-    extended = F.pad(map_bchw, (0, 1, 0, 1), mode="replicate")
-    return F.interpolate(extended, size=(height + 1, width + 1), mode="bilinear", align_corners=True)[
-        ..., :height, :width
-    ]
+def _neighbours(chosen_hw: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Bilinear interpolation of a map of a quarter of the size at chosen pixels of the whole.
+
+    Returns:
+        Index of the four neighbours in the flat map and their shares, (4, M) each; row and column of the pixels, (M,).
+    """
+    height, width = (side // BODY_STRIDE for side in chosen_hw.shape)
+    row_m, column_m = chosen_hw.nonzero().unbind(1)
+    at, shares = [], []
+    for down in (0, 1):
+        for right in (0, 1):
+            # Pixel 4 k of the whole is pixel k of the map.
+            y_m = (row_m // BODY_STRIDE + down).clamp(max=height - 1)
+            x_m = (column_m // BODY_STRIDE + right).clamp(max=width - 1)
+            share_y_m = (row_m % BODY_STRIDE / BODY_STRIDE - (1 - down)).abs()
+            share_x_m = (column_m % BODY_STRIDE / BODY_STRIDE - (1 - right)).abs()
+            at.append(y_m * width + x_m)
+            shares.append(share_y_m * share_x_m)
+    return torch.stack(at), torch.stack(shares), row_m, column_m
 
 
 def in_camera(maps: PersonMaps, camera: CameraLike, sized_b: Tensor | None = None) -> Estimates:

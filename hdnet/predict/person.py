@@ -236,7 +236,7 @@ def _height_m(depth_m: np.ndarray, look: PersonLook, camera: Camera) -> float:
         InputError: Head or feet are not seen, or the person does not stand.
     """
     points = unproject(torch.from_numpy(depth_m)[None, None], camera)[0].permute(1, 2, 0).numpy()[look.inside]
-    part = look.iuv[look.inside, 0]
+    part = look.parts[look.inside]
     seen = [points[np.isin(part, parts)] for parts in _BODY.values()]
     for name, one in zip(_BODY, seen, strict=True):
         if len(one) < _LEAST_PART_PIXELS:

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import torch
 
 from hdnet import visualize
 from hdnet.errors import InputError
 from hdnet.geometry import Camera, expected_angle_deg
 from hdnet.models import ModelIdentity
-from hdnet.models.estimates import body_map
+from hdnet.models.estimates import BODY_STRIDE, body_map
 from hdnet.models.lite import PersonMaps
 from hdnet.pictures.crop import NETWORK_SIZE, Crop, bounds, sampled
 from hdnet.pictures.reading import iuv_to_png_rgb
@@ -63,6 +64,14 @@ class PersonLook:
     def iuv(self) -> np.ndarray:
         """(S, S, 3) uint8 body map: part, U, V."""
         return body_map(self.maps)
+
+    @cached_property
+    def parts(self) -> np.ndarray:
+        """(S, S) uint8 body part of the network's nearest pixel, quicker than :attr:`iuv`."""
+        small: np.ndarray = self.maps.parts_b25hw[0].argmax(0).to(torch.uint8).numpy()
+        at = ((np.arange(len(self.inside)) + BODY_STRIDE // 2) // BODY_STRIDE).clip(max=len(small) - 1)
+        enlarged: np.ndarray = small[np.ix_(at, at)]
+        return enlarged
 
     def body(self, mask: np.ndarray) -> np.ndarray:
         """The body map (H, W, 3) of the picture, 0 outside the mask."""

@@ -9,8 +9,11 @@ machine and keeps it in its cache.
 # Warp reads the annotations as kernel types.
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +28,12 @@ def _start_quietly() -> None:
     try:
         with Path(os.devnull).open("w") as nowhere:
             os.dup2(nowhere.fileno(), 2)
-        wp.init()
+        try:
+            wp.init()
+        except OSError:  # the cache, in a home that cannot be written: this process compiles for itself
+            wp.config.kernel_cache_dir = tempfile.mkdtemp(prefix="hdnet-warp-")
+            atexit.register(shutil.rmtree, wp.config.kernel_cache_dir, ignore_errors=True)
+            wp.init()
     finally:
         os.dup2(kept, 2)
         os.close(kept)

@@ -1,5 +1,10 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -110,3 +115,16 @@ def test_the_same_input_gives_the_same_bytes() -> None:
     sheet = _sheet(points, surface, np.ones(len(points)))
     first, second = (drape(sheet, start, _still(5, start), _floor(5)).tobytes() for _ in range(2))
     assert first == second
+
+
+def test_a_home_that_cannot_be_written_costs_time_only(tmp_path: Path) -> None:
+    (tmp_path / "home").write_text("a file, not a folder")
+    (tmp_path / "temporary").mkdir()
+    environment = {name: value for name, value in os.environ.items() if name != "WARP_CACHE_PATH"}
+    environment |= {"HOME": str(tmp_path / "home"), "TMPDIR": str(tmp_path / "temporary")}
+    environment |= {"XDG_CACHE_HOME": str(tmp_path / "home" / "cache")}
+    program = "from hdnet.synthetic.clothes.kernels import array; print(array([3], int).numpy()[0])"
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "3\n", "")
+    assert not list((tmp_path / "temporary").iterdir())

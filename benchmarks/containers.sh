@@ -57,7 +57,7 @@ in_container() { # [OPTION ...] -- [COMMAND ...]
   command=("$@")
   if [ $# = 0 ]; then
     readarray -t command < <(builder inspect --format '{{range .OCIv1.Config.Cmd}}{{println .}}{{end}}' "$container")
-    command=("${command[@]:0:${#command[@]}-1}") # buildah ends with an empty line
+    if [ -z "${command[-1]}" ]; then unset "command[-1]"; fi # some versions of buildah end with an empty line
   fi
   builder run --isolation chroot "${options[@]}" "$container" -- "${command[@]}"
 }

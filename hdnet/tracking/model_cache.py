@@ -9,6 +9,7 @@ anew. Several processes may share a folder; entries appear in it complete.
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import logging
 import os
@@ -17,6 +18,7 @@ import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from urllib.parse import quote
 
@@ -49,11 +51,30 @@ class CachedModel:
 
 def is_cached(folder: Path | None) -> bool:
     """Return whether the cache, as :class:`ModelCache` finds it, holds anything; needs no MLflow."""
-    return next(_folder(folder).glob("*/last_good/*.json"), None) is not None
+    return next(_wanted(folder).glob("*/last_good/*.json"), None) is not None
+
+
+def _wanted(folder: Path | None) -> Path:
+    return folder or Path(os.environ.get(FOLDER_VARIABLE) or DEFAULT_FOLDER).expanduser()
 
 
 def _folder(folder: Path | None) -> Path:
-    return folder or Path(os.environ.get(FOLDER_VARIABLE) or DEFAULT_FOLDER).expanduser()
+    """Return the folder told, else that in the home, else, where a home cannot be written, one of this process."""
+    wanted = _wanted(folder)
+    if folder or os.environ.get(FOLDER_VARIABLE):
+        return wanted
+    there = next(above for above in (wanted, *wanted.parents) if above.exists())
+    return wanted if there.is_dir() and os.access(there, os.W_OK) else _of_this_process(wanted)
+
+
+@cache
+def _of_this_process(home: Path) -> Path:
+    logger.warning(
+        "%s cannot be written: this process keeps models for itself; set %s to a writable folder", home, FOLDER_VARIABLE
+    )
+    folder = tempfile.mkdtemp(prefix="hdnet-models-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(folder)
 
 
 class ModelCache:

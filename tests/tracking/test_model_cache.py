@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import tempfile
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -9,7 +10,7 @@ import pytest
 
 from hdnet.errors import ModelError
 from hdnet.models.identity import ModelIdentity
-from hdnet.tracking.model_cache import KEPT_VERSIONS, ModelCache
+from hdnet.tracking.model_cache import KEPT_VERSIONS, ModelCache, is_cached
 
 FILE = "model.bin"
 URI = "models:/hdnet@champion"
@@ -153,6 +154,23 @@ def test_the_folder_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.delenv("HDNET_CACHE_DIR")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert ModelCache(None, "http://registry", FILE).folder == tmp_path / ".cache/hdnet/models"
+
+
+def test_a_home_that_cannot_be_written_costs_downloads_only(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "home").write_text("a file, not a folder")
+    monkeypatch.delenv("HDNET_CACHE_DIR")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    assert not is_cached(None)
+    assert not caplog.text
+    caches = [ModelCache(None, "registry", "hdnet.safetensors") for _ in range(2)]
+    assert caches[0].folder == caches[1].folder
+    assert caches[0].folder.parent == tmp_path
+    assert caplog.text.count("this process keeps models for itself; set HDNET_CACHE_DIR") == 1
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert ModelCache(None, "registry", "hdnet.safetensors").folder == tmp_path / ".cache/hdnet/models"
 
 
 def test_a_registry_that_moved_is_known_by_its_address(make_cache: Callable[..., ModelCache]) -> None:

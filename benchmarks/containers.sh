@@ -36,7 +36,7 @@ trap 'finish; rm -rf "$scratch"' EXIT
 # The first process of a background container that is the image's own, below the shell and buildah.
 main_process() {
   local process=$server
-  while [[ "$(ps -o comm= -p "$process")" =~ ^(bash|containers|buildah|exe) ]]; do
+  while [[ "$(ps -o comm= -p "$process")" =~ ^(bash|containers|buildah|memfd|exe) ]]; do
     process=$(pgrep --parent "$process" | head -1) || return 1
   done
   echo "$process"

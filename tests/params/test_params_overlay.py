@@ -320,7 +320,7 @@ def test_sizes_are_those_of_the_documentation(params):
         for name, data in sizes.items()
     }
     assert amounts == {
-        "demo": (64, 12, 4, 12, (250.0, 600.0)),
+        "demo": (40, 10, 4, 12, (250.0, 600.0)),
         "standard": (2_000, 200, 60, 24, (250.0, 600.0)),
         "large": (30_000, 1_000, 1_000, 24, (250.0, 600.0)),
     }

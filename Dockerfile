@@ -12,9 +12,11 @@
 ARG PYTHON_IMAGE=python:3.12-slim
 
 FROM ${PYTHON_IMAGE} AS base
+# USER: DVC asks for a name, which the number of `--user` need not have.
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     HOME=/home/hdnet \
+    USER=hdnet \
     MLFLOW_DISABLE_TELEMETRY=true \
     DVC_NO_ANALYTICS=1
 RUN groupadd --gid 10001 hdnet \

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from hdnet.models.estimates import body_map
+from hdnet.geometry import Camera
+from hdnet.models.estimates import body_map, in_camera
 from hdnet.models.lite import PersonMaps
 
 
@@ -64,3 +65,23 @@ def test_a_border_lies_where_the_logits_say_and_uv_are_not_mixed_across_it():
 
 def test_where_nobody_is_it_is_empty():
     assert not body_map(maps_of(one_hot([[0, 0], [0, 0]]), torch.ones(2, 2, 2))).any()
+
+
+def test_normals_are_of_unit_length_and_a_zero_vector_harms_nobody():
+    generator = torch.Generator().manual_seed(7)
+    raw = torch.randn(1, 3, 32, 32, generator=generator)
+    raw[..., 3, 5] = 0
+    raw.requires_grad_()
+    flat, small = torch.zeros(1, 1, 32, 32), torch.zeros(1, 25, 8, 8)
+    maps = PersonMaps(raw, flat, flat, flat, small, torch.zeros(1, 2, 8, 8), torch.zeros(1, 1))
+    found = in_camera(maps, Camera.centred(30.0, 32)).normals_b3hw
+    length = found.norm(dim=1)
+    assert length[..., 3, 5].item() == 0
+    length[..., 3, 5] += 1
+    torch.testing.assert_close(length, torch.ones_like(length))
+    found.sum().backward()
+    assert raw.grad is not None
+    assert bool(raw.grad.isfinite().all())
+    # The person's middle ray is the camera's: nothing is turned, and F.normalize says the same.
+    expected = torch.nn.functional.normalize(raw.detach().double(), dim=1)
+    torch.testing.assert_close(found.detach(), expected)

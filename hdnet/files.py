@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -171,6 +173,13 @@ def _publish(temporary: Path, out: Path) -> None:
         shutil.rmtree(old)
     else:
         temporary.rename(out)
+
+
+def folder_of_process(prefix: str) -> Path:
+    """Make a folder among the temporary files that goes when this process ends."""
+    folder = tempfile.mkdtemp(prefix=prefix)
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(folder)
 
 
 def write_json(path: Path, content: Any) -> None:

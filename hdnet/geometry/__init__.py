@@ -10,7 +10,14 @@ Conventions (they are API):
 """
 
 from hdnet.geometry.camera import MEDIAN_DEPTH_M, Camera, CameraLike, camera_columns, pixel_rays, project, unproject
-from hdnet.geometry.normals import ORIGINAL_CLAMP, NormalRule, depth_to_normals, expected_angle_deg, original_normalise
+from hdnet.geometry.normals import (
+    ORIGINAL_CLAMP,
+    NormalRule,
+    depth_to_normals,
+    expected_angle_deg,
+    original_normalise,
+    unit_vectors,
+)
 from hdnet.geometry.relief import (
     RELIEF_UNIT_PX,
     View,
@@ -42,6 +49,7 @@ __all__ = [
     "relief_from_depth",
     "rotation_from_covariance",
     "turn_normals",
+    "unit_vectors",
     "unproject",
     "view_of",
 ]

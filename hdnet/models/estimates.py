@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hdnet.geometry import MEDIAN_DEPTH_M, CameraLike, depth_from_relief, turn_normals, view_of
+from hdnet.geometry import MEDIAN_DEPTH_M, CameraLike, depth_from_relief, turn_normals, unit_vectors, view_of
 from hdnet.models.hdnet import unit_normals
 from hdnet.models.hourglass import NormalEstimator
 from hdnet.models.lite import LiteEstimator, PersonMaps
@@ -107,6 +107,12 @@ def body_map(maps: PersonMaps) -> np.ndarray:
     return large
 
 
+def nearest_of_body(size: int) -> np.ndarray:
+    """Return the index of the network's body map's pixel that is nearest to each of ``size`` pixels along a side."""
+    index: np.ndarray = ((np.arange(size) + BODY_STRIDE // 2) // BODY_STRIDE).clip(max=size // BODY_STRIDE - 1)
+    return index
+
+
 def _neighbours(chosen_hw: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Bilinear interpolation of a map of a quarter of the size at chosen pixels of the whole.
 
@@ -144,9 +150,7 @@ def in_camera(maps: PersonMaps, camera: CameraLike, sized_b: Tensor | None = Non
     if sized_b is not None:
         median_m_b = torch.where(sized_b, view.focal_b / maps.log_scale_b1[:, 0].double().exp(), median_m_b)
     depth = depth_from_relief(relief, view, median_m_b)
-    # A tenth of the time of F.normalize; a zero vector stays 0, with a gradient of 0.
-    unit = normals / normals.square().sum(1, keepdim=True).clamp(min=1e-24).sqrt()
-    turned = turn_normals(unit, view.crop_R_camera_b33.mT)
+    turned = turn_normals(unit_vectors(normals), view.crop_R_camera_b33.mT)
     return Estimates(depth, turned, maps)
 
 

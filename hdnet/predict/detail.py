@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from hdnet.geometry.normals import unit_vectors
 from hdnet.models.lite import PersonMaps
 from hdnet.pictures.crop import scene_inputs
 from hdnet.predict.finding import Look
@@ -88,7 +89,7 @@ def _flipped(inputs_4hw: np.ndarray) -> np.ndarray:
 def _mean(looks: Sequence[PersonMaps]) -> PersonMaps:
     """The first of some looks, with the means of normals, relief and mask."""
     return looks[0]._replace(
-        normals_b3hw=torch.stack([F.normalize(one.normals_b3hw, dim=1) for one in looks]).mean(0),
+        normals_b3hw=torch.stack([unit_vectors(one.normals_b3hw) for one in looks]).mean(0),
         relief_b1hw=torch.stack([one.relief_b1hw for one in looks]).mean(0),
         mask_b1hw=torch.stack([one.mask_b1hw for one in looks]).mean(0),
     )

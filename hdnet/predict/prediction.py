@@ -16,7 +16,7 @@ from hdnet import visualize
 from hdnet.errors import InputError
 from hdnet.geometry import Camera, expected_angle_deg
 from hdnet.models import ModelIdentity
-from hdnet.models.estimates import BODY_STRIDE, body_map
+from hdnet.models.estimates import body_map, nearest_of_body
 from hdnet.models.lite import PersonMaps
 from hdnet.pictures.crop import NETWORK_SIZE, Crop, bounds, sampled
 from hdnet.pictures.reading import iuv_to_png_rgb
@@ -69,7 +69,7 @@ class PersonLook:
     def parts(self) -> np.ndarray:
         """(S, S) uint8 body part of the network's nearest pixel, quicker than :attr:`iuv`."""
         small: np.ndarray = self.maps.parts_b25hw[0].argmax(0).to(torch.uint8).numpy()
-        at = ((np.arange(len(self.inside)) + BODY_STRIDE // 2) // BODY_STRIDE).clip(max=len(small) - 1)
+        at = nearest_of_body(len(self.inside))
         enlarged: np.ndarray = small[np.ix_(at, at)]
         return enlarged
 

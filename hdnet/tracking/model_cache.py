@@ -9,7 +9,6 @@ anew. Several processes may share a folder; entries appear in it complete.
 
 from __future__ import annotations
 
-import atexit
 import hashlib
 import logging
 import os
@@ -23,7 +22,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from hdnet.errors import DataError, ModelError
-from hdnet.files import read_json_object, sha256_of, write_json
+from hdnet.files import folder_of_process, read_json_object, sha256_of, write_json
 from hdnet.models.identity import ModelIdentity
 
 DEFAULT_FOLDER = "~/.cache/hdnet/models"
@@ -72,9 +71,7 @@ def _of_this_process(home: Path) -> Path:
     logger.warning(
         "%s cannot be written: this process keeps models for itself; set %s to a writable folder", home, FOLDER_VARIABLE
     )
-    folder = tempfile.mkdtemp(prefix="hdnet-models-")
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return Path(folder)
+    return folder_of_process("hdnet-models-")
 
 
 class ModelCache:

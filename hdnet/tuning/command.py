@@ -57,9 +57,9 @@ def tune(settings: StudySettings, trials: int, workers: int, top_k: int) -> Stud
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = open_study(settings)
-    if settings.params.tune.sampler == "ablation":
-        space = Space(settings.params)
-        trials = len(space.points()) + len(space.changes())
+    space = Space(settings.params)
+    if changes := space.changes():
+        trials = len(space.points()) + len(changes)
     with _study_run(settings, study) as tracker:
         run_workers(settings, "search", trials, workers)
         if top_k:

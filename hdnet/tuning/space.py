@@ -99,9 +99,13 @@ class Space:
     def changes(self) -> list[dict[str, Any]]:
         """Return the trials of an ablation: params.yaml with one key changed, for each choice that is not its own.
 
+        Other samplers have none.
+
         Raises:
             ParamsError: A key has a range instead of choices.
         """
+        if self.params.tune.sampler != "ablation":
+            return []
         own = self.points()[PARAMS_POINT]
         found = []
         for key, dimension in self.dimensions.items():

@@ -131,7 +131,7 @@ def open_study(settings: StudySettings) -> optuna.Study:
                 inside = space.stored(values)
                 study.enqueue_trial(inside, {POINT: name, FIXED: inside})
         fixed = [trial.user_attrs.get(FIXED) for trial in counting]
-        for inside in map(space.stored, space.changes() if settings.params.tune.sampler == "ablation" else []):
+        for inside in map(space.stored, space.changes()):
             if inside not in fixed:
                 study.enqueue_trial(inside, {FIXED: inside})
     return study

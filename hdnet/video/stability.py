@@ -15,6 +15,7 @@ import torch
 
 from hdnet.geometry import Camera
 from hdnet.geometry.relief import RELIEF_UNIT_PX, View, masked_median, view_of
+from hdnet.models.estimates import nearest_of_body
 from hdnet.models.lite import PersonMaps
 from hdnet.pictures.crop import NETWORK_SIZE
 from hdnet.video.looks import MOTION_SIZE, PackedLook
@@ -69,8 +70,7 @@ class Surface:
         normals = look.normal_map() @ view.crop_R_camera_b33[0].numpy()
         normals /= np.linalg.norm(normals, axis=-1, keepdims=True)  # they were stored with 11 bits
         values = np.concatenate([log_z[..., None], normals], axis=-1).astype(np.float32)
-        # Pixel 4 k of the square is pixel k of the body map.
-        nearest = ((np.arange(NETWORK_SIZE) + 2) // 4).clip(max=len(look.parts) - 1)
+        nearest = nearest_of_body(NETWORK_SIZE)
         parts = np.where(look.inside, look.parts[np.ix_(nearest, nearest)], 0).astype(np.uint8)
         small = slice(_STEP // 2, None, _STEP)
         picture = MotionPicture.of(look.grey, parts[small, small], look.uv[:, nearest[small]][:, :, nearest[small]])

@@ -9,15 +9,14 @@ machine and keeps it in its cache.
 # Warp reads the annotations as kernel types.
 from __future__ import annotations
 
-import atexit
 import os
-import shutil
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import warp as wp
+
+from hdnet.files import folder_of_process
 
 
 def _start_quietly() -> None:
@@ -31,8 +30,7 @@ def _start_quietly() -> None:
         try:
             wp.init()
         except OSError:  # the cache, in a home that cannot be written: this process compiles for itself
-            wp.config.kernel_cache_dir = tempfile.mkdtemp(prefix="hdnet-warp-")
-            atexit.register(shutil.rmtree, wp.config.kernel_cache_dir, ignore_errors=True)
+            wp.config.kernel_cache_dir = str(folder_of_process("hdnet-warp-"))
             wp.init()
     finally:
         os.dup2(kept, 2)

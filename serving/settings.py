@@ -79,7 +79,8 @@ class Settings(BaseSettings):
     reload_interval_s: float = Field(30.0, gt=0, description="Seconds between two checks of the registry.")
     cache_dir: Path = Field(
         Path("~/.cache/hdnet/models"),
-        description="Folder that keeps models of the registry; the last good one serves while that is away.",
+        description="Folder that keeps models of the registry; the last good one serves while that is away. "
+        "Where the home cannot be written, each process keeps its own.",
     )
     admin_token: SecretStr | None = Field(None, description="Token of /admin/reload; without one it does not exist.")
     api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(

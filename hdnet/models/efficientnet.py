@@ -9,8 +9,9 @@ from __future__ import annotations
 import importlib.util
 import math
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +28,11 @@ NORM_EPS = 1e-3
 # Weight of a batch in the running statistics. Small, as those of ImageNet are kept in a short training.
 NORM_MOMENTUM = 0.03
 _STEM_CHANNELS = 32
+EXACT_BLOCKS = 2
+"""First blocks that compute in float32 in use, as the stem does, where the others compute in bfloat16.
+
+Of the shipped model's 3.5 mm and 0.63 degrees that bfloat16 costs, stem and first block alone make 3.3 mm and 0.6.
+"""
 
 
 class Variant(NamedTuple):
@@ -188,12 +194,19 @@ class EfficientNetLite(nn.Module):
         Returns:
             Features at strides 2, 4, 8, 16 and 32.
         """
-        x, features = self.stem(x_bchw), []
+        with self._exact():
+            x, features = self.stem(x_bchw), []
         for number, block in enumerate(self.blocks):
-            x = block(x)
+            with self._exact() if number < EXACT_BLOCKS else nullcontext():
+                x = block(x)
             if number in self._last_blocks:
                 features.append(x)
         return features
+
+    def _exact(self) -> AbstractContextManager[Any]:
+        """Float32 under autocast; a training, which has to be fast, takes what autocast says."""
+        device = self.stem.conv.weight.device.type
+        return nullcontext() if self.training else torch.autocast(device, enabled=False)
 
     def freeze(self, blocks: int) -> None:
         """Take the stem and the first blocks out of training: no gradients, batch norm in evaluation mode.

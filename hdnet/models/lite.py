@@ -28,9 +28,9 @@ STRIDE = STRIDES[-1]
 # 3 x 3 convolutions of the decoder at strides 16, 8, 4, 2; fewer where pictures are large.
 _CONVOLUTIONS = (2, 2, 1, 1)
 # Channels of the head at full size: normals, confidence, relief, mask.
-_PIXEL_CHANNELS = (3, 1, 1, 1)
+PIXEL_CHANNELS = (3, 1, 1, 1)
 # Body parts and background; U, V.
-_BODY_CHANNELS = (25, 2)
+BODY_CHANNELS = (25, 2)
 # Pixels per metre of the untrained network, as a share of the picture's side: a person fills two thirds of it.
 _INITIAL_SCALE = 0.4
 _INPUTS = "R, G, B, hint"
@@ -101,8 +101,8 @@ class LiteEstimator(nn.Module):
         self.encoder = EfficientNetLite(config.encoder, in_channels=4)
         self.decoder = Decoder(self.encoder.channels, config.decoder)
         self.scale_head = nn.Linear(config.decoder[0], 1)
-        self.body_head = nn.Conv2d(config.decoder[3], sum(_BODY_CHANNELS), 1)
-        self.pixel_head = nn.Conv2d(config.decoder[4], 4 * sum(_PIXEL_CHANNELS), 3, padding=1)
+        self.body_head = nn.Conv2d(config.decoder[3], sum(BODY_CHANNELS), 1)
+        self.pixel_head = nn.Conv2d(config.decoder[4], 4 * sum(PIXEL_CHANNELS), 3, padding=1)
         gain, offset = torch.tensor([1 / 128] * 3 + [1.0]), torch.tensor([-127 / 128] * 3 + [0.0])
         self.register_buffer("input_gain", gain[:, None, None], persistent=False)
         self.register_buffer("input_offset", offset[:, None, None], persistent=False)
@@ -151,8 +151,8 @@ class LiteEstimator(nn.Module):
         with torch.autocast(inputs_b4hw.device.type, enabled=False):
             deepest, quarter, half = (x.to(self.pixel_head.weight.dtype) for x in (deepest, quarter, half))
             pixels = F.pixel_shuffle(self.pixel_head(half), 2)
-            normals, log_kappa, relief, mask = torch.split(pixels, [*_PIXEL_CHANNELS], dim=1)
-            parts, uv = torch.split(self.body_head(quarter), [*_BODY_CHANNELS], dim=1)
+            normals, log_kappa, relief, mask = torch.split(pixels, [*PIXEL_CHANNELS], dim=1)
+            parts, uv = torch.split(self.body_head(quarter), [*BODY_CHANNELS], dim=1)
             height, width = inputs_b4hw.shape[-2:]  # the scale is learned relative to them, for training at many sizes
             log_scale = self.scale_head(deepest.mean((2, 3))) + math.log(math.sqrt(height * width))
         return PersonMaps(normals, log_kappa, relief, mask, parts, uv if self.training else uv.clamp(0, 1), log_scale)
@@ -180,7 +180,7 @@ class LiteEstimator(nn.Module):
                     tensor.zero_()
             state["scale_head.weight"].zero_()
             state["scale_head.bias"].fill_(math.log(_INITIAL_SCALE))
-            state["body_head.bias"][_BODY_CHANNELS[0] :] = 0.5
+            state["body_head.bias"][BODY_CHANNELS[0] :] = 0.5
             # The four pixels of a shuffle begin alike, and normals face the camera.
             weight = state["pixel_head.weight"]
             weight.copy_(0.3 * weight[::4].repeat_interleave(4, dim=0))

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from hdnet.models import HDNet, PersonModel
 from hdnet.predict.runtime_names import Outputs
 from hdnet.predict.runtimes.openvino_graph import build_graph
-from hdnet.predict.runtimes.openvino_person import person_graph, quantise
+from hdnet.predict.runtimes.openvino_person import parted, person_graph, quantise, split, with_joined_maps
 from hdnet.predict.runtimes.probes import person_probe_inputs, probe_inputs
 
 # Margin of the 8-bit ranges over the values that were seen: clipping costs more than coarser steps.
@@ -42,7 +42,8 @@ class OpenVinoRuntime:
     Args:
         name: "openvino" (float32), "openvino-bf16" (convolutions in bfloat16; float32 where the processor has none) or
             "openvino-int8" (all but each network's first convolution with 8-bit integers, the rest as bf16; ranges from
-            made-up pictures).
+            made-up pictures). Of the network for photographs the first blocks stay in float32, see
+            :data:`hdnet.models.efficientnet.EXACT_BLOCKS`.
         model: The networks.
         threads: Of the processor; None keeps OpenVINO's own choice.
         converted: The model's float32 graph, which runtimes of one model share; converting it takes seconds. Filled if
@@ -59,19 +60,37 @@ class OpenVinoRuntime:
         self.name = name
         self._is_person = isinstance(model, PersonModel)
         graph = graph_of(model, 1, name == "openvino-int8", [] if converted is None else converted)
-        # Pinned threads would stay on a core that another program works on.
-        settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "ENABLE_CPU_PINNING": False}
-        settings["INFERENCE_PRECISION_HINT"] = _PRECISIONS[name]
-        if threads is not None:
-            settings["INFERENCE_NUM_THREADS"] = threads
-        self._request = core().compile_model(graph, "CPU", settings).create_infer_request()
+        precision = _PRECISIONS[name]
+        self._start = None
+        if self._is_person:
+            graph = with_joined_maps(graph)
+            if precision != "f32":
+                start, graph = split(graph)
+                self._start = _request(start, "f32", threads)
+        self._request = _request(graph, precision, threads)
 
     def __call__(self, inputs_bchw: np.ndarray) -> Outputs:
         """See :class:`hdnet.predict.runtimes.Runtime`."""
         if not self._is_person:
             return np.concatenate([self._request.infer([one[None]])[0] for one in inputs_bchw])
-        pictures = [self._request.infer([one[None]]).to_tuple() for one in inputs_bchw]
-        return tuple(np.concatenate(outputs) for outputs in zip(*pictures, strict=True))
+        pictures = [self._maps(one[None]) for one in inputs_bchw]
+        return parted(*(np.concatenate(outputs) for outputs in zip(*pictures, strict=True)))
+
+    def _maps(self, input_1chw: np.ndarray) -> tuple[np.ndarray, ...]:
+        inputs = [input_1chw]
+        if self._start is not None:
+            inputs += self._start.infer(inputs, share_inputs=True, share_outputs=True).to_tuple()
+        maps: tuple[np.ndarray, ...] = self._request.infer(inputs, share_inputs=True).to_tuple()
+        return maps
+
+
+def _request(graph: Any, precision: str, threads: int | None) -> Any:
+    # Pinned threads would stay on a core that another program works on.
+    settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "ENABLE_CPU_PINNING": False}
+    settings["INFERENCE_PRECISION_HINT"] = precision
+    if threads is not None:
+        settings["INFERENCE_NUM_THREADS"] = threads
+    return core().compile_model(graph, "CPU", settings).create_infer_request()
 
 
 def graph_of(

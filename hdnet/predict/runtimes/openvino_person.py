@@ -11,12 +11,16 @@ import torch
 from openvino import opset13 as op
 
 from hdnet.models import PersonModel
+from hdnet.models.efficientnet import EXACT_BLOCKS
+from hdnet.models.lite import BODY_CHANNELS, PIXEL_CHANNELS
 from hdnet.pictures.crop import NETWORK_SIZE
 from hdnet.predict.runtime_names import PERSON_INPUT_NAME, PERSON_OUTPUT_NAMES
 from hdnet.predict.runtimes.openvino_graph import ACTIVATION_LEVELS, WEIGHT_LEVELS
 
 _CONVOLUTIONS = ("Convolution", "GroupConvolution")
 _LARGEST_QUANTISED = NETWORK_SIZE // 16
+_LAST_EXACT = f".encoder.blocks.{EXACT_BLOCKS - 1}."
+_TO_LAST, _TO_FIRST = np.array([0, 2, 3, 1]), np.array([0, 3, 1, 2])
 
 # (lowest, highest) value of every quantised input, by the name of the operation that reads it.
 Ranges = dict[str, tuple[float, float]]
@@ -41,6 +45,79 @@ def person_graph(model: PersonModel, batch: int = -1) -> Any:
     for output, name in zip(graph.outputs, PERSON_OUTPUT_NAMES, strict=True):
         output.set_names({name})
     return graph
+
+
+def split(graph: Any) -> tuple[Any, Any]:
+    """Cut the graph into stem and first blocks, which need float32, and the rest.
+
+    Args:
+        graph: What :func:`person_graph` made, for a batch of 1; not changed.
+
+    Returns:
+        The first part, from the picture to what the rest needs of it, channels last, and the rest, from the picture and
+        that to the outputs.
+    """
+    first, rest = graph.clone(), graph.clone()
+    leaving = [op.result(op.transpose(output, op.constant(_TO_LAST))) for output, _ in _leaving(first)]
+    parameters = rest.get_parameters()
+    for output, readers in _leaving(rest):
+        # OpenVINO computes with channels last: so nothing is moved in memory.
+        channels_last = op.parameter([output.get_shape()[k] for k in _TO_LAST], output.get_element_type())
+        parameters.append(channels_last)
+        given = op.transpose(channels_last, op.constant(_TO_FIRST)).output(0)
+        for reader in readers:
+            reader.replace_source_output(given)
+    return ov.Model(leaving, first.get_parameters(), "start"), ov.Model(rest.get_results(), parameters, "rest")
+
+
+def _leaving(graph: Any) -> list[tuple[Any, list[Any]]]:
+    """Outputs of the operations up to the last of the first blocks that later ones read, and these inputs."""
+    nodes = graph.get_ordered_ops()
+    # Operations are named by the modules that they were converted from.
+    last = [node for node in nodes if _LAST_EXACT in node.get_friendly_name()][-1]
+    early, waiting = set[str](), [last]
+    while waiting:
+        node = waiting.pop()
+        if node.get_friendly_name() not in early:
+            early.add(node.get_friendly_name())
+            waiting += [one.get_node() for one in node.input_values()]
+    found = []
+    for node in nodes:
+        if node.get_friendly_name() in early and node.get_type_name() not in ("Constant", "Parameter"):
+            readers = [
+                one for one in node.output(0).get_target_inputs() if one.get_node().get_friendly_name() not in early
+            ]
+            if readers:
+                found.append((node.output(0), readers))
+    return found
+
+
+def with_joined_maps(graph: Any) -> Any:
+    """Copy the graph with the maps of one size as one output: OpenVINO takes milliseconds to part them.
+
+    Args:
+        graph: What :func:`person_graph` made.
+
+    Returns:
+        ``openvino.Model``, whose outputs :func:`parted` takes.
+    """
+    graph = graph.clone()
+    sources: dict[str, Any] = {}
+    for result in graph.get_results():
+        source = result.input_value(0)
+        before = source.get_node()
+        if before.get_type_name() == "Clamp":  # of U and V
+            before = before.input_value(0).get_node()
+        if before.get_type_name() == "VariadicSplit":
+            source = before.input_value(0)
+        sources[source.get_node().get_friendly_name()] = source
+    return ov.Model([op.result(source) for source in sources.values()], graph.get_parameters(), "maps")
+
+
+def parted(pixels: np.ndarray, body: np.ndarray, log_scale: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Return the outputs of :func:`with_joined_maps` as the arrays of :class:`hdnet.models.lite.PersonMaps`, views."""
+    parts, uv = np.split(body, [BODY_CHANNELS[0]], axis=1)
+    return *np.split(pixels, np.cumsum(PIXEL_CHANNELS[:-1]), axis=1), parts, uv.clip(0, 1), log_scale
 
 
 def quantise(graph: Any, inputs_b4hw: np.ndarray, margin: float, core: ov.Core) -> None:

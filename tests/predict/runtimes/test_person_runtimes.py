@@ -63,6 +63,35 @@ def test_a_runtime_gives_the_same_maps(outputs_of, probes, reference, name, limi
     assert found.normal_deg < limit_deg
 
 
+def test_the_exact_start_and_the_rest_are_the_whole_graph(model, probes, reference):
+    from hdnet.predict.runtimes.openvino_cpu import core
+    from hdnet.predict.runtimes.openvino_person import parted, person_graph, split, with_joined_maps
+
+    start, rest = (
+        core().compile_model(one, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+        for one in split(with_joined_maps(person_graph(model, 1)))
+    )
+    picture = probes.inputs_bchw[:1]
+    left = start([picture]).to_tuple()
+    # The feature of stride 2, which the decoder reads too, and that of the second block, channels last.
+    assert [one.shape for one in left] == [(1, 128, 128, 16), (1, 64, 64, 24)]
+    for found, wanted in zip(parted(*rest([picture, *left]).to_tuple()), reference, strict=True):
+        np.testing.assert_allclose(found, wanted[:1], atol=1e-4)
+
+
+def test_bfloat16_begins_after_the_first_blocks():
+    """A model whose start tells tones apart that bfloat16 does not."""
+    torch.manual_seed(0)
+    estimator = LiteEstimator().eval()
+    picture = torch.rand(1, 4, 64, 64) * 255
+    with torch.inference_mode():
+        exact = estimator.encoder(picture)
+        with torch.autocast("cpu", torch.bfloat16):
+            rounded = estimator.encoder(picture)
+    assert torch.equal(rounded[0], exact[0])
+    assert not torch.equal(rounded[1], exact[1])
+
+
 def test_eight_bits_are_really_used(outputs_of, reference):
     exact, rounded = outputs_of("openvino"), outputs_of("openvino-int8")
     parts = PersonMaps._fields.index("parts_b25hw")

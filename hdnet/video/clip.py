@@ -20,7 +20,7 @@ from hdnet.geometry import MEDIAN_DEPTH_M, Camera
 from hdnet.models.lite import PersonMaps
 from hdnet.pictures.cameras import caller_camera, camera_of_focal_35mm, shrunk_camera
 from hdnet.pictures.checks import Photo
-from hdnet.pictures.crop import Crop
+from hdnet.pictures.crop import NETWORK_SIZE, Crop
 from hdnet.predict.finding import Look, box_of
 from hdnet.predict.inference import Predictor, model_file
 from hdnet.predict.person import ADULT_M, ADULT_WEIGHT, PreparedPhoto, check_height, finish_photo, person_maps
@@ -203,11 +203,13 @@ def _with_distances(clip: Clip, factor: float, source: ScaleSource) -> Clip:
 def _height_factor(clip: Clip, height_m: float) -> float:
     """Factor of all distances by which the person has a height, in the median of frames that show it."""
     positions = list(clip.distances_m)
-    # What the frames show is known from the looks: nothing has to be decoded again.
-    blank = np.zeros((clip.survey.height, clip.survey.width, 3), np.uint8)
+    # What the frames show is known from the looks: nothing has to be decoded again, and no map need be large.
+    height, width = clip.survey.height, clip.survey.width
+    step = max(1, min(height, width) // NETWORK_SIZE)
+    blank = np.zeros((height // step, width // step, 3), np.uint8)
     factors: list[float] = []
     fault = InputError("")
-    for position in positions[:: max(1, len(positions) // _HEIGHT_FRAMES)]:
+    for position in positions[:: -(-len(positions) // _HEIGHT_FRAMES)]:
         _, surface = next(surfaces_in(clip, range(position, position + 1)))
         try:
             scaled = finished_prediction(clip, surface, surface.values, blank, height_m)

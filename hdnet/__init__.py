@@ -1,6 +1,7 @@
 """HDNet: depth, surface normals and a mesh of a dressed person from one picture."""
 
 import os
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
 # Before torch is loaded: OpenMP threads that wait sleep. Spinning, they share cores with busy programs and all wait for
 # all: a training beside one busy process was seen to fall to a fortieth of its speed (docs/training.md).
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+# OpenVINO counts its users: at import it writes an ID into the home folder and sends it, where it finds this package.
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 __version__ = "0.1.0"
 

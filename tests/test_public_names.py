@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -26,6 +27,15 @@ def test_importing_the_package_does_not_import_torch() -> None:
     program = "import sys, hdnet; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
 
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+def test_openvino_neither_counts_its_user_nor_writes_into_the_home(tmp_path: Path) -> None:
+    pytest.importorskip("openvino")
+    program = "import hdnet, openvino.tools.ovc.telemetry_utils as used; print(used.tm.__name__)"
+    environment = os.environ | {"HOME": str(tmp_path)}
+    found = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    assert found.stdout == "openvino.tools.ovc.telemetry_stub\n"
+    assert not any(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("told", [None, "active"])

@@ -29,6 +29,13 @@ def test_importing_the_package_does_not_import_torch() -> None:
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 
+def test_a_prediction_does_not_load_torchs_compiler() -> None:
+    """Which takes as long as all the rest."""
+    program = "import sys, hdnet.predict.inference; sys.exit('torch._dynamo' in sys.modules)"
+
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
 def test_openvino_neither_counts_its_user_nor_writes_into_the_home(tmp_path: Path) -> None:
     pytest.importorskip("openvino")
     program = "import hdnet, openvino.tools.ovc.telemetry_utils as used; print(used.tm.__name__)"

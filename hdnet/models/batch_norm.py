@@ -13,45 +13,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 
-class BatchNorm(nn.BatchNorm2d):
-    """Batch normalisation; several training processes give the numbers that one gives with their joint batch."""
-
-    momentum: float
-    running_mean: Tensor
-    running_var: Tensor
-    num_batches_tracked: Tensor
-
-    def forward(self, x_bchw: Tensor) -> Tensor:
-        """Normalise (B, C, H, W) by channel."""
-        if not (self.training and _is_shared()):
-            return super().forward(x_bchw)
-        y_bchw: Tensor
-        y_bchw, mean_c, variance_c, count = _normalise_shared(x_bchw, self.weight, self.bias, self.eps)
-        with torch.no_grad():
-            unbiased_c = variance_c * (count / (count - 1))
-            for running, value in ((self.running_mean, mean_c), (self.running_var, unbiased_c)):
-                running.lerp_(value.to(running.dtype), self.momentum)
-            self.num_batches_tracked.add_(1)
-        return y_bchw
-
-    def as_affine(self) -> tuple[Tensor, Tensor]:
-        """Return gain and offset of every channel in evaluation mode, to fold into a convolution before it."""
-        gain_c = self.weight * torch.rsqrt(self.running_var + self.eps)
-        return gain_c, self.bias - self.running_mean * gain_c
-
-
-def _is_shared() -> bool:
-    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
-
-
-@torch.compiler.disable  # type: ignore[untyped-decorator]  # collectives inside an autograd function
-def _normalise_shared(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Normalised input, and mean, variance and number of values a channel over all processes."""
-    found: tuple[Tensor, Tensor, Tensor, Tensor]
-    found = _SharedBatchNorm.apply(x, weight, bias, eps)  # type: ignore[no-untyped-call]
-    return found
-
-
 class _SharedBatchNorm(torch.autograd.Function):
     """Fused local kernels, with one sum over the processes forward and one backward.
 
@@ -92,3 +53,51 @@ class _SharedBatchNorm(torch.autograd.Function):
         slope, offset = ((sums / count).to(weight.dtype) * gain.repeat(2)).chunk(2)
         through = F.batch_norm(x, mean, variance, slope, offset, training=False, eps=ctx.eps)
         return fixed - through, by_weight, by_bias, None
+
+
+def _normalise_shared(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Normalised input, and mean, variance and number of values a channel over all processes."""
+    found: tuple[Tensor, Tensor, Tensor, Tensor]
+    found = _SharedBatchNorm.apply(x, weight, bias, eps)  # type: ignore[no-untyped-call]
+    return found
+
+
+class BatchNorm(nn.BatchNorm2d):
+    """Batch normalisation; several training processes give the numbers that one gives with their joint batch."""
+
+    momentum: float
+    running_mean: Tensor
+    running_var: Tensor
+    num_batches_tracked: Tensor
+    _shared = staticmethod(_normalise_shared)
+
+    def forward(self, x_bchw: Tensor) -> Tensor:
+        """Normalise (B, C, H, W) by channel."""
+        if not (self.training and _is_shared()):
+            return super().forward(x_bchw)
+        y_bchw: Tensor
+        y_bchw, mean_c, variance_c, count = self._shared(x_bchw, self.weight, self.bias, self.eps)
+        with torch.no_grad():
+            unbiased_c = variance_c * (count / (count - 1))
+            for running, value in ((self.running_mean, mean_c), (self.running_var, unbiased_c)):
+                running.lerp_(value.to(running.dtype), self.momentum)
+            self.num_batches_tracked.add_(1)
+        return y_bchw
+
+    @classmethod
+    def prepare_for_compiler(cls) -> None:
+        """Keep what processes share out of ``torch.compile``, which cannot trace collectives in an autograd function.
+
+        To be called before it. As a decorator ``torch.compiler.disable`` would load the compiler at every import of
+        this package, in two seconds.
+        """
+        cls._shared = staticmethod(torch.compiler.disable(_normalise_shared))  # type: ignore[no-untyped-call]
+
+    def as_affine(self) -> tuple[Tensor, Tensor]:
+        """Return gain and offset of every channel in evaluation mode, to fold into a convolution before it."""
+        gain_c = self.weight * torch.rsqrt(self.running_var + self.eps)
+        return gain_c, self.bias - self.running_mean * gain_c
+
+
+def _is_shared() -> bool:
+    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1

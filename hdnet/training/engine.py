@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from hdnet.errors import TrainingError
+from hdnet.models.batch_norm import BatchNorm
 from hdnet.models.weights import save_estimator
 from hdnet.params import OptimiserParams, RuntimeParams
 from hdnet.tracking.tracker import Tracker
@@ -202,6 +203,7 @@ class Engine:
             set_moments(optimiser, model, self.moments)
         network = channels_last(model)
         if is_compiled(self.runtime, fabric.device):
+            BatchNorm.prepare_for_compiler()
             network = torch.compile(network, dynamic=False)  # type: ignore[assignment]
         network, optimiser = fabric.setup(network, optimiser, _reapply_compile=False)
         network.train()

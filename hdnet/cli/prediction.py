@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from hdnet.cli.commands import CHAMPION, MODEL_HELP, Arguments, Command, Parser, say
+from hdnet.errors import ModelError
 from hdnet.models.tensorflow import import_checkpoints
 from hdnet.predict.export import export_halved, export_model
 from hdnet.predict.inference import load_source, model_file
@@ -24,6 +25,7 @@ def export(verb: Parser) -> Command:
     verb.add_argument(
         "--out", type=Path, required=True, help="file to write: .onnx, .xml for openvino, or .safetensors"
     )
+    verb.add_argument("--mean-with", metavar="MODEL", help="with safetensors: the mean of the weights of both models")
     return _export
 
 
@@ -51,7 +53,10 @@ def serve(verb: Parser) -> Command:
 
 def _export(arguments: Arguments) -> None:
     if arguments.format == "safetensors":
-        files, worst = [arguments.out], export_halved(model_file(arguments.model)[0], arguments.out)
+        other = arguments.mean_with and model_file(arguments.mean_with)[0]
+        files, worst = [arguments.out], export_halved(model_file(arguments.model)[0], arguments.out, other)
+    elif arguments.mean_with:
+        raise ModelError(f"--mean-with goes with --format safetensors, found {arguments.format}")
     else:
         files, worst = export_model(*load_source(arguments.model), arguments.format, arguments.out)
     for path in files:

@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from hdnet.errors import ModelError
-from hdnet.files import atomic_write
+from hdnet.files import atomic_write, sha256_of
 from hdnet.geometry import Camera
 from hdnet.models.hdnet import HDNet
 from hdnet.models.hourglass import DepthEstimator, Hourglass, NormalEstimator
@@ -118,6 +118,30 @@ def save_halved(path: Path, source: Path) -> None:
         raise ModelError(f"{source}: {large[0]} has values beyond half precision; ship it as it is")
     kept = {key: header[key] for key in ("kind", "networks", "camera")}
     _save(path, state, kept, header["provenance"])
+
+
+def save_mean(path: Path, source: Path, other: Path) -> None:
+    """Write the mean of the weights of two complete models, which is often better than both ends of a training.
+
+    Wortsman et al., "Model soups", ICML 2022.
+
+    Args:
+        path: File to write.
+        source: Model file; its header is kept, and its provenance gains the other's SHA-256.
+        other: Model file of the same network.
+
+    Raises:
+        ModelError: If one is missing or not a complete model, or their networks differ.
+    """
+    model, theirs, header = load_hdnet(source), load_hdnet(other).state_dict(), read_header(source)
+    if header["networks"] != read_header(other)["networks"]:
+        raise ModelError(f"{other}: is another network than {source}; only weights of one network have a mean")
+    state = {
+        name: own.lerp(theirs[name], 0.5) if own.is_floating_point() else own
+        for name, own in model.state_dict().items()
+    }
+    kept = {key: header[key] for key in ("kind", "networks", "camera")}
+    _save(path, state, kept, header["provenance"] | {"mean_with": sha256_of(other)})
 
 
 @overload

@@ -16,7 +16,7 @@ import torch
 from hdnet.errors import ModelError
 from hdnet.extras import install_command
 from hdnet.models import HDNet, ModelIdentity, PersonModel
-from hdnet.models.weights import load_hdnet, save_halved
+from hdnet.models.weights import load_hdnet, save_halved, save_mean
 from hdnet.predict.runtime_names import (
     INPUT_NAME,
     OUTPUT_NAME,
@@ -81,7 +81,7 @@ def export_model(
         raise ModelError(f"{path}: cannot be written ({error.strerror or error})") from error
 
 
-def export_halved(source: Path, out: Path) -> Difference:
+def export_halved(source: Path, out: Path, mean_with: Path | None = None) -> Difference:
     """Write a model file once more with weights in half precision, and compare the two as :func:`export_model` does.
 
     Rounded weights may differ by as much as a runtime that is chosen for its speed, 2 mm and 1 degree.
@@ -89,16 +89,21 @@ def export_halved(source: Path, out: Path) -> Difference:
     Args:
         source: Model file of a complete model.
         out: File to write, ``.safetensors``.
+        mean_with: Model file of the same network: write the mean of the two, see
+            :func:`hdnet.models.weights.save_mean`.
 
     Raises:
-        ModelError: If the name does not end so, the source is not a complete model, the file cannot be written, or its
-            results differ; then no file is left.
+        ModelError: If the name does not end so, a file is not a complete model, the networks differ, the file cannot
+            be written, or its results differ; then no file is left.
     """
     if out.suffix != ".safetensors":
         raise ModelError(f"{out}: expected a name that ends in .safetensors")
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.stem}.") as folder:
-        trial = Path(folder) / out.name
+        trial, mean = Path(folder) / out.name, Path(folder) / "mean.safetensors"
+        if mean_with is not None:
+            save_mean(mean, source, mean_with)
+            source = mean
         save_halved(trial, source)
         most = Difference(MAX_DEPTH_MM, MAX_NORMAL_DEG)
         worst = check_export(load_hdnet(source), TorchRuntime(load_hdnet(trial)), str(out), most)

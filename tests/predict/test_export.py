@@ -17,6 +17,7 @@ import torch
 
 from hdnet.cli import main
 from hdnet.errors import ModelError
+from hdnet.files import sha256_of
 from hdnet.geometry import Camera
 from hdnet.models import DepthEstimator, HDNet, LiteEstimator, ModelIdentity, NormalEstimator, PersonModel
 from hdnet.models.weights import load_hdnet, read_header, save_hdnet
@@ -163,6 +164,46 @@ def test_command(model: HDNet, tmp_path: Path, capsys: pytest.CaptureFixture[str
     lines = capsys.readouterr().out.splitlines()
     assert lines[:2] == [str(tmp_path / "m.bin"), str(tmp_path / "m.xml")]
     assert lines[2].startswith("differs from PyTorch by 0.")
+
+
+def test_the_mean_of_two_models_lies_between_them_and_says_so(tmp_path: Path, capsys) -> None:
+    models = [PersonModel(LiteEstimator(), CENTRED).eval() for _ in range(2)]
+    files = [tmp_path / "one.safetensors", tmp_path / "two.safetensors"]
+    for file, one in zip(files, models, strict=True):
+        save_hdnet(file, one, {"commit": file.stem})
+
+    main(
+        [
+            "export",
+            "--format",
+            "safetensors",
+            "--model",
+            str(files[0]),
+            "--mean-with",
+            str(files[1]),
+            "--out",
+            str(tmp_path / "mean.safetensors"),
+        ]
+    )
+
+    assert "differs from PyTorch by" in capsys.readouterr().out
+    mean = load_hdnet(tmp_path / "mean.safetensors", PersonModel)
+    for found, *ends in zip(mean.parameters(), *(one.parameters() for one in models), strict=True):
+        torch.testing.assert_close(found, (ends[0] + ends[1]) / 2, atol=1e-3, rtol=1e-3)
+    provenance = read_header(tmp_path / "mean.safetensors")["provenance"]
+    assert provenance == {"commit": "one", "mean_with": sha256_of(files[1])}
+    assert sorted(tmp_path.iterdir()) == sorted([*files, tmp_path / "mean.safetensors"])
+
+
+def test_models_of_two_networks_have_no_mean(tmp_path: Path, model: HDNet) -> None:
+    files = [tmp_path / "one.safetensors", tmp_path / "two.safetensors"]
+    save_hdnet(files[0], PersonModel(LiteEstimator(), CENTRED), {})
+    save_hdnet(files[1], model, {})
+    with pytest.raises(ModelError, match=r"two\.safetensors: is another network than .*one\.safetensors"):
+        export_halved(files[0], tmp_path / "mean.safetensors", files[1])
+    with pytest.raises(SystemExit, match="--mean-with goes with --format safetensors, found onnx"):
+        main(["export", "--mean-with", str(files[1]), "--model", str(files[0]), "--out", str(tmp_path / "a.onnx")])
+    assert sorted(tmp_path.iterdir()) == files
 
 
 def test_halved_weights_are_a_model_file_of_half_the_size(tmp_path: Path) -> None:

@@ -40,14 +40,15 @@ def depth_picture(depth_m: np.ndarray, mask: np.ndarray, limits_m: tuple[float, 
             takes those of the mask.
     """
     inside = mask.astype(bool)
-    usable = inside & np.isfinite(depth_m) & (depth_m > 0)
-    index = np.zeros(depth_m.shape, dtype=np.int64)
+    depth = depth_m[inside]
+    usable = np.isfinite(depth) & (depth > 0)
+    index = np.zeros(len(depth), dtype=np.int64)
     if usable.any():
-        nearest, farthest = limits_m or (float(depth_m[usable].min()), float(depth_m[usable].max()))
-        share = (depth_m[usable] - nearest) / max(farthest - nearest, 1e-12)
+        nearest, farthest = limits_m or (float(depth[usable].min()), float(depth[usable].max()))
+        share = (depth[usable] - nearest) / max(farthest - nearest, 1e-12)
         index[usable] = (share * 256).astype(np.int64).clip(0, 255)
     picture = np.full((*inside.shape, 3), WHITE, np.uint8)
-    picture[inside] = hot_table()[index[inside]]
+    picture[inside] = hot_table()[index]
     return picture
 
 
@@ -67,18 +68,20 @@ def normal_picture(normals: np.ndarray, mask: np.ndarray) -> np.ndarray:
     inside, normals = np.asarray(mask, dtype=bool), np.asarray(normals)
     outside = np.where(inside, np.uint8(0), np.uint8(WHITE))
     picture = np.full((*inside.shape, 3), WHITE, np.uint8)
+    columns = np.flatnonzero(inside.any(axis=0))
     # Channel by channel: over a last axis of three NumPy takes several times as long.
     for strip in strips(len(inside)):
         if not inside[strip].any():
             continue
+        part = strip, slice(columns[0], columns[-1] + 1)
         for channel in range(3):
-            values = normals[strip, :, channel].astype(np.float32, copy=False)
+            values = normals[(*part, channel)].astype(np.float32, copy=False)
             if not np.isfinite(values).all():
                 values = np.nan_to_num(values)
             colours = -values if channel == 2 else (1 - values) / 2
             colours.clip(0, 1, out=colours)
             colours *= 255
-            picture[strip, :, channel] = colours.astype(np.uint8) | outside[strip]
+            picture[(*part, channel)] = colours.astype(np.uint8) | outside[part]
     return picture
 
 

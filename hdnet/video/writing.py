@@ -169,10 +169,10 @@ def normal_levels(normals: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """(H, W, 3) uint16 of unit normals, -1..1 as 0..65535; 0 outside the mask."""
     levels = np.zeros(normals.shape, np.uint16)
     if mask.any():
-        part = tuple(slice(*ends) for ends in bounds(mask))
+        rows, columns = (slice(*ends) for ends in bounds(mask))
         for channel in range(3):  # over a last axis of three NumPy takes several times as long
-            level = np.rint((normals[(*part, channel)] + 1) * 32767.5).clip(0, 65535).astype(np.uint16)
-            levels[(*part, channel)] = level * mask[part]
+            level = np.rint((normals[rows, columns, channel] + 1) * 32767.5).clip(0, 65535).astype(np.uint16)
+            levels[rows, columns, channel] = level * mask[rows, columns]
     return levels
 
 

@@ -26,7 +26,6 @@ from hdnet.errors import DataError, TrainingError
 from hdnet.extras import install_command
 from hdnet.files import Finished, fingerprint, sha256_of
 from hdnet.models import LiteEstimator, PersonModel
-from hdnet.models.batch_norm import BatchNorm
 from hdnet.models.weights import load_estimator, load_hdnet, load_moments, save_estimator, save_hdnet
 from hdnet.params import Params
 from hdnet.params.overlay import preset_params
@@ -38,7 +37,7 @@ from hdnet.training.checkpoint import CheckpointFolder
 from hdnet.training.clip_pairs import ClipPairs, depth_of, divided, plane_of, read_windows, warp_residual_mm
 from hdnet.training.engine import Engine
 from hdnet.training.person_tasks import PersonTask
-from hdnet.training.tasks import Batch, Stream, Terms
+from hdnet.training.tasks import Batch, Stream
 from hdnet.training.validation import HeldOutValidator
 from hdnet.video.adapted import Adapted
 from hdnet.video.clip import Options, follow, is_metric
@@ -134,17 +133,7 @@ def synthetic_people(folder: Path, jobs: int = 1, progress: bool = False) -> tup
 
 
 class ClipTask(PersonTask):
-    """The joint stage on one video: frames as a video shows them, without hints, at the clip's distances.
-
-    A few pictures alike are no statistics: batch norm stays in evaluation mode.
-    """
-
-    def loss(self, model: nn.Module, batch: dict[str, Batch]) -> tuple[Tensor, Terms]:
-        """See :meth:`PersonTask.loss`."""
-        for module in self.model.modules():
-            if isinstance(module, BatchNorm):
-                module.eval()
-        return super().loss(model, batch)
+    """The joint stage on one video: frames as a video shows them, without hints, at the clip's distances."""
 
     def _depths(self, model: nn.Module, pairs: Batch) -> tuple[Tensor, Tensor]:
         return depth_of(model, pairs["i"]), depth_of(model, pairs["j"])

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from hdnet import visualize
 from hdnet.losses import person
 from hdnet.models import LiteEstimator
+from hdnet.models.batch_norm import BatchNorm
 from hdnet.models.estimates import in_camera, person_inputs
 from hdnet.models.hdnet import unit_normals
 from hdnet.models.lite import PersonMaps
@@ -28,7 +29,8 @@ class PersonTask:
 
     `train_normal` teaches what a picture shows: normals, their confidence, mask and body map. `train_depth` adds relief
     and scale. `train_hdnet` adds pairs of unlabelled frames: their depth, which is the relief in each frame's own
-    camera, has to agree with its own pseudo-normals and, along the matches, with the other frame's depth.
+    camera, has to agree with its own pseudo-normals and, along the matches, with the other frame's depth. Its batches,
+    people with backgrounds and frames of one dance by turns, are no statistics: batch norm stays in evaluation mode.
 
     Args:
         name: The stage.
@@ -76,6 +78,10 @@ class PersonTask:
     def loss(self, model: nn.Module, batch: dict[str, Batch]) -> tuple[Tensor, Terms]:
         """Weighted terms of :func:`person_terms`; with pairs, those of :func:`pair_terms` as well."""
         people = batch["labelled"]
+        if self.joint is not None:
+            for module in self.model.modules():
+                if isinstance(module, BatchNorm):
+                    module.eval()
         maps = model(_channels_last(people["inputs"]))
         terms = person_terms(maps, people, has_relief=self.name != "train_normal")
         total = weighted(terms, self.photo.weights)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch.utils.data import Subset
 
 from hdnet.data.layout.folders import TANG
 from hdnet.data.store.batches import PreparedItems
@@ -58,8 +59,10 @@ def open_labelled(folder: Path, scenes: bool = False) -> LabelledPeople:
     folder = Path(folder)
     if (folder / INDEX_FILE).is_file():
         packed = open_people(folder)
-        facts = packed.facts if isinstance(packed, PackedPeople) else None
-        return LabelledPeople(PreparedItems(LabelledDataset(packed, scenes=scenes)), packed.names, facts=facts)
+        dataset = LabelledDataset(packed, scenes=scenes)
+        if isinstance(packed, PackedPeople):
+            return _with_somebody(dataset, packed)
+        return LabelledPeople(PreparedItems(dataset), packed.names)
     if (folder / TANG).is_dir():
         folder = folder / TANG
     without = tuple(kind for kind in _NOTES if not (folder / kind).is_dir())
@@ -69,6 +72,17 @@ def open_labelled(folder: Path, scenes: bool = False) -> LabelledPeople:
     if scenes and not records.optional_fields(names):
         raise DataError(f"{folder / 'color'}: expected a picture with background of every sample, as 0000000.png")
     return LabelledPeople(PreparedItems(_RawDataset(records, names, scenes)), names, notes)
+
+
+def _with_somebody(dataset: LabelledDataset, packed: PackedPeople) -> LabelledPeople:
+    """The pictures of somebody: in those without anybody there is nothing to measure."""
+    facts = packed.facts
+    if not packed.empty:
+        return LabelledPeople(PreparedItems(dataset), packed.names, facts=facts)
+    kept = [k for k in range(len(packed)) if packed.record(k, ("mask",))["mask"].any()]
+    notes = (f"Pictures without anybody are left out: {packed.empty}.",)
+    shown = PreparedItems(Subset(dataset, kept))
+    return LabelledPeople(shown, [packed.names[k] for k in kept], notes, facts[kept])
 
 
 class _RawDataset:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,10 +12,12 @@ from hdnet.cli import main
 from hdnet.data.layout.folders import TangFolder
 from hdnet.data.layout.samples import LabelledSample
 from hdnet.data.store.packed import pack_tang
+from hdnet.data.store.people import Piece, join_pieces
+from hdnet.data.store.person_record import PersonPicture
 from hdnet.errors import DataError, ModelError
 from hdnet.evaluation import DEPTH_METRICS, DETAIL_METRICS, METRICS, EvaluationResult, evaluate_source
 from hdnet.geometry import Camera
-from hdnet.models import DepthEstimator, HDNet, NormalEstimator
+from hdnet.models import DepthEstimator, HDNet, LiteEstimator, NormalEstimator, PersonModel
 from hdnet.models.weights import save_hdnet
 
 SIZE = 32
@@ -53,6 +56,30 @@ def people(tmp_path):
         folder.write(sample)
     folder.write_meta({sample.name: CAMERA for sample in samples})
     return folder.root
+
+
+def test_pictures_without_anybody_are_left_out(tmp_path):
+    torch.manual_seed(0)
+    save_hdnet(tmp_path / "model.safetensors", PersonModel(LiteEstimator(), CAMERA), {})
+    samples = [person(k) for k in range(3)]
+    samples[1] = replace(
+        samples[1], **{key: np.zeros_like(getattr(samples[1], key)) for key in ("mask", "depth_m", "normals", "iuv")}
+    )
+    empty = np.zeros((SIZE, SIZE, 3), np.float32)
+    pictures = [
+        PersonPicture(one, k, 2.5 * one.mask.any(), one.mask * np.uint8(255), empty) for k, one in enumerate(samples)
+    ]
+    results = []
+    for name, shown in (("with", pictures), ("without", pictures[::2])):
+        folder, notes = tmp_path / name, tmp_path / f"{name}.notes"
+        folder.mkdir()
+        notes.mkdir()
+        pieces = [Piece.written(folder / f"{one.person}.bin", [one]) for one in shown]
+        join_pieces(folder, notes, pieces, 9)
+        results.append(evaluate_source(str(tmp_path / "model.safetensors"), folder))
+    assert len(results[0].rows) == 2
+    assert results[0].rows == results[1].rows
+    assert (results[0].notes, results[1].notes) == (("Pictures without anybody are left out: 1.",), ())
 
 
 def test_raw_and_packed_people_are_the_same(people, model_file, tmp_path):

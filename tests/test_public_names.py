@@ -30,7 +30,7 @@ def test_importing_the_package_does_not_import_torch() -> None:
 
 
 def test_a_prediction_does_not_load_torchs_compiler() -> None:
-    """Which takes as long as all the rest."""
+    """Seconds of every start, as much as all the rest."""
     program = "import sys, hdnet.predict.inference; sys.exit('torch._dynamo' in sys.modules)"
 
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

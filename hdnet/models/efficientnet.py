@@ -194,8 +194,9 @@ class EfficientNetLite(nn.Module):
         Returns:
             Features at strides 2, 4, 8, 16 and 32.
         """
+        features: list[Tensor] = []
         with self._exact():
-            x, features = self.stem(x_bchw), []
+            x = self.stem(x_bchw)
         for number, block in enumerate(self.blocks):
             with self._exact() if number < EXACT_BLOCKS else nullcontext():
                 x = block(x)

@@ -116,8 +116,7 @@ def save_halved(path: Path, source: Path) -> None:
     large = [name for name, tensor in state.items() if not tensor.isfinite().all()]
     if large:
         raise ModelError(f"{source}: {large[0]} has values beyond half precision; ship it as it is")
-    kept = {key: header[key] for key in ("kind", "networks", "camera")}
-    _save(path, state, kept, header["provenance"])
+    _save(path, state, header, header["provenance"])
 
 
 def save_mean(path: Path, source: Path, other: Path) -> None:
@@ -140,8 +139,7 @@ def save_mean(path: Path, source: Path, other: Path) -> None:
         name: own.lerp(theirs[name], 0.5) if own.is_floating_point() else own
         for name, own in model.state_dict().items()
     }
-    kept = {key: header[key] for key in ("kind", "networks", "camera")}
-    _save(path, state, kept, header["provenance"] | {"mean_with": sha256_of(other)})
+    _save(path, state, header, header["provenance"] | {"mean_with": sha256_of(other)})
 
 
 @overload

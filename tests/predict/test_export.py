@@ -172,19 +172,8 @@ def test_the_mean_of_two_models_lies_between_them_and_says_so(tmp_path: Path, ca
     for file, one in zip(files, models, strict=True):
         save_hdnet(file, one, {"commit": file.stem})
 
-    main(
-        [
-            "export",
-            "--format",
-            "safetensors",
-            "--model",
-            str(files[0]),
-            "--mean-with",
-            str(files[1]),
-            "--out",
-            str(tmp_path / "mean.safetensors"),
-        ]
-    )
+    mean_of = ["--model", str(files[0]), "--mean-with", str(files[1])]
+    main(["export", "--format", "safetensors", *mean_of, "--out", str(tmp_path / "mean.safetensors")])
 
     assert "differs from PyTorch by" in capsys.readouterr().out
     mean = load_hdnet(tmp_path / "mean.safetensors", PersonModel)

@@ -87,7 +87,7 @@ def test_the_exact_start_and_the_rest_are_the_whole_graph(converted, probes, ref
 
 
 def test_bfloat16_begins_after_the_first_blocks():
-    """A model whose start tells tones apart that bfloat16 does not."""
+    """Features of float32 up to there, other ones after it."""
     torch.manual_seed(0)
     estimator = LiteEstimator().eval()
     picture = torch.rand(1, 4, 64, 64) * 255

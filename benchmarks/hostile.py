@@ -156,12 +156,17 @@ class Setting(NamedTuple):
         return self.chance.uniform(0.5, self.calm_s / 3)
 
 
-def kills(setting: Setting) -> Ended:
-    """Kill at random moments; one copy after the other, as often as each needs."""
-    ended = Ended(Counter(), 0, [])
-    calls = 0
+def disturb(setting: Setting, folder: Path, disturbance: Callable[[psutil.Popen], str]) -> Ended:
+    """Disturb at random moments; one copy after the other, until there were enough of them.
+
+    Args:
+        setting: Of the condition.
+        folder: Where the copies are made.
+        disturbance: Disturbs a running ``dvc repro`` until its end, and gives the kind.
+    """
+    ended, calls = Ended(Counter(), 0, []), 0
     while ended.disturbed.total() < setting.times:
-        bench = Bench(setting.folder / f"kills-{len(ended.benches)}")
+        bench = Bench(folder / f"copy-{len(ended.benches)}")
         ended.benches.append(bench)
         done = False
         while not done and ended.disturbed.total() < setting.times:
@@ -170,9 +175,14 @@ def kills(setting: Setting) -> Ended:
             with suppress(psutil.TimeoutExpired):
                 done = running.wait(setting.moment_s()) == 0
             if running.poll() is None:
-                ended.disturbed[kill(running, setting.chance)] += 1
+                ended.disturbed[disturbance(running)] += 1
         calls += bench.finish()
     return ended._replace(calls=calls)
+
+
+def kills(setting: Setting) -> Ended:
+    """Kill -9 at random moments."""
+    return disturb(setting, setting.folder, lambda running: kill(running, setting.chance))
 
 
 def kill(running: psutil.Popen, chance: random.Random) -> str:
@@ -200,18 +210,15 @@ def full(setting: Setting) -> Ended:
     """The file system that holds everything has no space from a random moment until the call ends."""
     disk = setting.folder / "disk"
     disk.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2g", "hdnet-hostile", str(disk)], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4g", "hdnet-hostile", str(disk)], check=True)
     setting.cleanup.callback(subprocess.run, ["umount", "--lazy", str(disk)], check=True)
-    bench, disturbed, calls, done = Bench(disk), Counter[str](), 0, False
-    while not done and disturbed.total() < setting.times:
-        calls += 1
-        running = bench.start()
-        with suppress(psutil.TimeoutExpired):
-            running.wait(setting.moment_s())
-        disturbed["full"] += running.poll() is None
+
+    def fill(running: psutil.Popen) -> str:
         with filled(disk / "ballast"):
-            done = running.wait(_LIMIT_S) == 0
-    return Ended(disturbed, calls + bench.finish(), [bench])
+            running.wait(_LIMIT_S)
+        return "full"
+
+    return disturb(setting, disk, fill)
 
 
 @contextmanager

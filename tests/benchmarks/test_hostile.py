@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import random
 from collections import Counter
+from contextlib import ExitStack
 from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import psutil
 import pytest
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
@@ -35,6 +38,39 @@ def test_each_difference_is_named(hostile: Any) -> None:
         "left behind: tmp/x",
         "left behind: process 7",
     ]
+
+
+def test_copies_run_until_there_were_enough_disturbances(hostile: Any, tmp_path: Path, monkeypatch: Any) -> None:
+    """Each copy is disturbed in its first two calls at most, and the very first ends before its first moment."""
+    made: list[Path] = []
+
+    class Bench:
+        def __init__(self, folder: Path) -> None:
+            made.append(folder)
+            self.calls = 0
+
+        def start(self) -> SimpleNamespace:
+            self.calls += 1
+            ends = len(made) == 1 or self.calls > 2
+            return SimpleNamespace(wait=self.ended if ends else self.running, poll=lambda: 0 if ends else None)
+
+        def ended(self, _: float) -> int:
+            return 0
+
+        def running(self, seconds: float) -> int:
+            raise psutil.TimeoutExpired(seconds)
+
+        def finish(self) -> int:
+            return 1
+
+    monkeypatch.setattr(hostile, "Bench", Bench)
+    setting = hostile.Setting(tmp_path, random.Random(0), 5, 9.0, ExitStack())
+    ended = hostile.disturb(setting, tmp_path, lambda _: "kind")
+    assert ended.disturbed == {"kind": 5}
+    assert made == [tmp_path / f"copy-{k}" for k in range(4)]
+    assert len(ended.benches) == 4
+    # The last copy needs no third call: the fifth disturbance was its first.
+    assert ended.calls == (1 + 1) + (3 + 1) + (3 + 1) + (1 + 1)
 
 
 def test_a_full_disk_has_no_room_and_is_emptied_again(hostile: Any, tmp_path: Path) -> None:

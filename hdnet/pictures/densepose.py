@@ -43,6 +43,8 @@ _BORDER, _BODY_BESIDE = 0.5, 0.3
 _ENOUGH_PIXELS = 4096  # most maps have more colours in these than a palette holds
 
 _UNIT_SCALE = "found U and V of at most 1; expected the scale 0..255; multiply them by 255"
+OTHER_SIDE = (0, 1, 2, *(part + 1 if part % 2 else part - 1 for part in range(3, 25)))
+"""Parts of a mirrored person, by part (table in hdnet.synthetic.iuv)."""
 NEIGHBOUR_NOTE = "DensePose of somebody else, outside the mask, left out"
 
 

@@ -2,7 +2,8 @@
 
 Measured on 16 synthetic people of 512 x 512 pixels, given their masks: one look has normals of 21.2 degrees and depth
 of 81.7 mm, with the mirrored one 21.0 and 80.1, all four 20.6 and 80.6. A larger look alone is worth .3 degrees and
-nothing in depth; 512 pixels are worse than 256.
+nothing in depth; 512 pixels are worse than 256. Of the body parts of 7 real people one look has 82.9 % right, with the
+mirrored one 83.3, a larger look alone 78.0.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from torch.nn import functional as F
 from hdnet.geometry.normals import unit_vectors
 from hdnet.models.lite import PersonMaps
 from hdnet.pictures.crop import scene_inputs
+from hdnet.pictures.densepose import OTHER_SIDE
 from hdnet.predict.finding import Look
 from hdnet.predict.person import PreparedPhoto, person_maps
 from hdnet.predict.runtime_names import Outputs
@@ -30,9 +32,9 @@ _LEAST_ZOOM = 0.9
 
 
 def look_again(prepared: PreparedPhoto, outputs: Outputs, look: Look) -> tuple[PreparedPhoto, Outputs]:
-    """Look at the person again and average normals, relief and mask, and of looks at 256 pixels the scale.
+    """Look at the person again and average normals, relief and mask, and of looks at 256 pixels body parts and scale.
 
-    The scale head, trained at 256 pixels, takes people in larger pictures for smaller and nearer.
+    The heads of those two, trained at 256 pixels, err in larger pictures: people are taken for smaller and nearer.
 
     Args:
         prepared: The picture.
@@ -41,45 +43,47 @@ def look_again(prepared: PreparedPhoto, outputs: Outputs, look: Look) -> tuple[P
 
     Returns:
         Picture and outputs for :func:`hdnet.predict.person.finish_photo`, of 384 x 384 pixels where the square covers
-        about as many of the photograph. Confidence is the first look's, the body map the larger one's.
+        about as many of the photograph. Confidence, U and V are the first look's.
     """
     looks = [person_maps(outputs), mirrored(look(_flipped(prepared.inputs_4hw)))]
     square = prepared.square.resized(LARGER_SIZE)
-    body = looks[0]
     if square.zoom >= _LEAST_ZOOM:
         photo = prepared.photo
         inputs_4hw, within = scene_inputs(photo.image, photo.mask, square)
         prepared = replace(prepared, inputs_4hw=inputs_4hw, within=within, square=square)
-        body = look(inputs_4hw)
-        looks = [*(enlarged(one, LARGER_SIZE) for one in looks), body, mirrored(look(_flipped(inputs_4hw)))]
-    scale = torch.stack([one.log_scale_b1 for one in looks[:2]]).mean(0)
-    mean = _mean(looks)._replace(parts_b25hw=body.parts_b25hw, uv_b2hw=body.uv_b2hw, log_scale_b1=scale)
+        larger = look(inputs_4hw), mirrored(look(_flipped(inputs_4hw)))
+        looks = [*(enlarged(one, LARGER_SIZE) for one in looks), *larger]
+    mean = _mean(looks)._replace(
+        parts_b25hw=torch.stack([one.parts_b25hw for one in looks[:2]]).mean(0),
+        log_scale_b1=torch.stack([one.log_scale_b1 for one in looks[:2]]).mean(0),
+    )
     return prepared, tuple(one[0].numpy() for one in mean)
 
 
 def mirrored(maps: PersonMaps) -> PersonMaps:
-    """Return the maps of a mirrored picture as those of the picture; body parts stay those of the other side."""
+    """Return the maps of a mirrored picture as those of the picture; U and V stay those of the other side's charts."""
     flipped = PersonMaps(*(one.flip(-1) if one.dim() == 4 else one for one in maps))
-    return flipped._replace(normals_b3hw=flipped.normals_b3hw * torch.tensor([-1.0, 1, 1])[:, None, None])
+    return flipped._replace(
+        normals_b3hw=flipped.normals_b3hw * torch.tensor([-1.0, 1, 1])[:, None, None],
+        parts_b25hw=flipped.parts_b25hw[:, OTHER_SIDE],
+    )
 
 
 def enlarged(maps: PersonMaps, size: int) -> PersonMaps:
-    """Return the maps of a square as of the same square of more pixels; the body map stays as it is.
+    """Return the maps of a square as of the same square of more pixels.
 
     Relief counts in pixels, and so does the scale.
     """
     factor = size / maps.relief_b1hw.shape[-1]
 
-    def large(map_bchw: Tensor) -> Tensor:
-        return F.interpolate(map_bchw, size=(size, size), mode="bilinear", align_corners=False)
+    def large(one: Tensor) -> Tensor:
+        if one.dim() < 4:
+            return one
+        rows, columns = (round(side * factor) for side in one.shape[-2:])
+        return F.interpolate(one, size=(rows, columns), mode="bilinear", align_corners=False)
 
-    return maps._replace(
-        normals_b3hw=large(maps.normals_b3hw),
-        log_kappa_b1hw=large(maps.log_kappa_b1hw),
-        relief_b1hw=factor * large(maps.relief_b1hw),
-        mask_b1hw=large(maps.mask_b1hw),
-        log_scale_b1=maps.log_scale_b1 + math.log(factor),
-    )
+    maps = PersonMaps(*(large(one) for one in maps))
+    return maps._replace(relief_b1hw=factor * maps.relief_b1hw, log_scale_b1=maps.log_scale_b1 + math.log(factor))
 
 
 def _flipped(inputs_4hw: np.ndarray) -> np.ndarray:

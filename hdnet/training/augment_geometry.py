@@ -15,12 +15,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from hdnet.pictures.densepose import OTHER_SIDE
+
 Batch = dict[str, Any]
 
-# DensePose parts of a mirrored picture (table in hdnet.synthetic.iuv): those of the other side, whose charts are
-# already mirrored on arms and legs. Charts have the same direction on both sides of the body where U goes around a
-# hand, along a foot or around the head, and V across the torso: there the coordinate is reversed.
-OTHER_SIDE = (0, 1, 2, *(part + 1 if part % 2 else part - 1 for part in range(3, 25)))
+# In a mirrored picture parts are those of the other side, whose charts are already mirrored on arms and legs. Charts
+# have the same direction on both sides of the body where U goes around a hand, along a foot or around the head, and V
+# across the torso: there the coordinate is reversed.
 BACKWARD_U = (3, 4, 5, 6, 23, 24)
 BACKWARD_V = (1, 2)
 # By part: start of V and of U on the mirrored part, 0 or 255, and its number.

@@ -80,21 +80,25 @@ def test_what_differs_between_left_and_right_cancels(height):
 def test_maps_of_a_larger_square_count_its_pixels():
     """A bilinear slope by hand; twice the pixels are twice the relief and the scale."""
     ramp = torch.arange(4.0).expand(1, 1, 4, 4)
-    small = torch.zeros(1, 25, 1, 1), torch.zeros(1, 2, 1, 1), torch.zeros(1, 1)
+    small = torch.zeros(1, 25, 1, 1), torch.full((1, 2, 1, 1), 0.3), torch.zeros(1, 1)
     large = enlarged(PersonMaps(ramp.repeat(1, 3, 1, 1), ramp, ramp, ramp, *small), 8)
     row = torch.tensor([0.0, 0.25, 0.75, 1.25, 1.75, 2.25, 2.75, 3.0])
     torch.testing.assert_close(large.mask_b1hw[0, 0], row.expand(8, 8))
     torch.testing.assert_close(large.relief_b1hw[0, 0], 2 * row.expand(8, 8))
     assert float(large.log_scale_b1) == pytest.approx(math.log(2))
-    assert large.parts_b25hw.shape[-1] == 1
+    torch.testing.assert_close(large.uv_b2hw, torch.full((1, 2, 2, 2), 0.3))
+    assert large.parts_b25hw.shape == (1, 25, 2, 2)
 
 
-def test_mirrored_normals_point_to_the_other_side():
+def test_mirrored_normals_and_parts_are_of_the_other_side():
     normals = torch.zeros(1, 3, 2, 2)
     normals[0, :, 0, 0] = torch.tensor([0.6, 0.0, -0.8])
     rest = torch.zeros(1, 1, 2, 2)
-    maps = mirrored(PersonMaps(normals, rest, rest, rest, rest, rest, torch.tensor([[5.0]])))
+    parts = torch.zeros(1, 25, 2, 2)
+    parts[0, 3, 1, 0], parts[0, 1, 1, 1] = 1.0, 2.0  # right hand, back
+    maps = mirrored(PersonMaps(normals, rest, rest, rest, parts, rest, torch.tensor([[5.0]])))
     torch.testing.assert_close(maps.normals_b3hw[0, :, 0, 1], torch.tensor([-0.6, 0.0, -0.8]))
+    assert maps.parts_b25hw.nonzero().tolist() == [[0, 1, 1, 0], [0, 4, 1, 1]]
     assert float(maps.log_scale_b1) == 5
 
 

@@ -9,9 +9,9 @@ from hdnet.errors import DataError
 from hdnet.geometry import Camera
 from hdnet.params import AugmentParams, PhotoParams
 from hdnet.params.training import BackgroundShares
+from hdnet.pictures.densepose import OTHER_SIDE
 from hdnet.training import scenes
 from hdnet.training.augment import Draw
-from hdnet.training.augment_geometry import OTHER_SIDE
 from hdnet.training.scenes import SceneAugmenter
 
 STORED, SIZE = 96, 64

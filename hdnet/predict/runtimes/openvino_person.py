@@ -26,6 +26,7 @@ _TO_LAST, _TO_FIRST = np.array([0, 2, 3, 1]), np.array([0, 3, 1, 2])
 Ranges = dict[str, tuple[float, float]]
 
 
+@torch.inference_mode()
 def person_graph(model: PersonModel, batch: int = -1) -> Any:
     """Convert the network.
 
@@ -39,7 +40,8 @@ def person_graph(model: PersonModel, batch: int = -1) -> Any:
     example = torch.zeros(2, 4, NETWORK_SIZE, NETWORK_SIZE)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of tracing, which takes a quarter of torch.export's time
-        graph = ov.convert_model(model, example_input=example)
+        # Traced here: OpenVINO would trace twice and compare, which takes as long as all the rest.
+        graph = ov.convert_model(torch.jit.trace(model, example, strict=False, check_trace=False))
     graph.reshape([batch, 4, NETWORK_SIZE, NETWORK_SIZE])
     graph.inputs[0].set_names({PERSON_INPUT_NAME})
     for output, name in zip(graph.outputs, PERSON_OUTPUT_NAMES, strict=True):

@@ -6,6 +6,7 @@ import argparse
 import logging
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import get_args
 
@@ -41,7 +42,7 @@ def predict(verb: Parser) -> Command:
     verb.add_argument(
         "--out", type=Path, required=True, help="folder for the results; of several pictures one for each"
     )
-    verb.add_argument("--model", help=f"{MODEL_HELP} (default: {CHAMPION} where there is a registry, else shipped)")
+    verb.add_argument("--model", help=f"{MODEL_HELP} (default: {CHAMPION}, while there is none shipped)")
     _add_person_options(verb)
     _add_camera_options(verb)
     verb.add_argument(
@@ -254,7 +255,13 @@ def _note(text: str) -> None:
 
 
 def _usual_source() -> str:
-    """The champion where a registry is named or lies in this folder; the shipped model needs neither."""
-    source = CHAMPION if has_registry() else SHIPPED_SOURCE
+    """The champion of the registry that is named or lies in this folder; the shipped model while there is none."""
+    source = SHIPPED_SOURCE
+    if has_registry():
+        source = CHAMPION
+        with suppress(ImportError):  # an optional package, which reading the model asks for
+            from hdnet.tracking.versions import is_registered
+
+            source = CHAMPION if is_registered(CHAMPION) else SHIPPED_SOURCE
     logger.info("model: %s", source)
     return source

@@ -62,6 +62,24 @@ def resolve(uri: str, cache_dir: Path | None = None) -> ModelIdentity:
         raise ModelError(f"{uri}: {found} {registry} ({reason_of(error)})" + (f"; {moved}" if moved else "")) from error
 
 
+def is_registered(uri: str) -> bool:
+    """Return whether the registry has what a URI names.
+
+    Raises:
+        ModelError: The URI is malformed, or the registry is unreachable.
+    """
+    registry = without_password(connect())
+    try:
+        _resolve(mlflow.MlflowClient(), uri)
+    except ModelError:
+        raise
+    except Exception as error:
+        if is_refusal(error):
+            return False
+        raise ModelError(f"{uri}: no answer of the registry {registry} ({reason_of(error)})") from error
+    return True
+
+
 def _served_elsewhere(uri: str, cache_dir: Path | None) -> str | None:
     """Return what to do where the model came from another registry so far; None where there is none."""
     before = model_cache(cache_dir).served_elsewhere(uri)

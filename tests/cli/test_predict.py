@@ -94,6 +94,16 @@ def test_command_and_python_agree_to_the_last_digit(capsys: CAPTURE, phone_pictu
     assert "camera exif, distance" in said
 
 
+def test_while_a_registry_has_no_champion_the_shipped_model_answers(
+    capsys: CAPTURE, phone_picture: Path, tmp_path: Path, mlflow_store: object
+) -> None:
+    status, _, said = run(capsys, phone_picture, "--out", tmp_path / "out")
+    assert status == 0
+    assert "model: shipped" in said
+    found = hdnet.load().predict(phone_picture)
+    np.testing.assert_array_equal(np.load(tmp_path / "out/depth.npy"), found.depth_m)
+
+
 def test_hourglasses_agree_with_python_in_either_channel_order(
     capsys: CAPTURE, disc: Path, hourglasses: Path, tmp_path: Path
 ) -> None:

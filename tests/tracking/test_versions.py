@@ -12,7 +12,7 @@ from hdnet.models import ModelIdentity
 from hdnet.tracking.address import registered_elsewhere
 from hdnet.tracking.connection import connect
 from hdnet.tracking.model_cache import ModelCache
-from hdnet.tracking.versions import download, resolve, version_of_run
+from hdnet.tracking.versions import download, is_registered, resolve, version_of_run
 from hdnet.workspace import Workspace
 
 
@@ -92,6 +92,17 @@ def test_every_form_that_mlflow_shows_names_its_version(client, logged):
     assert resolve("models:/hdnet/latest").version == resolve("models:/hdnet/Latest").version == "2"
     client.transition_model_version_stage("hdnet", "1", "Production")
     assert resolve("models:/hdnet/production").version == "1"
+
+
+def test_an_alias_that_nobody_has_is_not_registered(client, logged, monkeypatch):
+    assert is_registered("models:/hdnet@champion")
+    assert not is_registered("models:/hdnet@challenger")
+    assert not is_registered("models:/stranger@champion")
+    with pytest.raises(ModelError, match="not a URI of a model"):
+        is_registered("models:/hdnet")
+    monkeypatch.setattr("mlflow.MlflowClient.get_model_version_by_alias", lambda *_: 1 / 0)
+    with pytest.raises(ModelError, match="no answer of the registry"):
+        is_registered("models:/hdnet@champion")
 
 
 def test_a_model_that_was_not_registered_loads_too(logged, tmp_path):

@@ -41,7 +41,8 @@ def person_graph(model: PersonModel, batch: int = -1) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of tracing, which takes a quarter of torch.export's time
         # Traced here: OpenVINO would trace twice and compare, which takes as long as all the rest.
-        graph = ov.convert_model(torch.jit.trace(model, example, strict=False, check_trace=False))
+        traced = torch.jit.trace(model, example, strict=False, check_trace=False)  # type: ignore[no-untyped-call]
+        graph = ov.convert_model(traced)
     graph.reshape([batch, 4, NETWORK_SIZE, NETWORK_SIZE])
     graph.inputs[0].set_names({PERSON_INPUT_NAME})
     for output, name in zip(graph.outputs, PERSON_OUTPUT_NAMES, strict=True):

@@ -168,15 +168,18 @@ def disturb(setting: Setting, folder: Path, disturbance: Callable[[psutil.Popen]
     while ended.disturbed.total() < setting.times:
         bench = Bench(folder / f"copy-{len(ended.benches)}")
         ended.benches.append(bench)
-        done = False
-        while not done and ended.disturbed.total() < setting.times:
+        done, failed = False, 0
+        while not done and failed < _TRIES and ended.disturbed.total() < setting.times:
             calls += 1
             running = bench.start()
             with suppress(psutil.TimeoutExpired):
                 done = running.wait(setting.moment_s()) == 0
             if running.poll() is None:
                 ended.disturbed[disturbance(running)] += 1
-        calls += bench.finish()
+                failed = 0
+            else:
+                failed += not done
+        calls += bench.finish(tries=_TRIES - failed)
     return ended._replace(calls=calls)
 
 

@@ -11,6 +11,7 @@ other words, for example in its image: `--mlflow "benchmarks/containers.sh run m
 from __future__ import annotations
 
 import argparse
+import json
 import shlex
 import subprocess
 import sys
@@ -147,7 +148,8 @@ def push_and_pull(origin: Checkout, folder: Path, team: Team) -> None:
     local = ".dvc/config.local"
     (other.folder / local).write_text((origin.folder / local).read_text())
     other.succeed("dvc", "pull")
-    expect("`dvc status` of the clone", other.succeed("dvc", "status").strip().splitlines()[-1:], [])
+    changed = json.loads(other.succeed("dvc", "status", "--json"))
+    expect("`dvc status` of the clone", changed, {"check_registry": ["always changed"]})
     model = "models/hdnet.safetensors"
     same = (other.folder / model).read_bytes() == (origin.folder / model).read_bytes()
     expect("the clone's model is the other's", same, True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from hdnet.errors import run_command
@@ -12,6 +13,7 @@ from hdnet.params import Params, load_params
 from hdnet.tracking.tracker import METRICS_FILE, Tracker
 from hdnet.workspace import Workspace
 
+_RUN_CACHE = Path(".dvc/cache/runs")
 # Below this many samples a pool of processes, each of which imports torch, costs more than it saves.
 _WORTH_A_POOL = 1000
 
@@ -25,6 +27,7 @@ def main(stage: Callable[..., object], *, tracked: bool = True) -> None:
     """
 
     def run() -> object:
+        mend_run_cache(_RUN_CACHE)
         work, params = Workspace(), load_params()
         if not tracked:
             return stage(work, params)
@@ -33,6 +36,17 @@ def main(stage: Callable[..., object], *, tracked: bool = True) -> None:
         return stage(work, params, runs.run)
 
     run_command(run)
+
+
+def mend_run_cache(folder: Path) -> None:
+    """Remove the empty folders of DVC's run cache.
+
+    A full disk cuts off a file there. The next `dvc repro` deletes it and runs the stage; unless that ends well, all
+    later ones fail at the empty folder ("join() argument must be str", DVC 3.67).
+    """
+    for place in folder.glob("*/*"):
+        with suppress(OSError):  # one with files stays
+            place.rmdir()
 
 
 def jobs(params: Params, samples: int = _WORTH_A_POOL) -> int:

@@ -13,9 +13,7 @@ from hdnet.params import Params, load_params
 from hdnet.tracking.tracker import METRICS_FILE, Tracker
 from hdnet.workspace import Workspace
 
-_RUN_CACHE = Path(".dvc/cache/runs")
-# Below this many samples a pool of processes, each of which imports torch, costs more than it saves.
-_WORTH_A_POOL = 1000
+_WORTH_A_POOL = 1000  # samples; for fewer, processes that each import torch cost more than they save
 
 
 def main(stage: Callable[..., object], *, tracked: bool = True) -> None:
@@ -27,7 +25,7 @@ def main(stage: Callable[..., object], *, tracked: bool = True) -> None:
     """
 
     def run() -> object:
-        mend_run_cache(_RUN_CACHE)
+        mend_run_cache(Path(".dvc/cache/runs"))
         work, params = Workspace(), load_params()
         if not tracked:
             return stage(work, params)
@@ -39,11 +37,7 @@ def main(stage: Callable[..., object], *, tracked: bool = True) -> None:
 
 
 def mend_run_cache(folder: Path) -> None:
-    """Remove the empty folders of DVC's run cache.
-
-    A full disk cuts off a file there. The next `dvc repro` deletes it and runs the stage; unless that ends well, all
-    later ones fail at the empty folder ("join() argument must be str", DVC 3.67).
-    """
+    """Remove the empty folders of DVC's run cache, at which DVC 3.67 fails; a full disk leaves them (docs/dvc.md)."""
     for place in folder.glob("*/*"):
         with suppress(OSError):  # one with files stays
             place.rmdir()
@@ -51,9 +45,7 @@ def mend_run_cache(folder: Path) -> None:
 
 def jobs(params: Params, samples: int = _WORTH_A_POOL) -> int:
     """Return the number of processes for so many samples: as set, or one a core; 1 where a pool would not pay."""
-    if samples < _WORTH_A_POOL:
-        return 1
-    return params.runtime.jobs or os.cpu_count() or 1
+    return 1 if samples < _WORTH_A_POOL else params.runtime.jobs or os.cpu_count() or 1
 
 
 def raw_jobs(work: Workspace, params: Params) -> int:

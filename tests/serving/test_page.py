@@ -14,6 +14,8 @@ from page_visits import CHROMIUM, PHONE, SAMPLE, Visit, compute_sample, orbit, p
 from PIL import Image
 from serving_fakes import png, wait_until
 
+import hdnet
+
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here; `apt-get install chromium`")
 
 
@@ -85,7 +87,11 @@ def test_a_photograph_alone_gives_everything(guest: Visit, shipped: str, tmp_pat
         assert started.value.suggested_filename == name
         started.value.save_as(tmp_path / name)
         button.and_(page.locator(":enabled")).wait_for()
-    assert np.load(tmp_path / "depth.npz")["confidence"].shape == (height, width)
+    # The command agrees with Python as well: tests/cli/test_predict.py.
+    found = hdnet.load(threads=1).predict(SAMPLE / "seated.jpg")
+    with np.load(tmp_path / "depth.npz") as arrays:
+        for name in ("depth_m", "normals", "confidence", "mask"):
+            np.testing.assert_array_equal(arrays[name], getattr(found, name), err_msg=name)
     for name, mode in (("depth", "I;16"), ("normals", "RGB"), ("confidence", "L"), ("mask", "L")):
         with Image.open(tmp_path / f"{name}.png") as picture:
             assert (picture.mode, picture.size) == (mode, (width, height))

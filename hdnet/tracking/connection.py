@@ -37,8 +37,10 @@ _REFUSALS = frozenset({400, 404, 409, 413, 422})
 _NOT_ALLOWED = frozenset({401, 403})
 
 # They report every migration step of the database, and start and end of the system metrics.
-for _name in ("alembic", "mlflow.store.db.utils", "mlflow.system_metrics"):
+for _name in ("alembic", "mlflow.system_metrics"):
     logging.getLogger(_name).setLevel(logging.WARNING)
+# It also writes the traceback of every error, which we tell in one line.
+logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
 
 
 def connect() -> str:

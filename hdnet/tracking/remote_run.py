@@ -12,7 +12,8 @@ from urllib.parse import quote
 
 import numpy as np
 
-from hdnet.tracking.connection import EXPERIMENT, is_refusal
+from hdnet.errors import TrackingError
+from hdnet.tracking.connection import EXPERIMENT, is_refusal, reason_of, without_password
 from hdnet.tracking.outbox import Event, Outbox
 
 import mlflow  # isort: skip - after connection, which sets its environment
@@ -52,11 +53,17 @@ class RemoteRun:
     Args:
         outbox: Its ``state`` stores the ids of the run and of its pipeline.
         uri: Tracking URI.
+
+    Raises:
+        TrackingError: The tables of a local database cannot be made or read.
     """
 
     def __init__(self, outbox: Outbox, uri: str) -> None:
         self.outbox = outbox
-        self.client = mlflow.MlflowClient(tracking_uri=uri)
+        try:
+            self.client = mlflow.MlflowClient(tracking_uri=uri)
+        except Exception as error:  # of MLflow or SQLAlchemy
+            raise TrackingError(f"MLflow at {without_password(uri)}: {reason_of(error)}") from error
 
     @property
     def run_id(self) -> str:

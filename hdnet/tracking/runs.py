@@ -68,7 +68,11 @@ def run(
     all_tags = {**resolve_tags(), "stage": stage, **git_tags(), **dvc_tags(), **tags}
     above = {"pipeline": None if parent or key else pipeline_id(), "parent": parent, "key": key}
     outbox.append("open", stage=stage, params=flatten(params), tags=all_tags, **above)
-    uploader = Uploader(outbox, uri)
+    try:
+        uploader = Uploader(outbox, uri)
+    except TrackingError:
+        outbox.remove() if outbox.run_id is None else outbox.close()
+        raise
     is_open = uploader.start(PATIENCE)
     if uploader.refusal is not None:
         outbox.remove() if outbox.run_id is None else outbox.close()
@@ -191,7 +195,10 @@ def _deliver(outbox: Outbox, uri: str) -> str:
     belongs_to = outbox.state.get("uri")
     if belongs_to not in {None, without_password(uri)}:
         return f"belongs to {belongs_to}; set MLFLOW_TRACKING_URI to that"
-    uploader = Uploader(outbox, uri)
+    try:
+        uploader = Uploader(outbox, uri)
+    except TrackingError as error:
+        return str(error)
     if uploader.upload_now():
         return ""
     return f"{outbox.describe_waiting()} still wait ({uploader.refusal or uploader.reason})"

@@ -16,7 +16,9 @@ import mlflow
 import numpy as np
 import pytest
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
+from sqlalchemy.exc import OperationalError
 
+from hdnet.errors import TrackingError
 from hdnet.tracking import connection, runs
 from hdnet.tracking import outbox as outboxes
 from hdnet.tracking.outbox import PENDING_FOLDER, Outbox
@@ -314,6 +316,21 @@ def test_a_full_disk_costs_events_and_one_warning(monkeypatch, caplog):
     assert history(tracker.run_id) == [(1, 1.0)]
     assert caplog.text.count("No space left") == 1
     assert "3 events that could not be written" in caplog.text
+
+
+def test_a_database_that_cannot_be_made_is_one_error_and_leaves_nothing(monkeypatch):
+    with runs.run("before", {}, {}) as tracker:
+        pass
+
+    def full(**_):
+        raise OperationalError("CREATE TABLE", {}, Exception("database or disk is full"))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(mlflow, "MlflowClient", full)
+        with pytest.raises(TrackingError, match=r"^MLflow at sqlite.*disk is full"), runs.run("s", {}, {}):
+            pass
+    assert not list(PENDING_FOLDER.glob("*"))
+    assert mlflow.get_run(tracker.run_id).info.status == "FINISHED"
 
 
 def test_weights_that_wait_do_not_fill_the_disk(tmp_path, monkeypatch, caplog):

@@ -53,20 +53,30 @@ class Turntable:
         point, normal, colour = _dense(points, normals, colours, inside)
         angle = np.deg2rad(yaw_deg)
         turn = np.array([[np.cos(angle), 0, np.sin(angle)], [0, 1, 0], [-np.sin(angle), 0, np.cos(angle)]], np.float32)
-        point, brightness = point @ turn.T, shading(normal @ turn.T)[:, None]
+        point = point @ turn.T
         pixel = np.floor((point[:, :2] / self.reach_m + 1) * self.size / 2).astype(np.int64)
         seen = ((pixel >= 0) & (pixel < self.size - 1)).all(axis=1)
-        order = np.flatnonzero(seen)[np.argsort(-point[seen, 2], kind="stable")]
+        order = np.flatnonzero(seen)[_far_to_near(point[seen, 2])]
         place = pixel[order, 1] * self.size + pixel[order, 0]
+        nearest = np.full(self.size**2, -1, np.int64)
+        # Of repeated indices NumPy keeps the last: the nearest point, as they run from far to near.
+        for offset in (self.size + 1, self.size, 1, 0):
+            nearest[place + offset] = order
+        drawn = np.flatnonzero(nearest >= 0)
+        shown = nearest[drawn]
+        brightness = shading(normal[shown] @ turn.T)[:, None]
         views = []
-        for albedo in (colour, np.broadcast_to(CLAY.astype(np.float32), colour.shape)):
+        for albedo in (colour[shown], CLAY.astype(np.float32)):
             canvas = np.full((self.size**2, 3), WHITE, np.uint8)
-            shade = (albedo * brightness)[order].clip(0, WHITE).astype(np.uint8)
-            # Of repeated indices NumPy keeps the last: the nearest point, as they run from far to near.
-            for offset in (self.size + 1, self.size, 1, 0):
-                canvas[place + offset] = shade
+            canvas[drawn] = (albedo * brightness).clip(0, WHITE).astype(np.uint8)
             views.append(canvas.reshape(self.size, self.size, 3))
         return np.concatenate(views, axis=1)
+
+
+def _far_to_near(z: np.ndarray) -> np.ndarray:
+    """Order of (N,) depths in steps of 1 / 65535 of their range: NumPy sorts 16-bit integers several times as fast."""
+    low, high = (z.min(), z.max()) if len(z) else (0.0, 0.0)
+    return np.argsort(((high - z) * (65535 / max(high - low, 1e-6))).astype(np.uint16), kind="stable")
 
 
 def _dense(

@@ -183,12 +183,14 @@ def _add_to_films(films: dict[str, Film], clip: Clip, frame: VideoFrame, table: 
         films["panels"].add(np.concatenate([frame.image, empty, empty, empty], axis=1), time_s)
         films["turntable"].add(np.full((table.size, 2 * table.size, 3), visualize.WHITE, np.uint8), time_s)
         return
-    mask, level = prediction.mask, confidence_levels(prediction)
+    mask = prediction.mask
+    confidence = np.full_like(frame.image, visualize.WHITE)
+    confidence[mask] = confidence_levels(prediction)[mask][:, None]
     pictures = [
         frame.image,
         visualize.depth_picture(prediction.depth_m, mask, clip.limits_m),
         visualize.normal_picture(prediction.normals, mask),
-        np.where(mask[..., None], np.repeat(level[..., None], 3, axis=2), np.uint8(visualize.WHITE)),
+        confidence,
     ]
     films["panels"].add(np.concatenate(pictures, axis=1), time_s)
     assert frame.surface is not None

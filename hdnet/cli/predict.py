@@ -255,13 +255,13 @@ def _note(text: str) -> None:
 
 
 def _usual_source() -> str:
-    """The champion of the registry that is named or lies in this folder; the shipped model while there is none."""
+    """The champion of the registry that is named or lies in this folder; the shipped model if there never was one."""
     source = SHIPPED_SOURCE
     if has_registry():
         source = CHAMPION
         with suppress(ImportError):  # an optional package, which reading the model asks for
-            from hdnet.tracking.versions import is_registered
+            from hdnet.tracking.versions import is_known
 
-            source = CHAMPION if is_registered(CHAMPION) else SHIPPED_SOURCE
+            source = CHAMPION if is_known(CHAMPION) else SHIPPED_SOURCE
     logger.info("model: %s", source)
     return source

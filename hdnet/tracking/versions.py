@@ -62,8 +62,8 @@ def resolve(uri: str, cache_dir: Path | None = None) -> ModelIdentity:
         raise ModelError(f"{uri}: {found} {registry} ({reason_of(error)})" + (f"; {moved}" if moved else "")) from error
 
 
-def is_registered(uri: str) -> bool:
-    """Return whether the registry has what a URI names.
+def is_known(uri: str) -> bool:
+    """Return whether the registry has what a URI names, or another registry had it so far.
 
     Raises:
         ModelError: The URI is malformed, or the registry is unreachable.
@@ -75,7 +75,7 @@ def is_registered(uri: str) -> bool:
         raise
     except Exception as error:
         if is_refusal(error):
-            return False
+            return bool(registered_elsewhere(Workspace()) or _served_elsewhere(uri, None))
         raise ModelError(f"{uri}: no answer of the registry {registry} ({reason_of(error)})") from error
     return True
 

@@ -60,7 +60,8 @@ def test_copies_run_until_there_were_enough_disturbances(hostile: Any, tmp_path:
         def running(self, seconds: float) -> int:
             raise psutil.TimeoutExpired(seconds)
 
-        def finish(self) -> int:
+        def finish(self, tries: int) -> int:
+            assert tries == hostile._TRIES
             return 1
 
     monkeypatch.setattr(hostile, "Bench", Bench)

@@ -27,6 +27,10 @@ class ModelError(HDNetError):
     """A checkpoint or registered model is missing, damaged, or of the wrong kind."""
 
 
+class NotRegisteredError(ModelError):
+    """The registry has no such model, and nothing tells that another registry had it."""
+
+
 class InputError(HDNetError):
     """A picture, mask, DensePose map or camera given for inference cannot be used.
 

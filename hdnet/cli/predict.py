@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from hdnet.cli.commands import CHAMPION, MODEL_HELP, Arguments, Command, Parser, say
 from hdnet.cli.photographs import Photograph, find_photographs, partner
-from hdnet.errors import HDNetError, InputError
+from hdnet.errors import HDNetError, InputError, NotRegisteredError
 from hdnet.models.identity import has_registry
 from hdnet.pictures.cameras import caller_camera
 from hdnet.pictures.reading import MAX_PIXELS, IuvOrder, read_given
@@ -147,7 +147,7 @@ def _predict(arguments: Arguments) -> None:
         _check_several(arguments, len(photographs))
     if arguments.people == "all" and arguments.height_m is not None:
         raise InputError("found --height-m and --people all; expected the height of one person, whom --box may name")
-    predictor = Predictor.load(arguments.model or _usual_source())
+    predictor = Predictor.load(arguments.model) if arguments.model else _usual_model()
     if photographs[0].out == arguments.out:
         for path in _predict_one(predictor, photographs[0], arguments, formats, _note):
             say(str(path))
@@ -254,14 +254,11 @@ def _note(text: str) -> None:
     tqdm.write(text, file=sys.stderr)
 
 
-def _usual_source() -> str:
+def _usual_model() -> Predictor:
     """The champion of the registry that is named or lies in this folder; the shipped model if there never was one."""
-    source = SHIPPED_SOURCE
+    predictor, source = None, SHIPPED_SOURCE
     if has_registry():
-        source = CHAMPION
-        with suppress(ImportError):  # an optional package, which reading the model asks for
-            from hdnet.tracking.versions import is_known
-
-            source = CHAMPION if is_known(CHAMPION) else SHIPPED_SOURCE
+        with suppress(NotRegisteredError):
+            predictor, source = Predictor.load(CHAMPION), CHAMPION
     logger.info("model: %s", source)
-    return source
+    return predictor or Predictor.load(SHIPPED_SOURCE)

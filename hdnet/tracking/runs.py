@@ -70,13 +70,14 @@ def run(
     outbox.append("open", stage=stage, params=flatten(params), tags=all_tags, **above)
     try:
         uploader = Uploader(outbox, uri)
+        is_open = uploader.start(PATIENCE)
+        if uploader.refusal is not None:
+            raise TrackingError(
+                f"MLflow at {without_password(uri)}: {reason_of(uploader.refusal)}"
+            ) from uploader.refusal
     except TrackingError:
         outbox.remove() if outbox.run_id is None else outbox.close()
         raise
-    is_open = uploader.start(PATIENCE)
-    if uploader.refusal is not None:
-        outbox.remove() if outbox.run_id is None else outbox.close()
-        raise TrackingError(f"MLflow at {without_password(uri)}: {reason_of(uploader.refusal)}") from uploader.refusal
     _remember(outbox, work_dir)
     earlier = _deliver_earlier_runs(outbox) if is_open else None
     status, token = "FINISHED", _open.set((outbox, uri))

@@ -6,7 +6,7 @@ import re
 from functools import partial
 from pathlib import Path
 
-from hdnet.errors import ModelError
+from hdnet.errors import ModelError, NotRegisteredError
 from hdnet.models import ModelIdentity
 from hdnet.models.identity import REGISTRY_SCHEME, RUN_SCHEME
 from hdnet.models.weights import HDNET_FILE
@@ -48,7 +48,8 @@ def resolve(uri: str, cache_dir: Path | None = None) -> ModelIdentity:
         The version; of a logged model that was not registered its path and ID.
 
     Raises:
-        ModelError: The URI is malformed, there is no such model, alias or version, or the registry is unreachable.
+        NotRegisteredError: The registry has no such model, alias or version, and nothing tells that another one had.
+        ModelError: Another one had; the URI is malformed, or the registry is unreachable.
     """
     registry = without_password(connect())
     client = mlflow.MlflowClient()
@@ -57,27 +58,12 @@ def resolve(uri: str, cache_dir: Path | None = None) -> ModelIdentity:
     except ModelError:
         raise
     except Exception as error:
-        found = "not in the registry" if is_refusal(error) else "no answer of the registry"
-        moved = (registered_elsewhere(Workspace()) or _served_elsewhere(uri, cache_dir)) if is_refusal(error) else None
-        raise ModelError(f"{uri}: {found} {registry} ({reason_of(error)})" + (f"; {moved}" if moved else "")) from error
-
-
-def is_known(uri: str) -> bool:
-    """Return whether the registry has what a URI names, or another registry had it so far.
-
-    Raises:
-        ModelError: The URI is malformed, or the registry is unreachable.
-    """
-    registry = without_password(connect())
-    try:
-        _resolve(mlflow.MlflowClient(), uri)
-    except ModelError:
-        raise
-    except Exception as error:
-        if is_refusal(error):
-            return bool(registered_elsewhere(Workspace()) or _served_elsewhere(uri, None))
-        raise ModelError(f"{uri}: no answer of the registry {registry} ({reason_of(error)})") from error
-    return True
+        where = f"{registry} ({reason_of(error)})"
+        if not is_refusal(error):
+            raise ModelError(f"{uri}: no answer of the registry {where}") from error
+        if moved := registered_elsewhere(Workspace()) or _served_elsewhere(uri, cache_dir):
+            raise ModelError(f"{uri}: not in the registry {where}; {moved}") from error
+        raise NotRegisteredError(f"{uri}: not in the registry {where}") from error
 
 
 def _served_elsewhere(uri: str, cache_dir: Path | None) -> str | None:

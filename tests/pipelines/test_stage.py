@@ -1,4 +1,4 @@
-"""What all stages share: DVC's run cache after a full disk."""
+"""Start of every stage: DVC's run cache after a full disk."""
 
 from __future__ import annotations
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from hdnet.errors import ModelError
+from hdnet.errors import ModelError, NotRegisteredError
 from hdnet.models import ModelIdentity
 from hdnet.tracking.address import registered_elsewhere
 from hdnet.tracking.connection import connect
 from hdnet.tracking.model_cache import ModelCache
-from hdnet.tracking.versions import download, is_known, resolve, version_of_run
+from hdnet.tracking.versions import download, resolve, version_of_run
 from hdnet.workspace import Workspace
 
 
@@ -95,14 +95,16 @@ def test_every_form_that_mlflow_shows_names_its_version(client, logged):
 
 
 def test_an_alias_that_nobody_has_is_not_registered(client, logged, monkeypatch):
-    assert is_known("models:/hdnet@champion")
-    assert not is_known("models:/hdnet@challenger")
-    assert not is_known("models:/stranger@champion")
-    with pytest.raises(ModelError, match="not a URI of a model"):
-        is_known("models:/hdnet")
+    assert resolve("models:/hdnet@champion").version == "1"
+    for uri in ("models:/hdnet@challenger", "models:/stranger@champion"):
+        with pytest.raises(NotRegisteredError):
+            resolve(uri)
+    with pytest.raises(ModelError, match="not a URI of a model") as malformed:
+        resolve("models:/hdnet")
     monkeypatch.setattr("mlflow.MlflowClient.get_model_version_by_alias", lambda *_: 1 / 0)
-    with pytest.raises(ModelError, match="no answer of the registry"):
-        is_known("models:/hdnet@champion")
+    with pytest.raises(ModelError, match="no answer of the registry") as unreachable:
+        resolve("models:/hdnet@champion")
+    assert malformed.type is unreachable.type is ModelError
 
 
 def test_a_model_that_was_not_registered_loads_too(logged, tmp_path):
@@ -153,7 +155,7 @@ def test_a_model_that_the_pipeline_registered_elsewhere(client, tmp_path):
     said = str(error.value)
     assert "this pipeline registered its model at https://old.example, MLFLOW_TRACKING_URI names sqlite:///" in said
     assert "`dvc repro -f -s register`, then `dvc repro -f -s promote`" in said
-    assert is_known("models:/hdnet@champion"), "nobody should get another model without a word"
+    assert error.type is ModelError, "nobody should get another model without a word"
 
 
 def test_a_model_that_was_served_from_another_registry(client, tmp_path):

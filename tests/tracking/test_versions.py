@@ -94,11 +94,11 @@ def test_every_form_that_mlflow_shows_names_its_version(client, logged):
     assert resolve("models:/hdnet/production").version == "1"
 
 
-def test_an_alias_that_nobody_has_is_not_registered(client, logged, monkeypatch):
+def test_an_alias_that_nobody_has_is_not_registered(client, logged, monkeypatch, tmp_path):
     assert resolve("models:/hdnet@champion").version == "1"
     for uri in ("models:/hdnet@challenger", "models:/stranger@champion"):
         with pytest.raises(NotRegisteredError):
-            resolve(uri)
+            resolve(uri, tmp_path / "cache")
     with pytest.raises(ModelError, match="not a URI of a model") as malformed:
         resolve("models:/hdnet")
     monkeypatch.setattr("mlflow.MlflowClient.get_model_version_by_alias", lambda *_: 1 / 0)

@@ -113,7 +113,7 @@ class MeasuredEngine(Engine):
 
     def _timed_steps(self, batches: Any) -> Any:
         def steps(start: int) -> Iterator[Any]:
-            from lightning.fabric import wrappers
+            from lightning_fabric import wrappers
 
             move, inner = wrappers.move_data_to_device, type(batches).steps(batches, start)
             wrappers.move_data_to_device = timed(self.watch, "data wait", move, "transfer")

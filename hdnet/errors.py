@@ -65,12 +65,17 @@ def first_line(error: BaseException) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
+def log_to_stderr(prefix: str = "") -> None:
+    """Log to standard error, with ``prefix`` before every line; of libraries that tell every step, warnings only."""
+    # force: a library that was imported before may have set up the root already.
+    logging.basicConfig(level=logging.INFO, format=f"{prefix}%(levelname)s %(message)s", force=True)
+    for name in ("lightning_fabric", "alembic", "mlflow"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
 def run_command(command: Callable[[], object]) -> None:
     """Calls ``command``; an :class:`HDNetError` becomes "error: ..." and status 1, a requested stop status 130."""
-    # force: a library that was imported before may have set up the root already.
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", force=True)
-    for name in ("lightning", "lightning.fabric", "alembic", "mlflow"):
-        logging.getLogger(name).setLevel(logging.WARNING)
+    log_to_stderr()
     try:
         command()
     except HDNetError as error:

@@ -288,6 +288,8 @@ def _params() -> Params:
 def _check_packages() -> None:
     """Raise before anything is done where the training's packages are missing."""
     try:
-        import lightning  # noqa: F401 - optional package
+        import lightning_fabric  # noqa: F401 - optional package
     except ImportError as error:
-        raise TrainingError(f"--adapt trains, which needs Lightning; {install_command('train')} ({error})") from error
+        raise TrainingError(
+            f"--adapt trains, which needs Lightning Fabric; {install_command('train')} ({error})"
+        ) from error

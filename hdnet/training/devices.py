@@ -81,11 +81,10 @@ def with_precision(fabric: Any, precision: Precision) -> Any:
 
 
 def _fabric(kind: str, devices: int, nodes: int, precision: Precision) -> Any:
-    from lightning.fabric import Fabric  # slow to import
-    from lightning.fabric.strategies import DDPStrategy
+    from lightning_fabric import Fabric  # slow to import
+    from lightning_fabric.strategies import DDPStrategy
 
-    for name in ("lightning.fabric.utilities.rank_zero", "lightning.pytorch.utilities.rank_zero"):
-        logging.getLogger(name).setLevel(logging.WARNING)  # it logs the precision
+    logging.getLogger("lightning_fabric.utilities.rank_zero").setLevel(logging.WARNING)  # it logs the precision
     alone = devices * nodes == 1
     # Buffers are constants; gradients are views of the buckets, which saves copies.
     strategy = "auto" if alone else DDPStrategy(broadcast_buffers=False, gradient_as_bucket_view=True)

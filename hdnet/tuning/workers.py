@@ -15,7 +15,7 @@ import optuna
 import torch
 from optuna.trial import FrozenTrial, TrialState
 
-from hdnet.errors import HDNetError, TrainingError, TuningError
+from hdnet.errors import HDNetError, TrainingError, TuningError, log_to_stderr
 from hdnet.tuning.storage import storage_errors_explained
 from hdnet.tuning.study import FAILED, StudySettings, is_done, load_study
 from hdnet.tuning.tracking import TrialTakenError
@@ -155,9 +155,7 @@ def _check_parent() -> None:
 
 def _run_worker(settings: StudySettings, kind: Kind, wanted: int, number: int, workers: int) -> None:
     os.setpgrp()  # Ctrl-C reaches the command alone, which passes it on
-    logging.basicConfig(level=logging.INFO, format=f"worker {number + 1}: %(levelname)s %(message)s", force=True)
-    for name in ("lightning", "lightning.fabric", "alembic", "mlflow"):
-        logging.getLogger(name).setLevel(logging.WARNING)
+    log_to_stderr(f"worker {number + 1}: ")
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // workers))

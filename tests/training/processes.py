@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import torch
-from conftest import tiny_values
+from spheres import tiny_values
 
 from hdnet.data.store.datasets import LabelledDataset, PairDataset, collate
 from hdnet.data.store.packed import PackedFrames, PackedLabelled, PseudoNormals

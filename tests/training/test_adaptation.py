@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import CAMERA, sphere
+from spheres import CAMERA, sphere
 from torch import nn
 
 from hdnet.data.correspondence.matching import FrameIndex

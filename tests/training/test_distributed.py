@@ -23,7 +23,8 @@ SCRIPT = Path(__file__).with_name("processes.py")
 
 def start(work, out, kind, devices, steps=4, launcher=()):
     command = [sys.executable, *launcher, str(SCRIPT), str(work.root), str(out), kind, str(devices), str(steps)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    paths = os.pathsep.join([str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])])
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": paths}
     return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
 
 

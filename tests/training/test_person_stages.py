@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from conftest import tiny_values
+from spheres import tiny_values
 
 from hdnet.data.layout.folders import TangFolder
 from hdnet.data.store.packed import PackedFrames, PseudoNormals

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from tuning_values import training, tuning_values
+from spheres import raw_workspace, trained_data
+from tuning_values import tuning_values
 
 from hdnet.params import Params, parse_section
 from hdnet.tuning.study import StudySettings
 
-raw_workspace, trained_data = training.raw_workspace, training.trained_data
+__all__ = ["raw_workspace", "trained_data"]
 
 
 @pytest.fixture

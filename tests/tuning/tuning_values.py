@@ -1,7 +1,6 @@
 """params.yaml with another section ``tune``."""
 
-import importlib.util
-from pathlib import Path
+from spheres import tiny_values
 
 from hdnet.params import Params, parse_section
 
@@ -12,15 +11,9 @@ def params_with(**tune) -> Params:
     return parse_section(Params, values, "params.yaml")
 
 
-# Several folders have a conftest; this is the one of the trainings.
-_spec = importlib.util.spec_from_file_location("training_conftest", Path(__file__).parents[1] / "training/conftest.py")
-training = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(training)
-
-
 def tuning_values(**tune) -> dict:
     """The spheres' parameters with a short search; two held-out spheres of three for the report."""
-    values = training.tiny_values()
+    values = tiny_values()
     values["tune"] |= {"steps": 4, "validate_every": 1, "select_people": 1, "prune_after": 99, "startup_trials": 3}
     values["tune"] |= {"top_seeds": 2, "stale_after_s": 3, **tune}
     return values

@@ -106,7 +106,7 @@ def _add_person_options(verb: Parser) -> None:
     verb.add_argument(
         "--detail",
         action="store_true",
-        help="look two to four times, mirrored and at 384 pixels where the photograph has them: better normals, slower",
+        help="look again, mirrored and at 384 pixels where the photograph has them: better normals, slower",
     )
 
 

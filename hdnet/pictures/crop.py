@@ -160,6 +160,19 @@ def scene_inputs(image: np.ndarray, mask: np.ndarray | None, square: Crop) -> tu
     return np.concatenate([colours.transpose(2, 0, 1), hint[None]]).astype(np.float32), within
 
 
+def cut_out(inputs_4hw: np.ndarray, inside: np.ndarray, within: np.ndarray) -> np.ndarray:
+    """The input of :func:`scene_inputs` as if a mask had been given: white outside it, and the mask as the hint.
+
+    Args:
+        inputs_4hw: (4, S, S) float32, the input without a mask.
+        inside: (S, S) bool, the mask in the square.
+        within: (S, S) bool, where the square shows the picture.
+    """
+    colours = np.where(inside | ~within, inputs_4hw[:3], np.float32(255))
+    hint = np.where(within, np.where(inside, np.float32(1), np.float32(-1)), np.float32(BEYOND_HINT))
+    return np.concatenate([colours, hint[None]])
+
+
 def _on_white(image: np.ndarray, mask: np.ndarray, square: Crop) -> tuple[np.ndarray, Crop]:
     """The part of a picture that a square shows, white outside the mask; and the square in it."""
     margin = 2 * square.zoom + 2

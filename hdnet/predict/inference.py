@@ -201,7 +201,7 @@ class Predictor:
                 square.
             box: Left, top, right, bottom of the person meant, in pixels, instead of a mask; models for photographs.
             height_m: Height of the person, who stands and is seen from head to feet; models for photographs.
-            detail: Look two to four times, as :meth:`detailed`.
+            detail: Look again, as :meth:`detailed`.
 
         Returns:
             Depth, normals and mask of the size of ``image``. Pixels whose depth is not positive leave the

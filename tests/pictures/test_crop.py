@@ -8,7 +8,7 @@ from PIL import Image
 from scipy import ndimage
 
 from hdnet.errors import InputError, ModelError
-from hdnet.pictures.crop import NETWORK_SIZE, Crop, bounds, map_back, network_inputs, sampled, scene_inputs
+from hdnet.pictures.crop import NETWORK_SIZE, Crop, bounds, cut_out, map_back, network_inputs, sampled, scene_inputs
 
 
 def disc(height: int, width: int, row: float, column: float, radius_y: float, radius_x: float) -> np.ndarray:
@@ -248,6 +248,19 @@ def test_outside_a_mask_a_scene_is_white_and_beyond_the_picture_grey(size):
     assert (inputs[:3, ~within] == 127).all()
     assert outside.any()
     assert (~within).any()
+
+
+def test_a_person_cut_out_of_a_scene_is_the_scene_with_a_mask():
+    """The square is a pixel a pixel, so that nothing is resampled; it reaches beyond the picture."""
+    mask = np.zeros((200, 256), bool)
+    mask[50:150, 20:60] = True
+    square = Crop.letterbox(200, 256)
+    plain, within = scene_inputs(gradient(200, 256), None, square)
+    masked, _ = scene_inputs(gradient(200, 256), mask, square)
+    inside = np.zeros((256, 256), bool)
+    inside[28:228] = mask
+    np.testing.assert_array_equal(cut_out(plain, inside, within), masked)
+    assert not within.all()
 
 
 def test_a_square_found_in_a_crop_lies_in_the_picture():

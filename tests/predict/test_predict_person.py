@@ -82,6 +82,43 @@ def test_a_person_of_any_size_and_place_is_found(predictor, height, width, box):
     np.testing.assert_allclose(np.linalg.norm(found.normals[found.mask], axis=1), 1, atol=1e-5)
 
 
+class Misled(RedPerson):
+    """The red person, with normals and relief off one way before a background, and the other way on white."""
+
+    def __init__(self):
+        super().__init__()
+        self.hints = []
+
+    def forward(self, inputs_b4hw):
+        maps, is_cut_out = super().forward(inputs_b4hw), bool((inputs_b4hw[:, 3] > 0).any())
+        self.hints.append(is_cut_out)
+        off = -1.0 if is_cut_out else 1.0
+        side = torch.tensor([3.0 * off, 0, 0])[:, None, None]
+        across = torch.linspace(-off, off, inputs_b4hw.shape[-1])
+        return maps._replace(
+            normals_b3hw=maps.normals_b3hw + side,
+            relief_b1hw=maps.relief_b1hw + across,
+            mask_b1hw=maps.mask_b1hw.abs() if is_cut_out else maps.mask_b1hw,  # everything is a person
+        )
+
+
+def test_the_person_found_is_looked_at_alone_as_well_and_both_looks_are_averaged(predictor):
+    image, mask = photo(256, 256, (20, 236, 60, 200), blue=150)
+    network = Misled()
+    misled = Predictor(PersonModel(network, Camera.centred()))
+    camera = Camera.centred(300, 256)
+    found, true = misled.infer(image, camera=camera), predictor.infer(image, camera=camera)
+    assert network.hints == [False, False, True]  # the picture, the square, the person
+    assert np.array_equal(found.mask, true.mask)
+    assert overlap(found.mask, mask) > 0.97
+    np.testing.assert_allclose(found.depth_m, true.depth_m, rtol=1e-4)
+    np.testing.assert_allclose(found.normals, true.normals, atol=1e-4)
+    network.hints.clear()
+    alone = misled.infer(image, mask, camera=camera)
+    assert network.hints == [True]
+    assert np.abs(alone.normals - true.normals)[mask].max() > 0.5
+
+
 def test_a_given_mask_is_taken_as_it_is(predictor):
     image, mask = photo(200, 300, (20, 180, 100, 180))
     inner = mask.copy()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -210,7 +211,8 @@ def averaged(looks: Sequence[PersonMaps]) -> PersonMaps:
 
 
 def _check_finite(maps: PersonMaps) -> None:
-    if not all(bool(one.isfinite().all()) for one in maps):
+    # A sum is as finite as what is summed, and quicker than a look at every value.
+    if not all(math.isfinite(float(one.sum())) for one in maps):
         raise ModelError("model gives values that are not finite: its weights are damaged, train it again")
 
 

@@ -168,9 +168,10 @@ def cut_out(inputs_4hw: np.ndarray, inside: np.ndarray, within: np.ndarray) -> n
         inside: (S, S) bool, the mask in the square.
         within: (S, S) bool, where the square shows the picture.
     """
-    colours = np.where(inside | ~within, inputs_4hw[:3], np.float32(255))
-    hint = np.where(within, np.where(inside, np.float32(1), np.float32(-1)), np.float32(BEYOND_HINT))
-    return np.concatenate([colours, hint[None]])
+    found = inputs_4hw.copy()
+    found[:3, within & ~inside] = 255
+    found[3, within] = np.where(inside[within], 1, -1)
+    return found
 
 
 def _on_white(image: np.ndarray, mask: np.ndarray, square: Crop) -> tuple[np.ndarray, Crop]:

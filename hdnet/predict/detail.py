@@ -64,7 +64,7 @@ def look_again(prepared: PreparedPhoto, outputs: Outputs, look: Look) -> tuple[P
         parts_b25hw=torch.stack([one.parts_b25hw for one in looks]).mean(0),
         log_scale_b1=torch.stack([one.log_scale_b1 for one in looks]).mean(0),
     )
-    return replace(prepared, first=None, inside=None), tuple(one[0].numpy() for one in mean)
+    return replace(prepared, first=None), tuple(one[0].numpy() for one in mean)
 
 
 def mirrored(maps: PersonMaps) -> PersonMaps:

@@ -77,9 +77,8 @@ class PreparedPhoto:
         camera: The caller's camera of the picture; None if not known.
         height_m: The person's height, told by the caller; None if not known.
         people: Boxes of the people found, this one first; empty where none were searched for.
-        first: The look at person and background in which the mask was found; None where it is given, or where
-            ``inputs_4hw`` still has the background.
-        inside: (256, 256) bool, that mask.
+        first: The look at person and background in which the mask was found, which ``inputs_4hw`` has as its hint;
+            averaged with the outputs. None where a mask is given, or where the outputs alone count.
     """
 
     inputs_4hw: np.ndarray
@@ -90,7 +89,6 @@ class PreparedPhoto:
     height_m: float | None = None
     people: tuple[Box, ...] = ()
     first: Seen | None = None
-    inside: np.ndarray | None = None
 
 
 def prepare_photo(
@@ -139,7 +137,7 @@ def prepare_photo(
     _check_finite(first.maps)
     prepared = PreparedPhoto(first.inputs_4hw, first.within, square, photo, camera, height_m, people, first)
     inside = _found(prepared, first.maps, first.probability)
-    return replace(prepared, inputs_4hw=cut_out(first.inputs_4hw, inside, first.within), inside=inside)
+    return replace(prepared, inputs_4hw=cut_out(first.inputs_4hw, inside, first.within))
 
 
 def check_height(height_m: float | None) -> None:
@@ -176,14 +174,12 @@ def finish_photo(
     """
     maps = person_maps(outputs)
     _check_finite(maps)
-    if prepared.first is not None:
-        maps = averaged([prepared.first.maps, maps])
-    photo, square = prepared.photo, prepared.square
-    seen = probability_of(maps, prepared.within)
-    if photo.mask is not None:
-        inside = _given(prepared, seen)
+    photo, square, first = prepared.photo, prepared.square, prepared.first
+    if first is not None:
+        maps, seen, inside = averaged([first.maps, maps]), first.probability, _hint(prepared)
     else:
-        inside = _found(prepared, maps, seen) if prepared.inside is None else prepared.inside
+        seen = probability_of(maps, prepared.within)
+        inside = _given(prepared, seen) if photo.mask is not None else _found(prepared, maps, seen)
     camera = prepared.camera or default_camera(model_camera, square)
     in_square = camera.crop(square.left, square.top, square.zoom)
     depth_m, normals = _in_camera(maps, inside, in_square, metric)
@@ -249,9 +245,15 @@ def _is_meant(person: np.ndarray, wanted: np.ndarray) -> bool:
     return bool(covered >= _LEAST_OF_PERSON * person.sum() or covered >= _LEAST_OF_BOX * wanted.sum())
 
 
+def _hint(prepared: PreparedPhoto) -> np.ndarray:
+    """The mask (S, S) bool that the network is told."""
+    told: np.ndarray = prepared.inputs_4hw[3] > 0
+    return told
+
+
 def _given(prepared: PreparedPhoto, seen: np.ndarray) -> np.ndarray:
     """The given mask in the square, taken as it is; it only has to be of a person."""
-    inside: np.ndarray = prepared.inputs_4hw[3] > 0
+    inside = _hint(prepared)
     if inside.sum() < MIN_MASK_PIXELS:
         raise faults.UNUSABLE_INPUT.error(count=int(inside.sum()), least=MIN_MASK_PIXELS)
     share = float((seen[inside] > 0.5).mean())

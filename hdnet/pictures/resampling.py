@@ -92,6 +92,21 @@ def extended(planes: Iterable[np.ndarray], valid: np.ndarray) -> np.ndarray:
     return np.stack([plane[row, column] for plane in planes]).astype(np.float32, copy=False)
 
 
+def dilated(mask: np.ndarray, steps: int) -> np.ndarray:
+    """Return where a mask (H, W) bool is reached in some steps to neighbouring pixels, left, right, up or down.
+
+    SciPy's ``binary_dilation`` takes ten times as long for pictures of the network's size.
+    """
+    for _ in range(steps):
+        grown = mask.copy()
+        grown[1:] |= mask[:-1]
+        grown[:-1] |= mask[1:]
+        grown[:, 1:] |= mask[:, :-1]
+        grown[:, :-1] |= mask[:, 1:]
+        mask = grown
+    return mask
+
+
 def _neighbours(positions: np.ndarray, spacing: float, kernel: Kernel) -> tuple[np.ndarray, np.ndarray]:
     """(targets, K) source pixels around each target, some beyond the ends, and their weights, which sum to 1."""
     reach = int(np.ceil(max(spacing, 1.0))) + 1

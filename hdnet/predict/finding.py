@@ -15,6 +15,7 @@ from hdnet.models.lite import PersonMaps
 from hdnet.pictures import faults
 from hdnet.pictures.crop import MIN_MASK_PIXELS, NETWORK_SIZE, Crop, bounds, scene_inputs
 from hdnet.pictures.people import separate_people
+from hdnet.pictures.resampling import dilated
 from hdnet.predict.prediction import Box
 
 Look = Callable[[np.ndarray], PersonMaps]
@@ -138,8 +139,8 @@ def main_piece(probability: np.ndarray, inside_box: np.ndarray | None = None) ->
 def _pieces(weight: np.ndarray, probability: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the pieces of a mask, numbered from 1 (H, W), and the weight of each."""
     mask = probability > 0.5
-    label, count = ndimage.label(ndimage.binary_dilation(mask, iterations=_GAP_PX))
-    return label, np.asarray(ndimage.sum_labels(weight * mask, label, np.arange(1, count + 1)))
+    label, count = ndimage.label(dilated(mask, _GAP_PX))
+    return label, np.bincount(label[mask], weight[mask], minlength=count + 1)[1:]
 
 
 def looks_like_a_person(maps: PersonMaps, probability: np.ndarray, piece: np.ndarray, strict: bool = False) -> bool:

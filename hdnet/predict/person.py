@@ -10,7 +10,6 @@ from itertools import pairwise
 
 import numpy as np
 import torch
-from scipy import ndimage
 
 from hdnet.errors import InputError, ModelError
 from hdnet.geometry import Camera, masked_median, unproject
@@ -22,6 +21,7 @@ from hdnet.pictures import faults
 from hdnet.pictures.checks import Photo
 from hdnet.pictures.crop import MIN_MASK_PIXELS, Crop, bounds, cut_out, map_back, placed, sampled, scene_inputs
 from hdnet.pictures.people import HEAD_PARTS, TORSO_PARTS
+from hdnet.pictures.resampling import dilated
 from hdnet.pictures.rotation import default_camera
 from hdnet.predict.finding import (
     MIN_SQUARE_SHARE,
@@ -152,8 +152,6 @@ def finish_photo(
     model_camera: Camera,
     identity: ModelIdentity | None,
     metric: bool,
-    *,
-    is_scaled: bool = False,
 ) -> Prediction:
     """Turn the network's maps of the square into depth and normals of the picture, in the caller's camera.
 
@@ -166,7 +164,6 @@ def finish_photo(
         model_camera: Camera that the model assumes where the caller has none.
         identity: The registered model.
         metric: The network tells the distance, see :class:`hdnet.models.lite.LiteConfig`.
-        is_scaled: The distance is right already, as that of a whole video.
 
     Raises:
         InputError: There is no person in the square, the mask covers something else, or the height is not seen.
@@ -186,16 +183,23 @@ def finish_photo(
     look = PersonLook(maps, inside, square)
     source: ScaleSource = "estimated" if metric else "assumed"
     if prepared.height_m is not None:
-        depth_m, source = depth_m * (prepared.height_m / _height_m(depth_m, look, in_square)), "height"
-    elif metric and not is_scaled:
+        depth_m, source = depth_m * (prepared.height_m / height_of(depth_m, look, in_square)), "height"
+    elif metric:
         with suppress(InputError):  # no height is seen
-            depth_m = depth_m * np.float32((ADULT_M / _height_m(depth_m, look, in_square)) ** ADULT_WEIGHT)
-    mask = photo.mask if photo.mask is not None else _mask_of_picture(seen, inside, square, photo.image.shape[:2])
+            depth_m = depth_m * np.float32((ADULT_M / height_of(depth_m, look, in_square)) ** ADULT_WEIGHT)
+    mask = photo.mask if photo.mask is not None else mask_of_picture(seen, look, photo.image.shape[:2])
+    maps_hw = in_picture(depth_m, normals, look, mask)
+    return Prediction(*maps_hw, mask, photo.image, camera, identity, look, source, prepared.people)
+
+
+def in_picture(
+    depth_m: np.ndarray, normals: np.ndarray, look: PersonLook, mask: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Resize depth (S, S) and normals (S, S, 3) of a square to the picture: (H, W), (H, W, 3), 0 outside the mask."""
     (top, bottom), (left, right) = bounds(mask)
-    x, y = square.places(np.arange(left, right), np.arange(top, bottom))
+    x, y = look.square.places(np.arange(left, right), np.arange(top, bottom))
     part = (slice(top, bottom), slice(left, right))
-    placed_maps = placed(*map_back(depth_m, normals, inside, x, y), mask, part)
-    return Prediction(*placed_maps, mask, photo.image, camera, identity, look, source, prepared.people)
+    return placed(*map_back(depth_m, normals, look.inside, x, y), mask, part)
 
 
 def averaged(looks: Sequence[PersonMaps]) -> PersonMaps:
@@ -230,7 +234,7 @@ def _found(prepared: PreparedPhoto, maps: PersonMaps, seen: np.ndarray) -> np.nd
         mask = np.zeros_like(mask)
     if wanted is not None and len(prepared.people) > 1:
         # What is left of a neighbour whose body lies beyond the square.
-        mask = mask & ndimage.binary_dilation(wanted, iterations=_BOX_MARGIN_PX)
+        mask = mask & dilated(wanted, _BOX_MARGIN_PX)
     share = float(mask.mean())
     if share < MIN_SQUARE_SHARE:
         raise faults.NO_PERSON.error(reason=faults.LITTLE_OF_A_PERSON.format(share=share, least=MIN_SQUARE_SHARE))
@@ -270,7 +274,7 @@ def _in_camera(maps: PersonMaps, inside: np.ndarray, camera: Camera, metric: boo
     return found.depth_b1hw[0, 0].numpy(), found.normals_b3hw[0].permute(1, 2, 0).numpy()
 
 
-def _height_m(depth_m: np.ndarray, look: PersonLook, camera: Camera) -> float:
+def height_of(depth_m: np.ndarray, look: PersonLook, camera: Camera) -> float:
     """Height of a standing person in the units of a depth (S, S): from the top of the head to the lower foot.
 
     Raises:
@@ -296,9 +300,13 @@ def _height_m(depth_m: np.ndarray, look: PersonLook, camera: Camera) -> float:
     return sum(lengths) + float(above.max() - np.median(above) + np.median(below) - below.min())
 
 
-def _mask_of_picture(seen: np.ndarray, inside: np.ndarray, square: Crop, size: tuple[int, int]) -> np.ndarray:
-    """(H, W) bool of the picture: where the probability, interpolated, is above a half, near the main piece."""
-    near = ndimage.binary_dilation(inside, iterations=2)
+def mask_of_picture(probability: np.ndarray, look: PersonLook, size: tuple[int, int]) -> np.ndarray:
+    """Return where the probability (S, S) of a square, interpolated, is above a half near the person: (H, W) bool.
+
+    Raises:
+        InputError: Too little of a person is in the picture.
+    """
+    square, near = look.square, dilated(look.inside, 2)
     (top, bottom), (left, right) = bounds(near)
     edges_x, edges_y = (
         (np.array([left, right]) - 0.5) * square.zoom + square.left,
@@ -308,7 +316,7 @@ def _mask_of_picture(seen: np.ndarray, inside: np.ndarray, square: Crop, size: t
     first_y, last_y = max(0, int(np.ceil(edges_y[0]))), min(size[0], int(np.floor(edges_y[1])) + 1)
     x, y = square.places(np.arange(first_x, last_x), np.arange(first_y, last_y))
     mask = np.zeros(size, bool)
-    mask[first_y:last_y, first_x:last_x] = sampled(np.where(near, seen, 0), x, y) > 0.5
+    mask[first_y:last_y, first_x:last_x] = sampled(np.where(near, probability, 0), x, y) > 0.5
     if mask.sum() < MIN_MASK_PIXELS:
         raise faults.UNUSABLE_INPUT.error(count=int(mask.sum()), least=MIN_MASK_PIXELS)
     return mask

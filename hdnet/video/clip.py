@@ -19,12 +19,19 @@ from hdnet.files import Finished, fingerprint, sha256_of
 from hdnet.geometry import MEDIAN_DEPTH_M, Camera
 from hdnet.models.lite import PersonMaps
 from hdnet.pictures.cameras import caller_camera, camera_of_focal_35mm, shrunk_camera
-from hdnet.pictures.checks import Photo
-from hdnet.pictures.crop import NETWORK_SIZE, Crop
+from hdnet.pictures.crop import Crop
 from hdnet.predict.finding import Look, box_of
 from hdnet.predict.inference import Predictor, model_file
-from hdnet.predict.person import ADULT_M, ADULT_WEIGHT, PreparedPhoto, check_height, finish_photo, person_maps
-from hdnet.predict.prediction import Prediction, ScaleSource
+from hdnet.predict.person import (
+    ADULT_M,
+    ADULT_WEIGHT,
+    check_height,
+    height_of,
+    in_picture,
+    mask_of_picture,
+    person_maps,
+)
+from hdnet.predict.prediction import PersonLook, Prediction, ScaleSource
 from hdnet.video.distance import depth_limits, log_distances
 from hdnet.video.looks import PackedLook, look_at, read_looks, write_looks
 from hdnet.video.stability import Surface
@@ -203,55 +210,43 @@ def _with_distances(clip: Clip, factor: float, source: ScaleSource) -> Clip:
 def _height_factor(clip: Clip, height_m: float) -> float:
     """Factor of all distances by which the person has a height, in the median of frames that show it."""
     positions = list(clip.distances_m)
-    # What the frames show is known from the looks: nothing has to be decoded again, and no map need be large.
-    height, width = clip.survey.height, clip.survey.width
-    step = max(1, min(height, width) // NETWORK_SIZE)
-    blank = np.zeros((height // step, width // step, 3), np.uint8)
     factors: list[float] = []
     fault = InputError("")
     for position in positions[:: -(-len(positions) // _HEIGHT_FRAMES)]:
         _, surface = next(surfaces_in(clip, range(position, position + 1)))
+        square = surface.look.crop
+        look = PersonLook(surface.maps(surface.values), surface.look.inside, square)
+        camera = clip.camera.crop(square.left, square.top, square.zoom)
         try:
-            scaled = finished_prediction(clip, surface, surface.values, blank, height_m)
+            factors.append(height_m / height_of(np.exp(surface.values[..., 0]), look, camera))
         except InputError as error:
             fault = error
-            continue
-        factors.append(
-            scaled.scale.distance_m / finished_prediction(clip, surface, surface.values, blank).scale.distance_m
-        )
     if not factors:
         raise fault
     return float(np.median(factors))
 
 
-def finished_prediction(
-    clip: Clip, surface: Surface, values: np.ndarray, image: np.ndarray, height_m: float | None = None
-) -> Prediction:
-    """Return the prediction of a frame.
+def finished_prediction(clip: Clip, surface: Surface, values: np.ndarray, image: np.ndarray) -> Prediction:
+    """Return the prediction of a frame, at the clip's distance.
 
     Args:
         clip: The clip.
         surface: Of the frame.
         values: As :attr:`Surface.values`.
         image: (H, W, 3) uint8, the frame, which may be smaller than the video's.
-        height_m: The person's height, measured in this frame alone; None takes the clip's distance.
 
     Raises:
-        InputError: Too little of a person is seen, or the height cannot be.
+        InputError: Too little of a person is seen.
     """
     shrink, square = clip.survey.width / image.shape[1], surface.look.crop
     small = Crop((square.left + 0.5) / shrink - 0.5, (square.top + 0.5) / shrink - 0.5, square.zoom / shrink)
+    look = PersonLook(surface.maps(values), surface.look.inside, small)
+    mask = mask_of_picture(surface.look.probability_map(), look, image.shape[:2])
+    maps_hw = in_picture(np.exp(values[..., 0]), values[..., 1:], look, mask)
+    identity = _predictor(clip.options.model, clip.options.runtime).identity
+    box = box_of(look.inside, small)
     camera = clip.camera_of_width(image.shape[1])
-    maps = surface.maps(values)
-    shape = surface.look.inside.shape
-    prepared = PreparedPhoto(
-        np.zeros((4, *shape), np.float32), np.ones(shape, bool), small, Photo(image, None), camera, height_m,
-        (box_of(surface.look.inside, small),),
-    )  # fmt: skip
-    predictor = _predictor(clip.options.model, clip.options.runtime)
-    outputs = tuple(one[0].numpy() for one in maps)
-    prediction = finish_photo(prepared, outputs, predictor.camera, predictor.identity, True, is_scaled=True)
-    return prediction if height_m is not None else replace(prediction, scale_source=clip.scale_source)
+    return Prediction(*maps_hw, mask, image, camera, identity, look, clip.scale_source, (box,))
 
 
 def surfaces_in(clip: Clip, part: range) -> Iterator[tuple[int, Surface]]:

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from scipy import ndimage
 
 from hdnet.files import atomic_write
 from hdnet.models.lite import PersonMaps
 from hdnet.pictures.crop import NETWORK_SIZE, Crop
+from hdnet.pictures.resampling import dilated
 from hdnet.predict.finding import MIN_SQUARE_SHARE, Look, box_of, in_box, looks_like_a_person, see
 from hdnet.predict.prediction import Box
 from hdnet.video.tracking import NOBODY, is_near, seen_in
@@ -73,7 +73,7 @@ class PackedLook:
             normals: (S, S, 3) in the frame of the square's middle ray.
             log_scale: As of :class:`PersonMaps`.
         """
-        share = np.clip(self._placed(self.probability / 255.0, 0.0), 1e-5, 1 - 1e-5)
+        share = np.clip(self.probability_map(), 1e-5, 1 - 1e-5)
         logit = np.where(self.support, np.log(share / (1 - share)), -_NO_LOGIT)
         parts = _NO_LOGIT * (self.parts[None] == np.arange(_PARTS, dtype=np.uint8)[:, None, None])
         values = (
@@ -86,6 +86,10 @@ class PackedLook:
             np.array([log_scale]),
         )
         return PersonMaps(*(torch.from_numpy(np.ascontiguousarray(one, np.float32))[None] for one in values))
+
+    def probability_map(self) -> np.ndarray:
+        """(S, S) float32 of the mask, 0 where it is not kept."""
+        return self._placed(self.probability / np.float32(255), 0.0)
 
     def relief_map(self) -> np.ndarray:
         """(S, S) float32, 0 where it is not kept."""
@@ -139,7 +143,7 @@ def _is_cut(inside: np.ndarray, within: np.ndarray) -> bool:
 def _packed(
     maps: PersonMaps, probability: np.ndarray, inside: np.ndarray, inputs_4hw: np.ndarray, square: Crop
 ) -> PackedLook:
-    support = ndimage.binary_dilation(inside, iterations=_BAND_PX)
+    support = dilated(inside, _BAND_PX)
     brightness = inputs_4hw[:3].mean(axis=0).astype(np.uint8)
     small = Image.fromarray(brightness).resize((MOTION_SIZE,) * 2, Image.Resampling.BOX)
     return PackedLook(
@@ -148,7 +152,7 @@ def _packed(
         support=support,
         probability=np.rint(255 * probability[support]).astype(np.uint8),
         relief=maps.relief_b1hw[0, 0].numpy()[support].astype(np.float16),
-        normals=_unit(maps.normals_b3hw[0].numpy().transpose(1, 2, 0)[support]).astype(np.float16),
+        normals=unit(maps.normals_b3hw[0].numpy()[:, support].T).astype(np.float16),
         log_kappa=maps.log_kappa_b1hw[0, 0].numpy()[support].astype(np.float16),
         parts=maps.parts_b25hw[0].argmax(0).numpy().astype(np.uint8),
         uv=np.rint(255 * maps.uv_b2hw[0].clamp(0, 1).numpy()).astype(np.uint8),
@@ -157,9 +161,10 @@ def _packed(
     )
 
 
-def _unit(vectors: np.ndarray) -> np.ndarray:
-    unit: np.ndarray = vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-6)
-    return unit
+def unit(vectors: np.ndarray) -> np.ndarray:
+    """Return vectors (..., 3) of length 1."""
+    normed: np.ndarray = vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-6)
+    return normed
 
 
 def write_looks(file: Path, looks: dict[int, PackedLook]) -> None:

@@ -113,8 +113,11 @@ class _Search:
 
     def __init__(self, first: MotionPicture, still: np.ndarray) -> None:
         row, column = np.nonzero(first.parts)
-        self._row, self._column = row, column
-        self._part = first.parts[row, column].astype(np.int64)
+        part = first.parts[row, column].astype(np.int64)
+        by_part = np.argsort(part, kind="stable")
+        self._row, self._column, self._part = row[by_part], column[by_part], part[by_part]
+        self._present, self._starts = np.unique(self._part, return_index=True)
+        row, column = self._row, self._column
         self._count = self._sums(np.ones(len(row))) + 1e-6
         self._middle = np.stack([self._sums(column), self._sums(row)], axis=1) / self._count[:, None]
         self._x = (column - self._middle[self._part, 0]) / _UNIT_PX
@@ -137,11 +140,10 @@ class _Search:
         weight = 1 / np.maximum(np.abs(difference), _NOISE_LEVELS)
         slopes = np.stack([right, down, right * self._x, right * self._y, down * self._x, down * self._y])
         weighted = slopes * weight
-        normal, target = np.empty((PARTS, 6, 6)), np.empty((PARTS, 6))
-        for i in range(6):
-            target[:, i] = self._sums(weighted[i] * difference)
-            for j in range(i, 6):
-                normal[:, i, j] = normal[:, j, i] = self._sums(weighted[i] * slopes[j])
+        target = self._sums(weighted * difference).T.copy()
+        i, j = np.triu_indices(6)
+        normal = np.empty((PARTS, 6, 6))
+        normal[:, i, j] = normal[:, j, i] = self._sums(weighted[i] * slopes[j]).T
         # Weights are about 1 / noise: so is the prior's.
         prior = np.array([_REST] * 2 + [_RIGID] * 4) / _NOISE_LEVELS * self._count[:, None]
         target[:, 2:] -= prior[:, 2:] * self._moves[:, 2:]
@@ -168,5 +170,8 @@ class _Search:
         return level - (picture[row, column] + right * (x - column) + down * (y - row)), right, down
 
     def _sums(self, values: np.ndarray) -> np.ndarray:
-        """By part."""
-        return np.bincount(self._part, values, minlength=PARTS)
+        """Sums (..., 25) by part of values (..., N) of the pixels, which are sorted by part."""
+        sums = np.zeros((*values.shape[:-1], PARTS))
+        if len(self._present):
+            sums[..., self._present] = np.add.reduceat(values, self._starts, axis=-1)
+        return sums

@@ -18,7 +18,7 @@ from hdnet.geometry.relief import RELIEF_UNIT_PX, View, masked_median, view_of
 from hdnet.models.estimates import nearest_of_body
 from hdnet.models.lite import PersonMaps
 from hdnet.pictures.crop import NETWORK_SIZE
-from hdnet.video.looks import MOTION_SIZE, PackedLook
+from hdnet.video.looks import MOTION_SIZE, PackedLook, unit
 from hdnet.video.motion import MotionPicture, inverted, joined, part_motions
 
 # Frames on each side that a frame is averaged with.
@@ -39,7 +39,7 @@ class Surface:
     Attributes:
         look: The network's maps.
         view: The square in the camera.
-        values: (S, S, 4) float32: logarithm of camera z in metres, and the unit normal.
+        values: (S, S, 4) float32: logarithm of camera z in metres, and the unit normal; away from the person, a plane.
         parts: (S, S) uint8 body part, 0 outside the person.
         picture: For the motion.
         distance_m: Median along the square's middle ray.
@@ -61,15 +61,17 @@ class Surface:
             camera: Of the video's pictures.
             distance_m: Median of the person along the square's middle ray.
         """
-        square = look.crop
+        square, support = look.crop, look.support
         view = view_of(camera.crop(square.left, square.top, square.zoom), look.inside.shape)
-        relief = look.relief_map()
-        inside = torch.from_numpy(look.inside)[None, None]
-        relief = relief - float(masked_median(torch.from_numpy(relief)[None, None], inside)[0])
-        log_z = relief * _units(view) + np.log(distance_m) - np.log(view.along_b1hw[0, 0].numpy())
-        normals = look.normal_map() @ view.crop_R_camera_b33[0].numpy()
-        normals /= np.linalg.norm(normals, axis=-1, keepdims=True)  # they were stored with 11 bits
-        values = np.concatenate([log_z[..., None], normals], axis=-1).astype(np.float32)
+        relief = torch.from_numpy(look.relief_map())[None, None]
+        median = float(masked_median(relief, torch.from_numpy(look.inside)[None, None])[0])
+        log_along = np.log(view.along_b1hw[0, 0].numpy()[support])
+        # The normals were stored with 11 bits.
+        turned = unit(look.normals.astype(np.float32) @ view.crop_R_camera_b33[0].numpy())
+        values = np.empty((*support.shape, 4), np.float32)
+        values[:] = [np.log(distance_m), 0, 0, -1]
+        values[support, 0] = (look.relief.astype(np.float32) - median) * _units(view) + np.log(distance_m) - log_along
+        values[support, 1:] = turned
         nearest = nearest_of_body(NETWORK_SIZE)
         parts = np.where(look.inside, look.parts[np.ix_(nearest, nearest)], 0).astype(np.uint8)
         small = slice(_STEP // 2, None, _STEP)
@@ -122,21 +124,21 @@ def stable_values(
     """
     own = surfaces[position]
     row, column = np.nonzero(own.look.inside)
-    parts, values = own.parts[row, column], own.values[row, column]
+    parts = own.parts[row, column]
     spread_s = min(_SPREAD_S, _SPREAD_FRAMES / rate)
-    fit = _Line(values)
+    fit = _Line(np.ascontiguousarray(own.values[row, column].T))
+    at_column, at_row = column.astype(np.float32), row.astype(np.float32)
     for other, maps in _neighbours(surfaces, motions, position):
-        chosen = maps[parts]
-        x = chosen[:, 0, 0] * column + chosen[:, 0, 1] * row + chosen[:, 0, 2]
-        y = chosen[:, 1, 0] * column + chosen[:, 1, 1] * row + chosen[:, 1, 2]
-        to_column = np.rint(x).astype(np.int64).clip(0, NETWORK_SIZE - 1)
-        to_row = np.rint(y).astype(np.int64).clip(0, NETWORK_SIZE - 1)
+        (xx, xy, x0), (yx, yy, y0) = (axis.T[:, parts] for axis in maps.astype(np.float32).transpose(1, 0, 2))
+        to_column = np.rint(xx * at_column + xy * at_row + x0).astype(np.int32).clip(0, NETWORK_SIZE - 1)
+        to_row = np.rint(yx * at_column + yy * at_row + y0).astype(np.int32).clip(0, NETWORK_SIZE - 1)
+        place = to_row * NETWORK_SIZE + to_column
         neighbour = surfaces[other]
         time_s = times_s[other] - times_s[position]
-        weight = neighbour.look.inside[to_row, to_column] * np.exp(-0.5 * (time_s / spread_s) ** 2)
-        fit.add(neighbour.values[to_row, to_column], weight.astype(np.float32), time_s * rate)
+        weight = neighbour.look.inside.ravel()[place] * np.float32(np.exp(-0.5 * (time_s / spread_s) ** 2))
+        fit.add(np.ascontiguousarray(neighbour.values.reshape(-1, 4)[place].T), weight, time_s * rate)
     result = own.values.copy()
-    result[row, column] = fit.values()
+    result[row, column] = fit.values().T
     return result
 
 
@@ -156,35 +158,42 @@ def _neighbours(
 
 
 class _Line:
-    """Weighted straight lines in time through the values of pixels, sums of which are kept."""
+    """Weighted straight lines in time through the values of pixels (4, N), sums of which are kept.
+
+    Depth, the first value, and the normal have weights of their own.
+    """
 
     def __init__(self, values: np.ndarray) -> None:
         self._own = values
-        # Sums over frames of w, w t, w t t, w y, w t y; y relative to the own value. Depth and normal have own weights.
-        self._sums = np.zeros((3, 2, len(values)), np.float32)
+        # Sums over frames of w, w t, w t t, then of w y, w t y; y relative to the own value.
+        self._sums = np.zeros((3, 2, values.shape[1]), np.float32)
         self._sums[0] = 1
         self._moments = np.zeros((2, *values.shape), np.float32)
 
     def add(self, values: np.ndarray, weight: np.ndarray, time: float) -> None:
         change = values - self._own
-        by_depth = weight * np.exp(-0.5 * (change[:, 0] / _DEPTH_CHANGE) ** 2)
-        by_normal = weight * np.exp(-0.5 * (change[:, 1:] ** 2).sum(axis=1) / _NORMAL_CHANGE**2)
-        weights = np.stack([by_depth, by_normal])
+        square = change**2
+        weights = np.stack([square[0] * (-0.5 / _DEPTH_CHANGE**2), square[1:].sum(axis=0) * (-0.5 / _NORMAL_CHANGE**2)])
+        np.exp(weights, out=weights)
+        weights *= weight
+        change[0] *= weights[0]
+        change[1:] *= weights[1]
+        self._moments[0] += change
+        change *= time
+        self._moments[1] += change
         for power in range(3):
-            self._sums[power] += time**power * weights
-        weighted = change * np.stack([by_depth, by_normal, by_normal, by_normal], axis=1)
-        self._moments[0] += weighted
-        self._moments[1] += time * weighted
+            self._sums[power] += weights
+            weights *= time
 
     def values(self) -> np.ndarray:
-        """(N, 4) values of the lines at time 0, normals of unit length."""
+        """(4, N) values of the lines at time 0, normals of unit length."""
         total, first, second = self._sums
         mean = first / total
         variance = second / total - mean**2
-        by_channel = [0, 1, 1, 1]
-        mean_change = self._moments[0] / total[by_channel].T
-        covariance = self._moments[1] / total[by_channel].T - mean[by_channel].T * mean_change
-        slope = covariance / (variance + _SLOPE_PRIOR)[by_channel].T
-        result: np.ndarray = self._own + mean_change - slope * mean[by_channel].T
-        result[:, 1:] /= np.maximum(np.linalg.norm(result[:, 1:], axis=1, keepdims=True), 1e-6)
+        of_channel = [0, 1, 1, 1]
+        total, mean, variance = total[of_channel], mean[of_channel], variance[of_channel]
+        mean_change = self._moments[0] / total
+        slope = (self._moments[1] / total - mean * mean_change) / (variance + _SLOPE_PRIOR)
+        result: np.ndarray = self._own + mean_change - slope * mean
+        result[1:] /= np.maximum(np.linalg.norm(result[1:], axis=0), 1e-6)
         return result

@@ -8,7 +8,7 @@ import numpy as np
 
 from hdnet.synthetic.body import SKIN_VERTICES, body_model
 from hdnet.synthetic.components import Shape
-from hdnet.synthetic.surface import FloatArray, normalized
+from hdnet.synthetic.surface import BoolArray, FloatArray, normalized
 
 _TRUNK_BONES = ("root", "pelvis", "spine", "clavicle", "neck01", "upperleg01")
 # Pieces of the trunk: bone that moves the piece, joints at its lower and upper end.
@@ -62,7 +62,7 @@ def fit_proxy(shape: Shape) -> BodyProxy:
         step = heights[1] - heights[0]
         middles, sizes = [], []
         for height in heights:
-            ring = trunk[np.abs(trunk[:, 2] - height) < max(0.7 * step, 0.02)]
+            ring = trunk[_least(np.abs(trunk[:, 2] - height), max(0.7 * step, 0.02), 0.02)]
             middles.append((ring[:, 1].min() + ring[:, 1].max()) / 2)
             sizes.append([np.abs(ring[:, 0]).max(), np.ptp(ring[:, 1]) / 2])
         stacks.append(EllipseStack(bone, heights, np.array(middles), np.array(sizes)))
@@ -71,8 +71,17 @@ def fit_proxy(shape: Shape) -> BodyProxy:
     axis = shape.joints["lowerleg01.L"] - shape.joints["upperleg01.L"]
     along = thigh @ axis / (axis @ axis)
     around = np.linalg.norm(thigh - along[:, None] * axis, axis=1)
-    radii = np.array([np.quantile(around[along < 0.5], 0.85), np.quantile(around[along > 0.75], 0.7)])
+    hip, knee = _least(along, 0.5, 0.1), _least(-along, -0.75, 0.1)
+    radii = np.array([np.quantile(around[hip], 0.85), np.quantile(around[knee], 0.7)])
     return BodyProxy(tuple(stacks), (head.min(0) + head.max(0)) / 2, 0.52 * np.ptp(head, axis=0), radii)
+
+
+def _least(values: FloatArray, limit: float, more: float) -> BoolArray:
+    """Return where values are below a limit or, where none is, within ``more`` of the least.
+
+    The trunk of very short people ends above where it is sought, and their thighs begin below.
+    """
+    return np.asarray(values < (limit if values.min() < limit else values.min() + more))
 
 
 def push_out(

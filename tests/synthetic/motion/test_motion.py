@@ -23,6 +23,7 @@ from hdnet.synthetic.motion import (
     rotations,
     solve,
 )
+from hdnet.synthetic.motion.body_proxy import fit_proxy
 from hdnet.synthetic.motion.bones import between
 from hdnet.synthetic.motion.goals import trunk_vertices
 from hdnet.synthetic.motion.solve import _fore_foot, foot_vertices
@@ -35,7 +36,10 @@ FRAMES = 120
 def shape(number: int = 0) -> Shape:
     rng = np.random.default_rng(900 + number)
     drawn = Phenotype(rng.random(), rng.uniform(2 / 3, 1), *rng.uniform(0.1, 0.9, 4), tuple(rng.dirichlet(np.ones(3))))
-    phenotype = CANONICAL_SHAPE if number == 0 else drawn
+    return shape_of(CANONICAL_SHAPE if number == 0 else drawn)
+
+
+def shape_of(phenotype: Phenotype) -> Shape:
     rest = body_model().shape(phenotype)
     return Shape(phenotype, rest, dict(zip(body_model().bone_names, body_model().joints(rest), strict=True)))
 
@@ -254,3 +258,16 @@ def test_a_selfies_hand_is_stretched_out_before_the_face() -> None:
         hand = max((joints[f"wrist.{side}"] for side in "LR"), key=lambda point: point[2])
         assert 0.3 < np.linalg.norm(hand - joints["head"]) < 0.7
         assert hand[2] > joints["spine01"][2] - 0.15
+
+
+@pytest.mark.parametrize("gender", [0.0, 1.0])
+@pytest.mark.parametrize("age", [0.58, 1.0])
+@pytest.mark.parametrize("height", [0.0, 1.0])
+@pytest.mark.parametrize("proportions", [0.0, 1.0])
+def test_the_shortest_and_tallest_bodies_keep_their_arms_out_of_themselves(gender, age, height, proportions) -> None:
+    person = shape_of(Phenotype(gender, age, 0.7, 0.4, height, proportions, (0.1, 0.85, 0.05)))
+    proxy = fit_proxy(person)
+    sizes = np.concatenate([stack.sizes.ravel() for stack in proxy.stacks] + [proxy.thigh_radii])
+    assert ((sizes > 0.005) & (sizes < 0.5)).all()
+    (pose,) = solve([draw_still(np.random.default_rng(1))], person)
+    assert np.isfinite(posed(pose, person)).all()

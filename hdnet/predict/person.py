@@ -37,6 +37,7 @@ from hdnet.predict.finding import (
 )
 from hdnet.predict.prediction import Box, PersonLook, Prediction, ScaleSource
 from hdnet.predict.runtime_names import Outputs
+from hdnet.predict.surface import agreed_normals
 
 # Smallest share of a given mask that the network, told of the mask, has to see a person in.
 MIN_MASK_AGREEMENT = 0.3
@@ -180,6 +181,7 @@ def finish_photo(
     camera = prepared.camera or default_camera(model_camera, square)
     in_square = camera.crop(square.left, square.top, square.zoom)
     depth_m, normals = _in_camera(maps, inside, in_square, metric)
+    normals = agreed_normals(depth_m, normals, inside, in_square)
     look = PersonLook(maps, inside, square)
     source: ScaleSource = "estimated" if metric else "assumed"
     if prepared.height_m is not None:

@@ -32,6 +32,7 @@ from hdnet.predict.person import (
     person_maps,
 )
 from hdnet.predict.prediction import PersonLook, Prediction, ScaleSource
+from hdnet.predict.surface import agreed_normals
 from hdnet.video.distance import depth_limits, log_distances
 from hdnet.video.looks import PackedLook, look_at, read_looks, write_looks
 from hdnet.video.stability import Surface
@@ -242,7 +243,9 @@ def finished_prediction(clip: Clip, surface: Surface, values: np.ndarray, image:
     small = Crop((square.left + 0.5) / shrink - 0.5, (square.top + 0.5) / shrink - 0.5, square.zoom / shrink)
     look = PersonLook(surface.maps(values), surface.look.inside, small)
     mask = mask_of_picture(surface.look.probability_map(), look, image.shape[:2])
-    maps_hw = in_picture(np.exp(values[..., 0]), values[..., 1:], look, mask)
+    depth_m, in_square = np.exp(values[..., 0]), clip.camera.crop(square.left, square.top, square.zoom)
+    normals = agreed_normals(depth_m, values[..., 1:], look.inside, in_square)
+    maps_hw = in_picture(depth_m, normals, look, mask)
     identity = _predictor(clip.options.model, clip.options.runtime).identity
     box = box_of(look.inside, small)
     camera = clip.camera_of_width(image.shape[1])

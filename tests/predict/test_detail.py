@@ -55,7 +55,8 @@ def test_a_network_without_bias_says_the_same_in_more_detail(height, seen):
     assert detailed.look.inside.shape == detailed.look.iuv.shape[:2] == (seen, seen)
     assert overlap(plain.mask, mask) > 0.97
     assert overlap(detailed.mask, mask) > overlap(plain.mask, mask) - 0.002
-    both = ndimage.binary_erosion(plain.mask & detailed.mask, iterations=10)  # without the mixed pixels of the outline
+    # Without the mixed pixels of the outline.
+    both = ndimage.binary_erosion(plain.mask & detailed.mask, iterations=height // 30)
     np.testing.assert_allclose(detailed.depth_m[both], plain.depth_m[both], rtol=2e-3)
     np.testing.assert_allclose(detailed.normals[both], plain.normals[both], atol=1e-3)
     assert detailed.scale.source == "estimated"
@@ -73,7 +74,7 @@ def test_what_differs_between_left_and_right_cancels(height):
     wrong_m, right_m = (np.abs(found.depth_m - true.depth_m)[inner].mean() for found in (leaning, detailed))
     assert wrong_m > 10 * right_m
     wrong, right = (np.abs(found.normals - true.normals)[inner][:, 0].mean() for found in (leaning, detailed))
-    assert wrong > 0.15
+    assert wrong > 0.12
     assert right < 0.01
 
 

@@ -1,11 +1,13 @@
-"""Joining depth and normals: surfaces whose depth and normals are known in closed form."""
+"""Depth and normals that learn of each other: surfaces whose depth and normals are known in closed form."""
 
 import numpy as np
 import pytest
+import torch
 from scipy import ndimage
 
 from hdnet.geometry import Camera
-from hdnet.predict.surface import joined_depth
+from hdnet.geometry.normals import depth_to_normals
+from hdnet.predict.surface import agreed_normals, joined_depth
 
 CAMERA = Camera(300.0, 300.0, 63.5, 63.5)
 
@@ -101,3 +103,66 @@ def test_a_step_stays_a_step():
 def test_an_empty_mask_changes_nothing():
     depth_m, normals, mask = sphere()
     assert np.array_equal(joined_depth(depth_m, normals, mask & False, CAMERA), depth_m.astype(np.float32))
+
+
+def angle_deg(normals, truth, mask):
+    return np.degrees(np.arccos((normals * truth).sum(-1)[mask].clip(-1, 1)))
+
+
+def turned(normals, mask, by_deg, rng):
+    """Normals turned in random directions, alike in blocks of 8 pixels, as a network errs."""
+    shift = rng.normal(0, np.tan(np.deg2rad(by_deg)) / 2**0.5, (*(side // 8 for side in mask.shape), 3))
+    wrong = normals + shift.repeat(8, 0).repeat(8, 1)
+    return np.where(mask[..., None], wrong / np.linalg.norm(wrong, axis=-1, keepdims=True), 0)
+
+
+def test_right_normals_stay_beside_a_right_depth():
+    depth_m, normals, mask = sphere()
+    agreed = agreed_normals(depth_m, normals, mask, CAMERA)
+    inner = ndimage.binary_erosion(mask, iterations=3)
+    assert angle_deg(agreed, normals, inner).max() < 1.0
+    np.testing.assert_allclose(np.linalg.norm(agreed[mask], axis=-1), 1, atol=1e-6)
+    assert np.array_equal(agreed[~mask], normals[~mask])
+
+
+def test_wrong_normals_come_nearer_to_those_of_the_depth():
+    depth_m, normals, mask = sphere()
+    wrong = turned(normals, mask, 20.0, np.random.default_rng(1))
+    agreed = agreed_normals(depth_m, wrong, mask, CAMERA)
+    inner = ndimage.binary_erosion(mask, iterations=3)
+    assert angle_deg(agreed, normals, inner).mean() < 0.8 * angle_deg(wrong, normals, inner).mean()
+
+
+def test_it_is_the_weighted_mean_with_the_normals_of_the_blurred_depth():
+    """Against the geometry's own normals of a depth map, whose differences are one-sided."""
+    depth_m, normals, mask = sphere()
+    rng = np.random.default_rng(2)
+    depth_m = depth_m * np.exp(ndimage.gaussian_filter(rng.normal(0, 0.02, depth_m.shape), 4))
+    share = ndimage.gaussian_filter(mask.astype(float), 1)
+    blurred = np.exp(ndimage.gaussian_filter(np.where(mask, np.log(depth_m), 0), 1) / np.maximum(share, 1e-3))
+    tensors = (torch.from_numpy(one)[None, None] for one in (blurred, mask))
+    own = depth_to_normals(*tensors, CAMERA)[0].permute(1, 2, 0).numpy()
+    angle = angle_deg(own, normals, mask)
+    weight = 0.4 * np.exp(-0.5 * (angle / 30) ** 2)[:, None]
+    expected = np.zeros_like(normals)
+    expected[mask] = (1 - weight) * normals[mask] + weight * own[mask]
+    expected /= np.maximum(np.linalg.norm(expected, axis=-1, keepdims=True), 1e-9)
+    found = agreed_normals(depth_m, normals, mask, CAMERA)
+    inner = ndimage.binary_erosion(mask, iterations=4)
+    assert np.median(angle_deg(found, expected, inner)) < 0.5
+    assert np.median(angle_deg(found, normals, inner)) > 1.0
+
+
+def test_a_step_of_the_depth_turns_no_normals():
+    depth_m, mask = np.full((64, 64), 2.0), np.ones((64, 64), bool)
+    depth_m[:, 32:] = 2.3
+    normals = np.zeros((64, 64, 3))
+    normals[..., 2] = -1
+    agreed = agreed_normals(depth_m, normals, mask, CAMERA)
+    assert angle_deg(agreed, normals, mask).max() < 5.0  # the depth's own are turned by 80
+
+
+def test_no_normals_stay_none_and_an_empty_mask_changes_nothing():
+    depth_m, normals, mask = sphere()
+    assert not agreed_normals(depth_m, np.zeros_like(normals), mask, CAMERA).any()
+    assert np.array_equal(agreed_normals(depth_m, normals, np.zeros_like(mask), CAMERA), normals)

@@ -377,7 +377,7 @@ def test_relief_becomes_depth_about_the_middle_distance(predictor):
     camera = Camera.centred(300.0)
     found = predictor.infer(image, mask, camera=camera, crop=False)
     np.testing.assert_allclose(found.depth_m[mask], 4.0, rtol=1e-5)
-    np.testing.assert_allclose(found.normals[mask], np.broadcast_to([0, 0, -1], (mask.sum(), 3)), atol=1e-5)
+    np.testing.assert_allclose(found.normals[mask], np.broadcast_to([0, 0, -1], (mask.sum(), 3)), atol=1e-4)
 
 
 def test_a_normal_turns_with_the_place_in_the_picture(predictor):

@@ -67,9 +67,9 @@ def test_it_is_the_minimum_of_the_sum_of_squares():
     rows, wanted = [], []
     for (r, c), k in number.items():
         row = np.zeros(len(number))
-        row[k] = np.sqrt(0.03)
+        row[k] = np.sqrt(0.01)
         rows.append(row)
-        wanted.append(np.sqrt(0.03) * np.log(depth_m[r, c]))
+        wanted.append(np.sqrt(0.01) * np.log(depth_m[r, c]))
         for axis, focal, other in ((0, 40.0, (r, c + 1)), (1, 50.0, (r + 1, c))):
             if other not in number:
                 continue

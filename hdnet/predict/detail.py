@@ -14,16 +14,14 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from hdnet.models.lite import PersonMaps
 from hdnet.pictures.crop import scene_inputs
-from hdnet.pictures.densepose import OTHER_SIDE
 from hdnet.predict.finding import Look
-from hdnet.predict.person import PreparedPhoto, averaged, person_maps
+from hdnet.predict.person import PreparedPhoto, averaged, flipped, mirrored, person_maps
 from hdnet.predict.runtime_names import Outputs
 
 LARGER_SIZE = 384
@@ -47,33 +45,27 @@ def look_again(prepared: PreparedPhoto, outputs: Outputs, look: Look) -> tuple[P
         Picture and outputs for :func:`hdnet.predict.person.finish_photo`, of 384 x 384 pixels where the square covers
         about as many of the photograph. Confidence, U and V are the first look's.
     """
-    maps, first = person_maps(outputs), prepared.first
-    inputs_4hw = prepared.inputs_4hw if first is None else first.inputs_4hw
-    looks = [maps if first is None else first.maps, mirrored(look(_flipped(inputs_4hw)))]
-    cut_out = [] if first is None else [maps, mirrored(look(_flipped(prepared.inputs_4hw)))]
+    maps, first = mirrored(person_maps(outputs)), prepared.first
+    if first is None:
+        raise ValueError("expected a picture as prepare_photo gives it, which was not looked at again")
+    is_given = prepared.photo.mask is not None
+    looks = [first.maps, maps if is_given else mirrored(look(flipped(first.inputs_4hw)))]
+    cut_out = [] if is_given else [maps, look(flipped(prepared.inputs_4hw))]
+    prepared = replace(prepared, inputs_4hw=first.inputs_4hw, first=None)
     larger: list[PersonMaps] = []
     square = prepared.square.resized(LARGER_SIZE)
     if square.zoom >= _LEAST_ZOOM:
         photo = prepared.photo
         inputs_4hw, within = scene_inputs(photo.image, photo.mask, square)
         prepared = replace(prepared, inputs_4hw=inputs_4hw, within=within, square=square)
-        larger = [look(inputs_4hw), mirrored(look(_flipped(inputs_4hw)))]
+        larger = [look(inputs_4hw), mirrored(look(flipped(inputs_4hw)))]
         looks, cut_out = ([enlarged(one, LARGER_SIZE) for one in some] for some in (looks, cut_out))
     mean = averaged([*looks, *cut_out, *larger])._replace(
         mask_b1hw=torch.stack([one.mask_b1hw for one in [*looks, *larger]]).mean(0),
         parts_b25hw=torch.stack([one.parts_b25hw for one in looks]).mean(0),
         log_scale_b1=torch.stack([one.log_scale_b1 for one in looks]).mean(0),
     )
-    return replace(prepared, first=None), tuple(one[0].numpy() for one in mean)
-
-
-def mirrored(maps: PersonMaps) -> PersonMaps:
-    """Return the maps of a mirrored picture as those of the picture; U and V stay those of the other side's charts."""
-    flipped = PersonMaps(*(one.flip(-1) if one.dim() == 4 else one for one in maps))
-    return flipped._replace(
-        normals_b3hw=flipped.normals_b3hw * torch.tensor([-1.0, 1, 1])[:, None, None],
-        parts_b25hw=flipped.parts_b25hw[:, OTHER_SIDE],
-    )
+    return prepared, tuple(one[0].numpy() for one in mean)
 
 
 def enlarged(maps: PersonMaps, size: int) -> PersonMaps:
@@ -91,7 +83,3 @@ def enlarged(maps: PersonMaps, size: int) -> PersonMaps:
 
     maps = PersonMaps(*(large(one) for one in maps))
     return maps._replace(relief_b1hw=factor * maps.relief_b1hw, log_scale_b1=maps.log_scale_b1 + math.log(factor))
-
-
-def _flipped(inputs_4hw: np.ndarray) -> np.ndarray:
-    return np.ascontiguousarray(inputs_4hw[..., ::-1])

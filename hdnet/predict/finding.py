@@ -208,9 +208,9 @@ class Seen(NamedTuple):
     """(S, S) bool, where the square shows the picture."""
 
 
-def see(image: np.ndarray, square: Crop, look: Look) -> Seen:
-    """Look at a square of a picture (H, W, 3) uint8 RGB without any hint."""
-    inputs_4hw, within = scene_inputs(image, None, square)
+def see(image: np.ndarray, square: Crop, look: Look, mask: np.ndarray | None = None) -> Seen:
+    """Look at a square of a picture (H, W, 3) uint8 RGB; without a mask (H, W) bool at the background, too."""
+    inputs_4hw, within = scene_inputs(image, mask, square)
     maps = look(inputs_4hw)
     return Seen(inputs_4hw, maps, probability_of(maps, within), within)
 

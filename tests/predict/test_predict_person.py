@@ -83,7 +83,7 @@ def test_a_person_of_any_size_and_place_is_found(predictor, height, width, box):
 
 
 class Misled(RedPerson):
-    """The red person, with normals and relief off one way before a background, and the other way on white."""
+    """The red person, with normals and relief off upwards before a background, and downwards on white."""
 
     def __init__(self):
         super().__init__()
@@ -93,11 +93,11 @@ class Misled(RedPerson):
         maps, is_cut_out = super().forward(inputs_b4hw), bool((inputs_b4hw[:, 3] > 0).any())
         self.hints.append(is_cut_out)
         off = -1.0 if is_cut_out else 1.0
-        side = torch.tensor([3.0 * off, 0, 0])[:, None, None]
-        across = torch.linspace(-off, off, inputs_b4hw.shape[-1])
+        up = torch.tensor([0, 3.0 * off, 0])[:, None, None]
+        down = torch.linspace(-off, off, inputs_b4hw.shape[-1])[:, None]
         return maps._replace(
-            normals_b3hw=maps.normals_b3hw + side,
-            relief_b1hw=maps.relief_b1hw + across,
+            normals_b3hw=maps.normals_b3hw + up,
+            relief_b1hw=maps.relief_b1hw + down,
             mask_b1hw=maps.mask_b1hw.abs() if is_cut_out else maps.mask_b1hw,  # everything is a person
         )
 
@@ -115,7 +115,7 @@ def test_the_person_found_is_looked_at_alone_as_well_and_both_looks_are_averaged
     np.testing.assert_allclose(found.normals, true.normals, atol=1e-4)
     network.hints.clear()
     alone = misled.infer(image, mask, camera=camera)
-    assert network.hints == [True]
+    assert network.hints == [True, True]  # the person, and mirrored
     assert np.abs(alone.normals - true.normals)[mask].max() > 0.5
 
 

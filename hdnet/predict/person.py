@@ -219,10 +219,10 @@ def averaged(looks: Sequence[PersonMaps]) -> PersonMaps:
 
 def mirrored(maps: PersonMaps) -> PersonMaps:
     """Return the maps of a mirrored picture as those of the picture; U and V stay those of the other side's charts."""
-    flipped = PersonMaps(*(one.flip(-1) if one.dim() == 4 else one for one in maps))
-    return flipped._replace(
-        normals_b3hw=flipped.normals_b3hw * torch.tensor([-1.0, 1, 1])[:, None, None],
-        parts_b25hw=flipped.parts_b25hw[:, OTHER_SIDE],
+    turned = PersonMaps(*(one.flip(-1) if one.dim() == 4 else one for one in maps))
+    return turned._replace(
+        normals_b3hw=turned.normals_b3hw * torch.tensor([-1.0, 1, 1])[:, None, None],
+        parts_b25hw=turned.parts_b25hw[:, OTHER_SIDE],
     )
 
 

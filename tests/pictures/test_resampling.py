@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from PIL import Image
+from scipy import ndimage
 
-from hdnet.pictures.resampling import Taps, box, extended, nearest, resize, resize_matrix, triangle
+from hdnet.pictures.resampling import Taps, box, dilated, extended, nearest, resize, resize_matrix, triangle
 
 
 @pytest.fixture
@@ -77,3 +78,13 @@ def test_extended_by_the_nearest_valid_value() -> None:
     found = extended(planes, valid)
 
     assert found[:, 0, [0, 1, 3, 4]].tolist() == [[1, 1, 5, 5], [2, 2, 6, 6]]
+
+
+@pytest.mark.parametrize("steps", [0, 1, 5])
+def test_dilated_as_scipy_does(steps: int) -> None:
+    mask = np.random.default_rng(steps).random((40, 30)) > 0.97
+    mask[0, 0] = mask[-1, -1] = True
+    before = mask.copy()
+    expected = ndimage.binary_dilation(mask, iterations=steps) if steps else mask
+    assert np.array_equal(dilated(mask, steps), expected)
+    assert np.array_equal(mask, before)

@@ -18,7 +18,7 @@ from hdnet.workspace import Workspace
 
 CHAMPION = "models:/hdnet@champion"
 # One picture of each: how much of the person is in the frame.
-FRAMINGS = ("selfie", "half", "whole")
+FRAMINGS = ("near", "half", "whole")
 # Of the picture, that the person covers: smaller ones show little at this size.
 LEAST_SHARE = 0.12
 

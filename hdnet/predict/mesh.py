@@ -26,6 +26,8 @@ AXES_TEXT: Mapping[Axes, str] = {
     "y-up": "metres, camera at the origin: x right, y up, z backward",
 }
 _OBJ_DIGITS = 5
+MAX_JUMP_M = 0.07
+"""Depths of neighbouring pixels that differ by more belong to two surfaces; the original's limit."""
 _JPEG_QUALITY = 90
 _PLY_COMMENT = re.compile(rb"^comment .*$", re.MULTILINE)
 _SURFACE = {"metallicFactor": 0, "roughnessFactor": 1}
@@ -155,7 +157,7 @@ def depth_to_mesh(
     mask: np.ndarray,
     camera: Camera,
     image: np.ndarray | None = None,
-    max_jump_m: float = 0.07,
+    max_jump_m: float = MAX_JUMP_M,
     normals: np.ndarray | None = None,
     texture: np.ndarray | None = None,
 ) -> Mesh:

@@ -22,8 +22,8 @@ from hdnet.pictures.crop import NETWORK_SIZE, Crop, bounds, sampled
 from hdnet.pictures.reading import iuv_to_png_rgb
 from hdnet.pictures.resampling import extended, nearest
 from hdnet.pictures.writing import encode_png
-from hdnet.predict.mesh import Mesh, depth_to_mesh
-from hdnet.predict.surface import joined_depth
+from hdnet.predict.mesh import MAX_JUMP_M, Mesh, depth_to_mesh
+from hdnet.predict.surface import STEP_PX, joined_depth
 
 Box = tuple[float, float, float, float]
 """Left, top, right, bottom in pixels of a picture, 0 at the centre of its first pixel."""
@@ -168,9 +168,12 @@ class Prediction:
         # As many colours as the picture has.
         texture = self.image[top : rows[1], left : columns[1]] if step > 1 else None
         depth_m, mask, normals = self.depth_m[every], self.mask[every], self.normals[every]
+        max_jump_m = MAX_JUMP_M
         if self.look is not None:
             depth_m = joined_depth(depth_m, normals, mask, camera)
-        return depth_to_mesh(depth_m, mask, camera, self.image[every], normals=normals, texture=texture)
+            # Of somebody near the pixels are small: 7 cm from one to the next would bridge chin and chest.
+            max_jump_m = min(max_jump_m, STEP_PX * self.scale.distance_m / camera.pixel_intrinsics()[0])
+        return depth_to_mesh(depth_m, mask, camera, self.image[every], max_jump_m, normals, texture)
 
 
 def save_prediction(prediction: Prediction, out_dir: str | Path) -> dict[str, Path]:

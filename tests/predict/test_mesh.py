@@ -14,8 +14,9 @@ import trimesh
 
 from hdnet.errors import InputError
 from hdnet.geometry import Camera
+from hdnet.pictures.crop import Crop
 from hdnet.predict.mesh import Mesh, depth_to_mesh
-from hdnet.predict.prediction import Prediction
+from hdnet.predict.prediction import PersonLook, Prediction
 
 CAMERA = Camera(90, 80, 8.5, 7.25, 2.0, 1.0, 1.25)
 
@@ -249,3 +250,17 @@ def test_a_large_pictures_mesh_has_a_texture_and_the_same_points() -> None:
     assert np.array_equal(image[np.rint(y).astype(int), np.rint(x).astype(int)], mesh.colors)
     small = Prediction(depth_m[::4, ::4], normals[::4, ::4], mask[::4, ::4], image[::4, ::4], camera, None)
     assert small.mesh().texture is None
+
+
+@pytest.mark.parametrize(("distance_m", "is_bridged"), [(0.6, False), (4.0, True)])
+def test_a_step_of_some_pixels_of_relief_parts_two_surfaces_of_a_photograph(distance_m, is_bridged):
+    """A step of 4 cm, as from chin to chest: 27 pixels for somebody near the camera, 4 for somebody far away."""
+    side, camera = 64, Camera(400.0, 400.0, 31.5, 31.5)
+    depth_m = np.full((side, side), distance_m, np.float32)
+    depth_m[:, side // 2 :] += 0.04
+    normals = np.zeros((side, side, 3), np.float32)
+    normals[..., 2] = -1
+    mask, image = np.ones((side, side), bool), np.zeros((side, side, 3), np.uint8)
+    look = PersonLook(None, mask, Crop(0, 0, 1))
+    mesh = Prediction(depth_m, normals, mask, image, camera, None, look).mesh()
+    assert len(mesh.faces) == 2 * (side - 1) * (side - 1 if is_bridged else side - 2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -10,6 +11,7 @@ import numpy as np
 import torch
 from scipy import ndimage
 
+from hdnet.errors import ModelError
 from hdnet.models.estimates import BODY_STRIDE
 from hdnet.models.lite import PersonMaps
 from hdnet.pictures import faults
@@ -209,10 +211,22 @@ class Seen(NamedTuple):
 
 
 def see(image: np.ndarray, square: Crop, look: Look, mask: np.ndarray | None = None) -> Seen:
-    """Look at a square of a picture (H, W, 3) uint8 RGB; without a mask (H, W) bool at the background, too."""
+    """Look at a square of a picture (H, W, 3) uint8 RGB; without a mask (H, W) bool at the background, too.
+
+    Raises:
+        ModelError: The maps are not finite.
+    """
     inputs_4hw, within = scene_inputs(image, mask, square)
     maps = look(inputs_4hw)
+    check_finite(maps)
     return Seen(inputs_4hw, maps, probability_of(maps, within), within)
+
+
+def check_finite(maps: PersonMaps) -> None:
+    """Raise a ModelError for maps with values that are not finite."""
+    # A sum is as finite as what is summed, and quicker than a look at every value.
+    if not all(math.isfinite(float(one.sum())) for one in maps):
+        raise ModelError("model gives values that are not finite: its weights are damaged, train it again")
 
 
 def probability_of(maps: PersonMaps, within: np.ndarray) -> np.ndarray:

@@ -63,8 +63,8 @@ class Predictor:
     mask and a DensePose map as well.
 
     :meth:`infer` is :meth:`prepare`, :meth:`run` and :meth:`finish` in a row. A service may call them separately: the
-    first and the last may run in any thread, ``run`` takes several pictures at once. A model for photographs looks in
-    :meth:`prepare`, too, to find the person.
+    first and the last may run in any thread, ``run`` takes several pictures at once. A model for photographs looks at
+    the picture in :meth:`prepare` already.
 
     Args:
         model: The network; moved to ``device``.

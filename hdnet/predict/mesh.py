@@ -186,8 +186,8 @@ def depth_to_mesh(
     for name, picture in (("mask", mask), ("image", image), ("normals", normals)):
         if picture is not None and picture.shape[:2] != depth_m.shape:
             raise ValueError(f"{name} has shape {picture.shape}, depth {depth_m.shape}")
-    corners_depth = _corners(depth_m)
-    joined = _corners(mask.astype(bool)).all(axis=0)
+    corners_depth = corners(depth_m)
+    joined = corners(mask.astype(bool)).all(axis=0)
     with np.errstate(invalid="ignore"):  # infinite depths fail the comparison as NaN
         joined &= corners_depth.max(axis=0) - corners_depth.min(axis=0) < max_jump_m
     if not joined.any():
@@ -195,7 +195,7 @@ def depth_to_mesh(
             f"no mesh: no four neighbours of the mask's {int(mask.sum())} pixels lie within {max_jump_m} m"
         )
     pixel = np.arange(depth_m.size).reshape(depth_m.shape)
-    upper_left, upper_right, lower_left, lower_right = _corners(pixel)[:, joined]
+    upper_left, upper_right, lower_left, lower_right = corners(pixel)[:, joined]
     # Seen by the camera, y points down: upper left, lower left, upper right runs counter-clockwise.
     triangles = np.stack([upper_left, lower_left, upper_right, upper_right, lower_left, lower_right], axis=1).reshape(
         -1, 3
@@ -219,7 +219,7 @@ def depth_to_mesh(
     )
 
 
-def _corners(picture: np.ndarray) -> np.ndarray:
+def corners(picture: np.ndarray) -> np.ndarray:
     """(4, H - 1, W - 1): upper left, upper right, lower left, lower right of every square of pixels."""
     return np.stack([picture[:-1, :-1], picture[:-1, 1:], picture[1:, :-1], picture[1:, 1:]])
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -11,7 +10,7 @@ from itertools import pairwise
 import numpy as np
 import torch
 
-from hdnet.errors import InputError, ModelError
+from hdnet.errors import InputError
 from hdnet.geometry import Camera, masked_median, unproject
 from hdnet.geometry.normals import unit_vectors
 from hdnet.models import ModelIdentity
@@ -28,6 +27,7 @@ from hdnet.predict.finding import (
     MIN_SQUARE_SHARE,
     Look,
     Seen,
+    check_finite,
     find_people,
     in_box,
     looks_like_a_person,
@@ -135,7 +135,6 @@ def prepare_photo(
         found = find_people(photo.image, look)
         square, people = found[0].square, tuple(one.box for one in found)
     first = see(photo.image, square, look, photo.mask)
-    _check_finite(first.maps)
     prepared = PreparedPhoto(flipped(first.inputs_4hw), first.within, square, photo, camera, height_m, people, first)
     if photo.mask is not None:
         return prepared
@@ -173,7 +172,7 @@ def finish_photo(
         ModelError: The outputs are not finite.
     """
     maps = person_maps(outputs)
-    _check_finite(maps)
+    check_finite(maps)
     photo, square, first = prepared.photo, prepared.square, prepared.first
     if first is not None:
         maps, seen = averaged([first.maps, mirrored(maps)]), first.probability
@@ -229,12 +228,6 @@ def mirrored(maps: PersonMaps) -> PersonMaps:
 def flipped(inputs_4hw: np.ndarray) -> np.ndarray:
     """Return the network's input of the mirrored picture."""
     return np.ascontiguousarray(inputs_4hw[..., ::-1])
-
-
-def _check_finite(maps: PersonMaps) -> None:
-    # A sum is as finite as what is summed, and quicker than a look at every value.
-    if not all(math.isfinite(float(one.sum())) for one in maps):
-        raise ModelError("model gives values that are not finite: its weights are damaged, train it again")
 
 
 def person_maps(outputs: Outputs) -> PersonMaps:

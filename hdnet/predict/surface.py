@@ -50,9 +50,8 @@ def agreed_normals(depth_m: np.ndarray, normals: np.ndarray, mask: np.ndarray, c
     part = slice(top, bottom), slice(left, right)
     mask = mask[part]
     fx, fy, cx, cy = camera.pixel_intrinsics()
-    log_z = np.log(np.where(mask, depth_m[part], 1)).astype(np.float32)
-    share = gaussian_filter(mask.astype(np.float32), _BLUR_PX)
-    log_z = gaussian_filter(log_z, _BLUR_PX) / np.maximum(share, _LEAST_SHARE)
+    share = gaussian_filter(mask.astype(np.float64), _BLUR_PX)
+    log_z = gaussian_filter(np.log(np.where(mask, depth_m[part], 1.0)), _BLUR_PX) / np.maximum(share, _LEAST_SHARE)
     by_x, by_y = (f * _slope(log_z, mask, axis)[mask] for f, axis in ((fx, 1), (fy, 0)))
     rows, columns = np.nonzero(mask)
     ray_x, ray_y = (columns + left - cx) / fx, (rows + top - cy) / fy

@@ -6,11 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hdnet.predict.mesh import MAX_JUMP_M, corners
 from hdnet.predict.mesh_picture import CLAY, shading
 from hdnet.visualize import WHITE
-
-# Neighbouring pixels farther apart belong to two surfaces, as in meshes.
-_MAX_JUMP_M = 0.07
 
 
 @dataclass(frozen=True)
@@ -86,11 +84,8 @@ def _joined(z: np.ndarray, inside: np.ndarray) -> tuple[np.ndarray, np.ndarray, 
     rows, columns = np.nonzero(inside)
     number = np.zeros(inside.shape, np.int32)
     number[rows, columns] = np.arange(len(rows))
-    corners = [(slice(down, down - 1 or None), slice(right, right - 1 or None)) for down in (0, 1) for right in (0, 1)]
-    whole = np.logical_and.reduce([inside[corner] for corner in corners])
-    depths = np.stack([z[corner] for corner in corners])
-    whole &= np.ptp(depths, axis=0) < _MAX_JUMP_M
-    return rows, columns, np.stack([number[corner][whole] for corner in corners])
+    whole = corners(inside).all(axis=0) & (np.ptp(corners(z), axis=0) < MAX_JUMP_M)
+    return rows, columns, corners(number)[:, whole]
 
 
 def _between(values_nc: np.ndarray, near: np.ndarray) -> np.ndarray:

@@ -23,7 +23,7 @@ from hdnet.pictures.reading import iuv_to_png_rgb
 from hdnet.pictures.resampling import extended, nearest
 from hdnet.pictures.writing import encode_png
 from hdnet.predict.mesh import MAX_JUMP_M, Mesh, depth_to_mesh
-from hdnet.predict.surface import STEP_PX, joined_depth
+from hdnet.predict.surface import joined_depth, largest_step_m
 
 Box = tuple[float, float, float, float]
 """Left, top, right, bottom in pixels of a picture, 0 at the centre of its first pixel."""
@@ -171,8 +171,7 @@ class Prediction:
         max_jump_m = MAX_JUMP_M
         if self.look is not None:
             depth_m = joined_depth(depth_m, normals, mask, camera)
-            # Of somebody near the pixels are small: 7 cm from one to the next would bridge chin and chest.
-            max_jump_m = min(max_jump_m, STEP_PX * self.scale.distance_m / camera.pixel_intrinsics()[0])
+            max_jump_m = largest_step_m(self.scale.distance_m, camera)
         return depth_to_mesh(depth_m, mask, camera, self.image[every], max_jump_m, normals, texture)
 
 

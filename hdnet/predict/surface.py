@@ -9,6 +9,7 @@ from scipy.sparse.linalg import LinearOperator, cg
 
 from hdnet.geometry import Camera
 from hdnet.pictures.crop import bounds
+from hdnet.predict.mesh import MAX_JUMP_M
 
 # Weight of the depth's own values against the slopes: what lies farther apart than about 1 / sqrt(weight) = 10 pixels
 # is the depth's to say, what lies closer the normals'. Measured (benchmarks/joining.py) on 97 synthetic people: the
@@ -25,6 +26,24 @@ _MOST_STEPS, _ACCURACY = 150, 1e-4
 # angle between both at which it is .6 of that.
 _BLUR_PX, _OWN_WEIGHT, _AGREE_DEG = 1.0, 0.4, 30.0
 _LEAST_SHARE = 1e-3
+
+
+def largest_step_m(distance_m: float, camera: Camera) -> float:
+    """Return by how much depths of neighbouring pixels of one surface differ at most, in metres.
+
+    Of somebody near the pixels are small: the limit for people seen whole would bridge chin and chest.
+
+    Args:
+        distance_m: Distance of the person.
+        camera: Camera of those pixels.
+    """
+    return min(MAX_JUMP_M, STEP_PX * distance_m / camera.pixel_intrinsics()[0])
+
+
+def unit(vectors: np.ndarray, axis: int = -1) -> np.ndarray:
+    """Return vectors along an axis, of length 1; zero stays zero."""
+    normed: np.ndarray = vectors / np.linalg.norm(vectors, axis=axis, keepdims=True).clip(1e-6)
+    return normed
 
 
 def agreed_normals(depth_m: np.ndarray, normals: np.ndarray, mask: np.ndarray, camera: Camera) -> np.ndarray:
@@ -55,17 +74,12 @@ def agreed_normals(depth_m: np.ndarray, normals: np.ndarray, mask: np.ndarray, c
     by_x, by_y = (f * _slope(log_z, mask, axis)[mask] for f, axis in ((fx, 1), (fy, 0)))
     rows, columns = np.nonzero(mask)
     ray_x, ray_y = (columns + left - cx) / fx, (rows + top - cy) / fy
-    own_3n = _unit(np.stack([by_x, by_y, -1 - by_x * ray_x - by_y * ray_y]))
+    own_3n = unit(np.stack([by_x, by_y, -1 - by_x * ray_x - by_y * ray_y]), axis=0)
     given_3n = normals[part][mask].T
     angle_deg = np.degrees(np.arccos((own_3n * given_3n).sum(axis=0).clip(-1, 1)))
     weight = _OWN_WEIGHT * np.exp(-0.5 * (angle_deg / _AGREE_DEG) ** 2) * given_3n.any(axis=0) * share[mask] ** 2
-    agreed[part][mask] = _unit(given_3n + weight * (own_3n - given_3n)).T
+    agreed[part][mask] = unit(given_3n + weight * (own_3n - given_3n), axis=0).T
     return agreed
-
-
-def _unit(vectors_3n: np.ndarray) -> np.ndarray:
-    unit: np.ndarray = vectors_3n / np.sqrt((vectors_3n**2).sum(axis=0)).clip(1e-6)
-    return unit
 
 
 def _slope(values: np.ndarray, mask: np.ndarray, axis: int) -> np.ndarray:

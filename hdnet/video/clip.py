@@ -17,6 +17,7 @@ from hdnet.data.parallel import ordered_map
 from hdnet.errors import InputError, ModelError
 from hdnet.files import Finished, fingerprint, sha256_of
 from hdnet.geometry import MEDIAN_DEPTH_M, Camera
+from hdnet.models import ModelIdentity
 from hdnet.models.lite import PersonMaps
 from hdnet.pictures.cameras import caller_camera, camera_of_focal_35mm, shrunk_camera
 from hdnet.pictures.crop import Crop
@@ -92,6 +93,7 @@ class Clip:
         camera: Of the upright pictures.
         camera_source: "given", "fov" or "assumed".
         weights: SHA-256 of the model file.
+        identity: The registered model.
         scale_source: As of :class:`hdnet.predict.prediction.Scale`.
         distances_m: Smoothed median distance of the person along the ray through the square's middle, by position.
         limits_m: Nearest and farthest depth of nearly all of the person over the whole clip.
@@ -106,6 +108,7 @@ class Clip:
     camera: Camera
     camera_source: str
     weights: str
+    identity: ModelIdentity | None
     scale_source: ScaleSource
     distances_m: Mapping[int, float]
     limits_m: tuple[float, float]
@@ -170,8 +173,9 @@ def open_clip(video: Path, folder: Path, options: Options, progress: bool = Fals
     Raises:
         HDNetError: As :func:`hdnet.video.frames.predict_video`.
     """
-    found, weights = follow(video, folder, options, progress), weights_of(options.model)
-    survey, camera = found.survey, found.camera
+    found = follow(video, folder, options, progress)
+    file, identity = model_file(options.model)
+    survey, camera, weights = found.survey, found.camera, sha256_of(file)
     work = partial(_look_at_chunk, video, folder, options, fingerprint([__version__, weights]))
     frames: dict[int, dict[str, Any]] = {}
     for made in ordered_map(work, chunks(survey), options.jobs, progress, f"network ({CHUNK_FRAMES} frames)", 1):
@@ -182,7 +186,7 @@ def open_clip(video: Path, folder: Path, options: Options, progress: bool = Fals
         raise InputError(f"{video}: no frame of {survey.count} shows the person well enough", "no_person")
     logs = log_distances(survey, seen, camera)
     clip = Clip(
-        *(video, folder, options, survey, found.track, camera, found.camera_source, weights, "estimated"),
+        *(video, folder, options, survey, found.track, camera, found.camera_source, weights, identity, "estimated"),
         distances_m={position: float(np.exp(value)) for position, value in logs.items()},
         limits_m=(0.0, 0.0),
         skipped=skipped,
@@ -246,10 +250,9 @@ def finished_prediction(clip: Clip, surface: Surface, values: np.ndarray, image:
     depth_m, in_square = np.exp(values[..., 0]), clip.camera.crop(square.left, square.top, square.zoom)
     normals = agreed_normals(depth_m, values[..., 1:], look.inside, in_square)
     maps_hw = in_picture(depth_m, normals, look, mask)
-    identity = _predictor(clip.options.model, clip.options.runtime).identity
     box = box_of(look.inside, small)
     camera = clip.camera_of_width(image.shape[1])
-    return Prediction(*maps_hw, mask, image, camera, identity, look, clip.scale_source, (box,))
+    return Prediction(*maps_hw, mask, image, camera, clip.identity, look, clip.scale_source, (box,))
 
 
 def surfaces_in(clip: Clip, part: range) -> Iterator[tuple[int, Surface]]:

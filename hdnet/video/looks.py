@@ -17,6 +17,7 @@ from hdnet.pictures.crop import NETWORK_SIZE, Crop
 from hdnet.pictures.resampling import dilated
 from hdnet.predict.finding import MIN_SQUARE_SHARE, Look, box_of, in_box, looks_like_a_person, see
 from hdnet.predict.prediction import Box
+from hdnet.predict.surface import unit
 from hdnet.video.tracking import NOBODY, is_near, seen_in
 
 # Free space about the smoothed box, as a share of its longer side.
@@ -159,12 +160,6 @@ def _packed(
         log_scale=np.array(float(maps.log_scale_b1.reshape(-1)[0])),
         grey=np.asarray(small),
     )
-
-
-def unit(vectors: np.ndarray) -> np.ndarray:
-    """Return vectors (..., 3) of length 1."""
-    normed: np.ndarray = vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-6)
-    return normed
 
 
 def write_looks(file: Path, looks: dict[int, PackedLook]) -> None:

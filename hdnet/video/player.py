@@ -21,14 +21,13 @@ from PIL import Image
 
 from hdnet.files import atomic_write
 from hdnet.pictures.crop import NETWORK_SIZE
+from hdnet.predict.surface import largest_step_m
 from hdnet.video.clip import Clip
 from hdnet.video.frames import VideoFrame
 
 SIDE = NETWORK_SIZE // 2
 # A page holds so many frames at most; of longer clips every second, third and so on.
 MOST_FRAMES = 600
-# Neighbours on the grid farther apart belong to two surfaces.
-_JUMP_M = 0.1
 _JPEG_QUALITY = 85
 _LEVELS, _OUTSIDE = 65534, 65535
 _PLACE, _TITLE = "<!-- data -->", "<title>Mesh video</title>"
@@ -53,8 +52,10 @@ def record_of(clip: Clip, frame: VideoFrame) -> dict[str, Any]:
     raw = levels.astype("<u2").tobytes() + normals.tobytes()
     picture = io.BytesIO()
     Image.fromarray(square_colours(clip, frame)).save(picture, "JPEG", quality=_JPEG_QUALITY)
+    grid = (square.left, square.top, 2 * square.zoom)
     return about | {
-        "square": [square.left, square.top, 2 * square.zoom],
+        "square": grid,
+        "jump_m": largest_step_m(surface.distance_m, clip.camera.crop(*grid)),
         "range_m": [near_m, far_m],
         "middle": [round(value, 4) for value in middle_m(clip, frame)],
         "surface": base64.b64encode(zlib.compress(raw, 9)).decode(),
@@ -82,7 +83,6 @@ def write_page(file: Path, clip: Clip, reach_m: float, records: Iterable[dict[st
         about = {
             "side": SIDE,
             "camera": clip.camera.pixel_intrinsics(),
-            "jump_m": _JUMP_M,
             "reach_m": reach_m,
             "times_s": times,
             "middle": np.median(middles, axis=0).tolist(),

@@ -18,7 +18,8 @@ from hdnet.geometry.relief import RELIEF_UNIT_PX, View, masked_median, view_of
 from hdnet.models.estimates import nearest_of_body
 from hdnet.models.lite import PersonMaps
 from hdnet.pictures.crop import NETWORK_SIZE
-from hdnet.video.looks import MOTION_SIZE, PackedLook, unit
+from hdnet.predict.surface import unit
+from hdnet.video.looks import MOTION_SIZE, PackedLook
 from hdnet.video.motion import MotionPicture, inverted, joined, part_motions
 
 # Frames on each side that a frame is averaged with.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hdnet.predict.mesh import MAX_JUMP_M, corners
+from hdnet.predict.mesh import corners
 from hdnet.predict.mesh_picture import CLAY, shading
 from hdnet.visualize import WHITE
 
@@ -32,7 +32,13 @@ class Turntable:
         return float(self.swing_deg * np.sin(2 * np.pi * time_s / self.period_s))
 
     def picture(
-        self, points: np.ndarray, normals: np.ndarray, colours: np.ndarray, inside: np.ndarray, yaw_deg: float
+        self,
+        points: np.ndarray,
+        normals: np.ndarray,
+        colours: np.ndarray,
+        inside: np.ndarray,
+        yaw_deg: float,
+        max_jump_m: float,
     ) -> np.ndarray:
         """Draw the surface twice, in its own colours and as clay.
 
@@ -42,13 +48,14 @@ class Turntable:
             colours: (S, S, 3) uint8.
             inside: (S, S) bool, where there is a surface.
             yaw_deg: Turn of the view.
+            max_jump_m: Largest difference of depth between neighbours on one surface.
 
         Returns:
             (size, 2 size, 3) uint8 on white.
         """
         angle = np.deg2rad(yaw_deg)
         turn = np.array([[np.cos(angle), 0, np.sin(angle)], [0, 1, 0], [-np.sin(angle), 0, np.cos(angle)]], np.float32)
-        rows, columns, near = _joined(points[..., 2], inside)
+        rows, columns, near = _joined(points[..., 2], inside, max_jump_m)
         turned = points[rows, columns].astype(np.float32) @ turn.T
         brightness = shading(normals[rows, columns] @ turn.T).astype(np.float32)
         values_nc = np.concatenate([turned, colours[rows, columns] * brightness[:, None], brightness[:, None]], axis=1)
@@ -70,12 +77,13 @@ class Turntable:
         return picture
 
 
-def _joined(z: np.ndarray, inside: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _joined(z: np.ndarray, inside: np.ndarray, max_jump_m: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The pixels of the surface, and which of them are neighbours on it.
 
     Args:
         z: (S, S) metres.
         inside: (S, S) bool.
+        max_jump_m: Largest difference of depth between neighbours.
 
     Returns:
         Row and column of the pixels (N,), and (4, M) numbers of the pixels of each square of four: upper left and
@@ -84,7 +92,7 @@ def _joined(z: np.ndarray, inside: np.ndarray) -> tuple[np.ndarray, np.ndarray, 
     rows, columns = np.nonzero(inside)
     number = np.zeros(inside.shape, np.int32)
     number[rows, columns] = np.arange(len(rows))
-    whole = corners(inside).all(axis=0) & (np.ptp(corners(z), axis=0) < MAX_JUMP_M)
+    whole = corners(inside).all(axis=0) & (np.ptp(corners(z), axis=0) < max_jump_m)
     return rows, columns, corners(number)[:, whole]
 
 

@@ -19,6 +19,7 @@ from hdnet.files import Finished, fingerprint, read_json_object, resumable_folde
 from hdnet.pictures.crop import bounds
 from hdnet.pictures.writing import encode_png
 from hdnet.predict.prediction import Prediction, confidence_levels, depth_millimetres
+from hdnet.predict.surface import largest_step_m
 from hdnet.video import player
 from hdnet.video.adapted import Adapted, Adapter
 from hdnet.video.clip import CHUNK_FRAMES, Clip, Options, chunks, open_clip, weights_of
@@ -201,13 +202,16 @@ def _view(clip: Clip, frame: VideoFrame, table: Turntable) -> np.ndarray:
     """The turning view of a frame, about the middle of the smoothed box."""
     assert frame.surface is not None
     surface, values = frame.surface
-    x, y = surface.look.crop.pixels()
+    square = surface.look.crop
+    x, y = square.pixels()
     fx, fy, cx, cy = clip.camera.pixel_intrinsics()
     z = np.exp(values[..., 0])
     points = np.stack([z * ((x - cx) / fx)[None, :], z * ((y - cy) / fy)[:, None], z], axis=-1)
     points -= np.array(player.middle_m(clip, frame))
     colours = player.square_colours(clip, frame)
-    return table.picture(points, values[..., 1:], colours, surface.look.inside, table.yaw_deg(frame.time_s))
+    max_jump_m = largest_step_m(surface.distance_m, clip.camera.crop(square.left, square.top, square.zoom))
+    yaw_deg = table.yaw_deg(frame.time_s)
+    return table.picture(points, values[..., 1:], colours, surface.look.inside, yaw_deg, max_jump_m)
 
 
 def _turntable(clip: Clip) -> Turntable:

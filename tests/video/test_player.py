@@ -56,6 +56,8 @@ def test_a_record_holds_the_surface_to_its_step(tmp_path: Path) -> None:
     assert left + zoom * column.mean() == pytest.approx(80, abs=1)
     assert top + zoom * row.mean() == pytest.approx(48, abs=1)
     assert record["middle"] == pytest.approx([0.5 / 200 * z.mean(), 0.5 / 200 * z.mean(), z.mean()], abs=0.03)
+    # Five pixels of the grid, which of a person as near as this one are smaller than 7 cm.
+    assert record["jump_m"] == pytest.approx(min(0.07, 5 * surface.distance_m * zoom / 200))
     picture = np.asarray(Image.open(io.BytesIO(base64.b64decode(record["picture"]))))
     assert picture.shape == (256, 256, 3)
     assert picture[128, 128, 0] > 150 > picture[128, 128, 1]

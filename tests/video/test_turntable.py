@@ -28,7 +28,7 @@ def drawn(picture: np.ndarray) -> np.ndarray:
 
 
 def test_a_plate_is_drawn_to_scale_without_holes() -> None:
-    picture = TABLE.picture(*plate(), yaw_deg=0.0)
+    picture = TABLE.picture(*plate(), yaw_deg=0.0, max_jump_m=0.07)
     assert picture.shape == (200, 400, 3)
     np.testing.assert_allclose(drawn(picture), [60, 140, 60, 140], atol=2)
     assert (picture[70:130, 70:130] < 250).any(axis=2).all()
@@ -38,7 +38,7 @@ def test_a_plate_is_drawn_to_scale_without_holes() -> None:
 
 
 def test_a_turned_plate_is_narrower_and_as_high() -> None:
-    picture = TABLE.picture(*plate(), yaw_deg=40.0)
+    picture = TABLE.picture(*plate(), yaw_deg=40.0, max_jump_m=0.07)
     first, last = 100 - 40 * np.cos(np.deg2rad(40)), 100 + 40 * np.cos(np.deg2rad(40))
     np.testing.assert_allclose(drawn(picture), [60, 140, first, last], atol=2)
 
@@ -48,13 +48,13 @@ def test_the_nearer_surface_hides_the_farther_one() -> None:
     points[:, SIZE // 2 :, 2] += 1.0
     colours[:, SIZE // 2 :] = (20, 20, 220)
     points[:, SIZE // 2 :, 0] -= 0.4  # the farther half, moved behind the nearer one
-    picture = TABLE.picture(points, normals, colours, inside, yaw_deg=0.0)
+    picture = TABLE.picture(points, normals, colours, inside, yaw_deg=0.0, max_jump_m=0.07)
     assert picture[100, 80, 0] > picture[100, 80, 2]
 
 
 def test_a_step_is_not_bridged() -> None:
     z = np.where(np.arange(SIZE) < SIZE // 2, -0.3, 0.3)
-    picture = TABLE.picture(*plate(z), yaw_deg=40.0)
+    picture = TABLE.picture(*plate(z), yaw_deg=40.0, max_jump_m=0.07)
     assert (picture[100, :200] >= 250).all(axis=1)[drawn(picture)[2] : drawn(picture)[3]].any()
 
 
@@ -63,3 +63,12 @@ def test_the_view_swings_to_both_sides() -> None:
     assert yaws[0] == 0
     assert max(yaws) == pytest.approx(40)
     assert min(yaws) == pytest.approx(-40)
+
+
+def test_of_somebody_near_a_smaller_step_ends_the_surface() -> None:
+    z = np.where(np.arange(SIZE) < SIZE // 2, -0.02, 0.02)
+    gaps = [
+        (picture[100, :200] >= 250).all(axis=1)[drawn(picture)[2] : drawn(picture)[3]].any()
+        for picture in (TABLE.picture(*plate(z), yaw_deg=40.0, max_jump_m=limit_m) for limit_m in (0.07, 0.03))
+    ]
+    assert gaps == [False, True]

@@ -162,6 +162,7 @@ class EfficientNetLite(nn.Module):
 
     Attributes:
         channels: Of the features at :data:`STRIDES`.
+        last_blocks: Numbers of the blocks that give them.
     """
 
     def __init__(self, variant: str, in_channels: int = 3) -> None:
@@ -169,7 +170,7 @@ class EfficientNetLite(nn.Module):
         self.variant = variant
         self.stem = ConvNorm(in_channels, _STEM_CHANNELS, 3, 2)
         self.blocks = nn.ModuleList()
-        self._last_blocks = []  # numbers of the blocks that give the features
+        self.last_blocks: list[int] = []
         channels, self.channels = _STEM_CHANNELS, []
         for number, (stage, out_channels, repeats) in enumerate(_scaled_stages(VARIANTS[variant])):
             for repeat in range(repeats):
@@ -177,7 +178,7 @@ class EfficientNetLite(nn.Module):
                 self.blocks.append(Block(channels, out_channels, stage.kernel, stride, stage.expansion))
                 channels = out_channels
             if number + 1 == len(STAGES) or STAGES[number + 1].stride == 2:
-                self._last_blocks.append(len(self.blocks) - 1)
+                self.last_blocks.append(len(self.blocks) - 1)
                 self.channels.append(channels)
         self._frozen: list[nn.Module] = []
         for module in self.modules():
@@ -200,7 +201,7 @@ class EfficientNetLite(nn.Module):
         for number, block in enumerate(self.blocks):
             with self._exact() if number < EXACT_BLOCKS else nullcontext():
                 x = block(x)
-            if number in self._last_blocks:
+            if number in self.last_blocks:
                 features.append(x)
         return features
 

@@ -130,7 +130,7 @@ def test_frozen_blocks_do_not_learn(variant, blocks):
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     optimiser = torch.optim.SGD(network.parameters(), 0.1)
     features = network.train()(torch.randn(2, 3, 64, 64))
-    assert [feature.requires_grad for feature in features] == [blocks <= last for last in network._last_blocks], (
+    assert [feature.requires_grad for feature in features] == [blocks <= last for last in network.last_blocks], (
         "no gradients are computed below the last frozen block"
     )
     if blocks < BLOCKS[variant]:

@@ -7,7 +7,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import median
-from typing import Any
 
 import numpy as np
 import torch
@@ -28,13 +27,7 @@ _ROUNDS = 3
 _TOO_SLOW = 2.0
 
 
-def make_runtime(
-    name: str,
-    model: HDNet | PersonModel,
-    threads: int | None = None,
-    device: str = "cpu",
-    converted: list[Any] | None = None,
-) -> Runtime:
+def make_runtime(name: str, model: HDNet | PersonModel, threads: int | None = None, device: str = "cpu") -> Runtime:
     """Make a runtime by its name.
 
     Args:
@@ -42,7 +35,6 @@ def make_runtime(
         model: The networks.
         threads: Of the processor; None keeps the runtime's own choice.
         device: PyTorch device.
-        converted: What OpenVINO's runtimes of one model share, an empty list to start with; None shares nothing.
 
     Raises:
         ModelError: If there is no such runtime, its package is missing, or it does not run on this device.
@@ -59,7 +51,7 @@ def make_runtime(
         from hdnet.predict.runtimes.openvino_cpu import OpenVinoRuntime  # an optional package
     except ImportError as error:
         raise ModelError(f"runtime {name!r} needs OpenVINO, `{install_command('serve')}` ({error})") from error
-    return OpenVinoRuntime(name, model, threads, converted)
+    return OpenVinoRuntime(name, model, threads)
 
 
 @dataclass(frozen=True)
@@ -101,12 +93,12 @@ def choose_runtime(
     refused: dict[str, str] = {}
     inputs, mask = probes_for(model, _PROBES, _PROBE_SEED)
     reference = runtimes[_PLAIN](inputs)
-    differences, converted = {_PLAIN: Difference(0.0, 0.0)}, list[Any]()
+    differences = {_PLAIN: Difference(0.0, 0.0)}
     for name in candidates:
         if name in runtimes:
             continue
         try:
-            runtime = make_runtime(name, model, threads, device, converted)
+            runtime = make_runtime(name, model, threads, device)
             differences[name] = difference(runtime(inputs), reference, mask)
         except (ModelError, RuntimeError) as error:
             refused[name] = f"{name}: {first_line(error)}"

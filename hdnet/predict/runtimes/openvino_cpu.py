@@ -46,20 +46,12 @@ class OpenVinoRuntime:
             :data:`hdnet.models.efficientnet.EXACT_BLOCKS`.
         model: The networks.
         threads: Of the processor; None keeps OpenVINO's own choice.
-        converted: The model's float32 graph, which runtimes of one model share; converting it takes seconds. Filled if
-            it is empty.
     """
 
-    def __init__(
-        self,
-        name: str,
-        model: HDNet | PersonModel,
-        threads: int | None = None,
-        converted: list[Any] | None = None,
-    ) -> None:
+    def __init__(self, name: str, model: HDNet | PersonModel, threads: int | None = None) -> None:
         self.name = name
         self._is_person = isinstance(model, PersonModel)
-        graph = graph_of(model, 1, name == "openvino-int8", [] if converted is None else converted)
+        graph = graph_of(model, 1, name == "openvino-int8")
         precision = _PRECISIONS[name]
         self._start = None
         if self._is_person:
@@ -93,32 +85,23 @@ def _request(graph: Any, precision: str, threads: int | None) -> Any:
     return core().compile_model(graph, "CPU", settings).create_infer_request()
 
 
-def graph_of(
-    model: HDNet | PersonModel, batch: int, is_quantised: bool = False, converted: list[Any] | None = None
-) -> Any:
+def graph_of(model: HDNet | PersonModel, batch: int, is_quantised: bool = False) -> Any:
     """Build a model's graph.
 
     Args:
         model: The networks.
         batch: Pictures at once; -1 for any number. A quantised graph is for one.
         is_quantised: Compute with 8-bit integers.
-        converted: As of :class:`OpenVinoRuntime`; for one ``batch`` only.
 
     Returns:
         ``openvino.Model``.
     """
-    if is_quantised and isinstance(model, HDNet):
-        return build_graph(model, batch, ranges_of(model, probe_inputs(_RANGE_PROBES, _RANGE_SEED)))
-    converted = [] if converted is None else converted
-    if not converted:
-        if isinstance(model, PersonModel):
-            converted.append(person_graph(model.eval().float().cpu(), batch))
-        else:
-            converted.append(build_graph(model, batch))
-    if not is_quantised:
-        return converted[0]
-    graph = converted[0].clone()
-    quantise(graph, person_probe_inputs(_RANGE_PROBES, _RANGE_SEED), MARGIN, core())
+    if isinstance(model, HDNet):
+        ranges = ranges_of(model, probe_inputs(_RANGE_PROBES, _RANGE_SEED)) if is_quantised else None
+        return build_graph(model, batch, ranges)
+    graph = person_graph(model.eval().float().cpu(), batch)
+    if is_quantised:
+        quantise(graph, person_probe_inputs(_RANGE_PROBES, _RANGE_SEED), MARGIN, core())
     return graph
 
 

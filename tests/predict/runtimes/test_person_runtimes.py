@@ -40,17 +40,9 @@ def reference(model, probes):
 
 
 @pytest.fixture(scope="module")
-def converted(model):
-    """The network as OpenVINO's graph, which takes seconds to make."""
-    shared = []
-    make_runtime("openvino", model, converted=shared)
-    return shared
-
-
-@pytest.fixture(scope="module")
-def outputs_of(model, probes, converted):
-    """Outputs of a runtime; each is made once, and all from one conversion of the network."""
-    return cache(lambda name: make_runtime(name, model, converted=converted)(probes.inputs_bchw))
+def outputs_of(model, probes):
+    """Outputs of a runtime; each is made once."""
+    return cache(lambda name: make_runtime(name, model)(probes.inputs_bchw))
 
 
 def test_names_of_the_outputs_are_those_of_the_maps():
@@ -70,13 +62,13 @@ def test_a_runtime_gives_the_same_maps(outputs_of, probes, reference, name, limi
     assert found.normal_deg < limit_deg
 
 
-def test_the_exact_start_and_the_rest_are_the_whole_graph(converted, probes, reference):
-    from hdnet.predict.runtimes.openvino_cpu import core
+def test_the_exact_start_and_the_rest_are_the_whole_graph(model, probes, reference):
+    from hdnet.predict.runtimes.openvino_cpu import core, graph_of
     from hdnet.predict.runtimes.openvino_person import parted, split, with_joined_maps
 
     start, rest = (
         core().compile_model(one, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-        for one in split(with_joined_maps(converted[0]))
+        for one in split(with_joined_maps(graph_of(model, 1)))
     )
     picture = probes.inputs_bchw[:1]
     left = start([picture]).to_tuple()
@@ -107,21 +99,8 @@ def test_eight_bits_are_really_used(outputs_of, reference):
     assert of_eight_bits > 10 * of_rounding
 
 
-def test_rounding_to_eight_bits_leaves_the_shared_graph_as_it_was(model, probes, converted, outputs_of):
-    exact, rounded = outputs_of("openvino"), outputs_of("openvino-int8")
-    again = make_runtime("openvino", model, converted=converted)(probes.inputs_bchw)
-    for one, other in zip(exact, again, strict=True):
-        np.testing.assert_array_equal(one, other)
-    assert not np.array_equal(exact[0], rounded[0])
-
-
-def test_the_fastest_is_chosen_among_those_that_are_right_from_one_conversion(model, monkeypatch):
-    from hdnet.predict.runtimes import openvino_cpu
-
-    honest, conversions = openvino_cpu.person_graph, []
-    monkeypatch.setattr(openvino_cpu, "person_graph", lambda *given: conversions.append(given) or honest(*given))
+def test_the_fastest_is_chosen_among_those_that_are_right(model):
     choice = choose_runtime(model, threads=1, candidates=("openvino", "openvino-int8"))
-    assert len(conversions) == 1
     assert set(choice.seconds_by_name) == {"torch", "openvino", "openvino-int8"}
     assert choice.name == min(choice.seconds_by_name, key=choice.seconds_by_name.__getitem__)
     assert choice.difference_by_name["openvino"].is_small

@@ -188,19 +188,22 @@ def _on_white(image: np.ndarray, mask: np.ndarray, square: Crop) -> tuple[np.nda
 
 def _resampled(picture: np.ndarray, square: Crop, fill: int) -> np.ndarray:
     """A square of a uint8 picture of one or three channels, every source pixel counted; ``fill`` beyond the picture."""
-    left, top, zoom = square.left, square.top, square.zoom
-    image = Image.fromarray(picture)
-    shrink = max(1, int(zoom // 2))  # whole pixels together first: quick, and nothing is left out
-    if shrink > 1:
-        image = image.reduce(shrink)
-        left, top, zoom = (left + 0.5) / shrink - 0.5, (top + 0.5) / shrink - 0.5, zoom / shrink
+    shrink = max(1, int(square.zoom // 2))  # whole pixels together first: quick, and nothing is left out
+    zoom = square.zoom / shrink
+    left, top = ((at + 0.5) / shrink - 0.5 for at in (square.left, square.top))
     # Pillow counts from the pixel's edge.
     edges = left + 0.5 - zoom / 2, top + 0.5 - zoom / 2, square.size * zoom
     first_x, first_y = math.floor(edges[0]) - 1, math.floor(edges[1]) - 1
     size = math.ceil(edges[2]) + 3
-    colour = fill if picture.ndim == 2 else (fill,) * 3
-    canvas = Image.new(image.mode, (size, size), colour)
-    canvas.paste(image, (-first_x, -first_y))
+    is_grey = picture.ndim == 2
+    canvas = Image.new("L" if is_grey else "RGB", (size, size), fill if is_grey else (fill,) * 3)
+    # Only the canvas's part of the picture: Pillow copies what it is given.
+    start_x, start_y = max(first_x, 0), max(first_y, 0)
+    part = picture[
+        start_y * shrink : max(first_y + size, 0) * shrink, start_x * shrink : max(first_x + size, 0) * shrink
+    ]
+    if part.size:
+        canvas.paste(Image.fromarray(part).reduce(shrink), (start_x - first_x, start_y - first_y))
     x, y = edges[0] - first_x, edges[1] - first_y
     resized = canvas.resize((square.size,) * 2, Image.Resampling.BILINEAR, (x, y, x + edges[2], y + edges[2]))
     return np.asarray(resized)

@@ -1,15 +1,14 @@
-"""Depth and normals from a picture of any size, its mask and its DensePose map."""
+"""A model that is asked: depth and normals of a picture of any size, by one network or by two hourglasses."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from hdnet.errors import InputError, ModelError
+from hdnet.errors import ModelError
 from hdnet.extras import install_command
 from hdnet.geometry import Camera
 from hdnet.models import HDNet, ModelIdentity, PersonModel
@@ -18,11 +17,16 @@ from hdnet.models.lite import PersonMaps
 from hdnet.models.weights import HDNET_FILE, load_hdnet
 from hdnet.pictures import faults
 from hdnet.pictures.checks import Photo, Pictures, check_photo, check_pictures
-from hdnet.pictures.crop import NETWORK_SIZE, Crop, bounds, map_back, network_inputs, placed
 from hdnet.pictures.reading import IuvOrder
-from hdnet.pictures.rotation import default_camera, rotate_maps, rotation_between
 from hdnet.predict.detail import look_again
 from hdnet.predict.finding import find_people
+from hdnet.predict.hourglasses import (
+    PreparedPictures,
+    finish_pictures,
+    original_maps,
+    prepare_original,
+    prepare_pictures,
+)
 from hdnet.predict.original_outputs import OriginalMaps
 from hdnet.predict.person import PreparedPhoto, finish_photo, person_maps, prepare_photo
 from hdnet.predict.prediction import Box, Prediction
@@ -32,27 +36,7 @@ from hdnet.predict.runtimes.pytorch import TorchRuntime
 from hdnet.predict.sources import PictureSource, read_photograph
 from hdnet.workspace import SHIPPED, SHIPPED_SOURCE
 
-
-@dataclass(frozen=True, eq=False)
-class Prepared:
-    """One person, ready for the network.
-
-    Attributes:
-        inputs_7hw: (7, 256, 256) float32 R, G, B, I, U, V, mask as :meth:`hdnet.models.HDNet.forward` takes it.
-        inside: (256, 256) bool, the mask that the network sees.
-        square: The part of the picture that those 256 x 256 pixels are.
-        pictures: The pictures as given.
-        camera: The caller's camera of the picture; None if not known.
-    """
-
-    inputs_7hw: np.ndarray
-    inside: np.ndarray
-    square: Crop
-    pictures: Pictures
-    camera: Camera | None
-
-
-PreparedPicture = Prepared | PreparedPhoto
+PreparedPicture = PreparedPictures | PreparedPhoto
 """A picture as the model takes it: two hourglasses, or a network for photographs."""
 
 
@@ -269,12 +253,7 @@ class Predictor:
             raise faults.FOR_PHOTOGRAPHS.error("box" if height_m is None else "height_m")
         if isinstance(pictures, Photo):
             raise faults.MISSING_DENSEPOSE.error()
-        return self._prepare(pictures, camera, crop)
-
-    def _prepare(self, pictures: Pictures, camera: Camera | None, crop: bool) -> Prepared:
-        square = Crop.around(pictures.mask) if crop else Crop.whole(*pictures.mask.shape)
-        inputs_7hw, inside = network_inputs(pictures.image, pictures.mask, pictures.iuv, square)
-        return Prepared(inputs_7hw, inside, square, pictures, camera)
+        return prepare_pictures(pictures, camera, crop)
 
     def run(self, prepared: Sequence[PreparedPicture]) -> list[Outputs]:
         """The networks' outputs of one or more pictures, computed together.
@@ -326,23 +305,12 @@ class Predictor:
         """
         if isinstance(prepared, PreparedPhoto):
             return finish_photo(prepared, outputs, self.camera, self.identity, self.is_metric)
-        return self._finish(prepared, outputs)
+        return finish_pictures(prepared, outputs, self.camera, self.identity)
 
     def _look(self, inputs_4hw: np.ndarray) -> PersonMaps:
         with self._turn:
             outputs = self.runtime(inputs_4hw[None])
         return person_maps(tuple(one[0] for one in outputs))
-
-    def _finish(self, prepared: Prepared, outputs: Outputs) -> Prediction:
-        depth_m, normals = _maps(outputs, prepared.inside)
-        square = prepared.square
-        (top, bottom), (left, right) = bounds(prepared.pictures.mask)
-        x, y = square.places(np.arange(left, right), np.arange(top, bottom))
-        depth_m, normals = map_back(depth_m, normals, prepared.inside, x, y)
-        camera = prepared.camera or default_camera(self.camera, square)
-        rotation = rotation_between(self.camera, camera.crop(square.left, square.top, square.zoom))
-        depth_m, normals = rotate_maps(depth_m, normals, x, y, self.camera, rotation)
-        return self._assemble(prepared, depth_m, normals, camera)
 
     def original_maps(self, image: np.ndarray, mask: np.ndarray | None, iuv: np.ndarray | None) -> OriginalMaps:
         """The networks' own maps of a 256 x 256 picture, as the original's inference script computes them.
@@ -366,30 +334,8 @@ class Predictor:
             raise ModelError("a model for photographs has no outputs in the original's format; take our own format")
         if iuv is None:
             raise faults.MISSING_DENSEPOSE.error()
-        pictures = check_pictures(image, mask, iuv, keep_all=True)
-        height, width = pictures.mask.shape
-        if (height, width) != (NETWORK_SIZE, NETWORK_SIZE):
-            raise InputError(
-                f"picture is {width} x {height} pixels; the original's results are made for exactly "
-                f"{NETWORK_SIZE} x {NETWORK_SIZE}: cut out and resize picture, mask and DensePose first, or take our "
-                "own format"
-            )
-        prepared = self._prepare(pictures, None, crop=False)
-        depth_m, normals = _maps(self.run([prepared])[0], prepared.inside)
-        white_image = np.where(pictures.mask[..., None], image, np.uint8(255))
-        return OriginalMaps(depth_m, normals, pictures.mask, white_image)
-
-    def _assemble(self, prepared: Prepared, depth_m: np.ndarray, normals: np.ndarray, camera: Camera) -> Prediction:
-        """Puts the values of the mask's bounding box into pictures of full size."""
-        mask = prepared.pictures.mask
-        (top, bottom), (left, right) = bounds(mask)
-        box = (slice(top, bottom), slice(left, right))
-        valid = np.zeros_like(mask)
-        np.logical_and(mask[box], depth_m > 0, out=valid[box])
-        if not valid[box].any():
-            raise ModelError("the model puts no pixel in front of the camera: is it trained?")
-        maps = placed(depth_m, normals, valid, box)
-        return Prediction(*maps, valid, prepared.pictures.image, camera, self.identity)
+        prepared = prepare_original(check_pictures(image, mask, iuv, keep_all=True))
+        return original_maps(prepared, self.run([prepared])[0])
 
 
 def load(
@@ -449,12 +395,3 @@ def model_file(source: str | Path) -> tuple[Path, ModelIdentity | None]:
         files = path / HDNET_FILE, path / "extra_files" / HDNET_FILE  # the second of a version of MLflow
         return next((file for file in files if file.is_file()), files[0]), None
     return path, None
-
-
-def _maps(outputs_4hw: Outputs, inside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(S, S) depth and (S, S, 3) normals in the model's camera."""
-    if isinstance(outputs_4hw, tuple):
-        raise TypeError("expected the (4, 256, 256) outputs of two hourglasses")
-    if not np.isfinite(outputs_4hw[:, inside]).all():
-        raise ModelError("model gives values that are not finite: its weights are damaged, train it again")
-    return outputs_4hw[0], outputs_4hw[1:].transpose(1, 2, 0)

@@ -132,7 +132,8 @@ def read_people(model: HDNet | PersonModel, folder: Path, count: int) -> Probes:
     """People spread over a packed folder, as the model takes them; a hint of the mask for those that take one."""
     is_person = isinstance(model, PersonModel)
     items = PreparedItems(LabelledDataset(open_people(folder), scenes=is_person))
-    chosen = [items[k] for k in np.linspace(0, len(items) - 1, min(count, len(items))).astype(int)]
+    spread = (items[k] for k in np.linspace(0, len(items) - 1, min(count, len(items))).astype(int))
+    chosen = [one for one in spread if one["mask"].any()]  # some pictures may show nobody
     masks = np.stack([one["mask"][0].numpy() for one in chosen])
     if is_person:
         inputs = [person_inputs(one["scene"][None], one["mask"][None])[0] for one in chosen]

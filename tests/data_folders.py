@@ -1,11 +1,13 @@
 """Tiny data folders: a sphere in front of a 32 x 24 camera, with body parts in stripes."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
 from hdnet.data.layout.samples import LabelledSample, UnlabelledFrame
 from hdnet.data.store.person_record import PersonPicture
+from hdnet.files import sha256_of
 from hdnet.geometry import Camera
 
 HEIGHT, WIDTH = 32, 24
@@ -68,3 +70,15 @@ def unlabelled_frame(name: str, sequence: str, seed: int = 0) -> UnlabelledFrame
     image = rng.integers(0, 255, (HEIGHT, WIDTH, 3), dtype=np.uint8)
     white_image = np.where(mask[..., None], image, np.uint8(255))
     return UnlabelledFrame(name, sequence, image, white_image, stripes(mask, seed % 3), mask, CAMERA)
+
+
+def contents(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file of a folder, by its path there."""
+    return {str(file.relative_to(folder)): sha256_of(file) for file in sorted(folder.rglob("*")) if file.is_file()}
+
+
+def flip_last_byte(file: Path) -> None:
+    """Change the last byte of a file."""
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)

@@ -5,6 +5,7 @@ from data_folders import CAMERA, SEQUENCES, labelled_sample, unlabelled_frame
 
 from hdnet.data.layout.folders import TangFolder, TikTokFolder
 from hdnet.data.layout.samples import LabelledSample
+from hdnet.data.store import shards
 
 
 @pytest.fixture
@@ -33,3 +34,9 @@ def tiktok(tmp_path: Path) -> TikTokFolder:
             folder.write(unlabelled_frame(name, sequence, seed=int(name)))
     folder.write_meta(dict.fromkeys(names, CAMERA), SEQUENCES)
     return folder
+
+
+@pytest.fixture
+def two_a_shard(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Packed folders of two records a file, so that three make two files."""
+    monkeypatch.setattr(shards, "SHARD_RECORDS", 2)

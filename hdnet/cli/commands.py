@@ -9,7 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from hdnet.data.parallel import using_backend
+from hdnet.data.parallel import cores, using_backend
+from hdnet.errors import ParamsError
 from hdnet.params import Params, RuntimeParams, Section, load_params
 from hdnet.params.base import meaning
 from hdnet.workspace import Workspace
@@ -65,15 +66,24 @@ def _number_or_word(text: str) -> int | str:
     return int(text) if text.lstrip("-").isdecimal() else text
 
 
-def with_jobs(verb: Parser, command: Command) -> Command:
+def with_jobs(verb: Parser, command: Command, jobs: int = 1) -> Command:
     """Add ``--jobs`` and ``--backend`` and return the command that runs there.
 
     For a verb whose work goes through :func:`hdnet.data.parallel.ordered_map`.
+
+    Args:
+        verb: The verb's parser.
+        command: What it does.
+        jobs: Processes where none are told; 0 for one a core, of work of minutes.
     """
-    verb.add_argument("--jobs", type=int, default=1, help="processes")
+    told = "one a core" if jobs == 0 else f"{jobs}; 0 for one a core"
+    verb.add_argument("--jobs", type=int, default=jobs, metavar="N", help=f"processes (default: {told})")
     add_parameter(verb, RuntimeParams, "parallel_backend", "--backend")
 
     def run_there(arguments: Arguments) -> None:
+        if arguments.jobs < 0:
+            raise ParamsError(f"--jobs {arguments.jobs}: expected a number of processes, or 0 for one a core")
+        arguments.jobs = arguments.jobs or cores()
         with using_backend(arguments.parallel_backend):
             command(arguments)
 

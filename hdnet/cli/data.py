@@ -36,7 +36,7 @@ def synthesize(verb: Parser) -> Command:
     verb.add_argument(
         "--contact-sheet", type=Path, metavar="FILE", help="PNG of the first people; film strips beside it"
     )
-    return with_jobs(verb, _synthesize)
+    return with_jobs(verb, _synthesize, jobs=0)
 
 
 def validate(verb: Parser) -> Command:

@@ -44,7 +44,7 @@ def video(verb: Parser) -> Command:
         help="first let the network learn from the video itself, at most so many steps of about a second (extras "
         "`train` and `synthetic`)",
     )
-    return with_jobs(verb, _video)
+    return with_jobs(verb, _video, jobs=0)
 
 
 def _video(arguments: Arguments) -> None:

@@ -42,6 +42,12 @@ _EXTRAS = {"dask": "cluster", "ray": "cluster-ray"}
 _backend: ContextVar[Backend] = ContextVar("_backend", default="loky")
 
 
+def cores() -> int:
+    """Return the number of cores that this process may use; the limits of a container and of ``taskset`` count."""
+    found: int = joblib.cpu_count()
+    return found
+
+
 @contextmanager
 def using_backend(backend: Backend) -> Iterator[None]:
     """Make :func:`ordered_map` use another back end inside the block.

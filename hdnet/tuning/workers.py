@@ -15,6 +15,7 @@ import optuna
 import torch
 from optuna.trial import FrozenTrial, TrialState
 
+from hdnet.data.parallel import cores
 from hdnet.errors import HDNetError, TrainingError, TuningError, log_to_stderr
 from hdnet.tuning.storage import storage_errors_explained
 from hdnet.tuning.study import FAILED, StudySettings, is_done, load_study
@@ -158,7 +159,7 @@ def _run_worker(settings: StudySettings, kind: Kind, wanted: int, number: int, w
     log_to_stderr(f"worker {number + 1}: ")
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     if "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(max(1, (os.cpu_count() or 1) // workers))
+        torch.set_num_threads(max(1, cores() // workers))
     try:
         work(settings, kind, wanted, number)
     except HDNetError as error:

@@ -157,7 +157,8 @@ def test_missing_params_and_models_are_one_line(capsys, tmp_path, monkeypatch):
 
 def test_synthesize_validate_pack_and_correspond(capsys, tmp_path):
     raw = tmp_path / "raw"
-    status, _, _ = run(capsys, "data", "synthesize", "--people", 1, "--sequences", 1, "--frames", 3, "--out", raw)
+    few = ("--people", 1, "--sequences", 1, "--frames", 3, "--jobs", 1)
+    status, _, _ = run(capsys, "data", "synthesize", *few, "--out", raw)
     assert status == 0
     for kind in ("Tang_data", "tiktok_data"):
         assert "no errors" in run(capsys, "data", "validate", raw / kind, "--json", tmp_path / "f.json")[1]

@@ -55,6 +55,26 @@ def test_people_are_cut_and_hidden_alike_in_every_size(asked, tmp_path, size):
     assert (asked[1].truncated, asked[1].occluded) == (0.2, 0.12)
 
 
+@pytest.mark.parametrize(("options", "processes"), [("", 3), ("--jobs 0", 3), ("--jobs 2", 2)])
+def test_processes_are_one_a_core_unless_told(monkeypatch, tmp_path, options, processes):
+    found = []
+
+    def synthesize(out, spec, jobs, progress):
+        found.append(jobs)
+        return SynthesisCounts(0, 0, 0)
+
+    monkeypatch.setattr("hdnet.synthetic.synthesize", synthesize)
+    monkeypatch.setattr("hdnet.cli.commands.cores", lambda: 3)
+    main(["data", "synthesize", "--out", str(tmp_path / "out"), *options.split()])
+    assert found == [processes]
+
+
+def test_fewer_processes_than_none_are_refused(asked, tmp_path):
+    with pytest.raises(SystemExit, match="--jobs -1: expected a number of processes"):
+        main(["data", "synthesize", "--out", str(tmp_path / "out"), "--jobs", "-1"])
+    assert not asked
+
+
 def test_sheets_are_written(asked, monkeypatch, tmp_path):
     sheets = {name: Image.new("RGB", (4, 3)) for name in ("contact_sheet.png", "sequences.png")}
     monkeypatch.setattr("hdnet.synthetic.raw.contact_sheets", lambda _: sheets)

@@ -203,6 +203,15 @@ def test_dask_cluster(tiktok, tmp_path):
         assert (tmp_path / "there" / name).read_bytes() == (tmp_path / "here" / name).read_bytes()
 
 
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="the system does not limit processes to some cores")
+def test_only_cores_that_the_process_may_use_count():
+    code = "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); from hdnet.data import parallel"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}; print(parallel.cores())"], check=True, capture_output=True, text=True
+    )
+    assert done.stdout == "1\n"
+
+
 def test_dask_starts_a_cluster_where_there_is_none():
     pytest.importorskip("distributed")
     with using_backend("dask"):

@@ -212,7 +212,7 @@ def test_a_folder_of_other_things_is_not_replaced(tmp_path: Path) -> None:
 
 
 def test_the_command_says_what_it_found(tmp_path: Path, capsys) -> None:
-    main(["video", str(video_with_gap(tmp_path)), "--out", str(tmp_path / "out"), "--fx", "200"])
+    main(["video", str(video_with_gap(tmp_path)), "--out", str(tmp_path / "out"), "--fx", "200", "--jobs", "1"])
     said = capsys.readouterr().out.splitlines()
     assert said[0].endswith("panels.mp4")
     assert "of 56 frames, 0 cuts, person at 4.0" in said[3]

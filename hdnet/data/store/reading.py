@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import mmap
-import os
 from collections import OrderedDict
 from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.lib import format as npy_format
 
+from hdnet.data.parallel import cores
 from hdnet.data.store import shards
 from hdnet.data.store.shards import FORMAT, FORMAT_VERSION, INDEX_FILE, Entry, Field, record_type
 from hdnet.errors import DataError
@@ -77,7 +77,7 @@ class PackedFolder:
             DataError: A file is missing or has changed since it was packed.
         """
         entries: dict[str, Entry] = self.index["files"]
-        with ThreadPoolExecutor(jobs or os.cpu_count()) as pool:
+        with ThreadPoolExecutor(jobs or cores()) as pool:
             hashes = pool.map(sha256_of, [self.folder / name for name in entries])
             for (name, entry), found in zip(entries.items(), hashes, strict=True):
                 if found != entry["sha256"]:

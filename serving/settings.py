@@ -69,7 +69,11 @@ class Settings(BaseSettings):
     runtime: RuntimeChoice = Field(
         "auto", description="Runtime of the networks; auto measures the candidates when a model is loaded."
     )
-    threads: int | None = Field(None, ge=1, description="CPU threads of the networks; the runtime's choice if unset.")
+    threads: int | None = Field(
+        None,
+        ge=1,
+        description="CPU threads of the networks; the runtime's choice if unset, within the container's limit.",
+    )
     queue_size: int = Field(8, ge=0, description="Requests that may wait while one is worked on; more get 503.")
     max_batch: int = Field(1, ge=1, description="Requests that may share one pass of the networks; above 1 on a GPU.")
     max_wait_ms: float = Field(5.0, ge=0, description="Milliseconds that a pass waits for more requests to share it.")

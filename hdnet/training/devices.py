@@ -15,6 +15,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
+from hdnet.data.parallel import cores
 from hdnet.errors import TrainingError
 from hdnet.models import DepthEstimator, LiteEstimator, NormalEstimator
 from hdnet.params import RuntimeParams
@@ -69,6 +70,8 @@ def launch(runtime: RuntimeParams, batch_sizes: Mapping[str, int]) -> Any:
         logging.getLogger("hdnet").setLevel(logging.WARNING)
     if kind == "cpu":
         keep_freed_memory()
+        # PyTorch counts the machine's cores, not those of a container: more threads would wait for each other.
+        torch.set_num_threads(min(torch.get_num_threads(), cores()))
     else:
         torch.backends.cudnn.benchmark = True  # all batches have the same shape
     return fabric

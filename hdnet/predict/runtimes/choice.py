@@ -11,6 +11,7 @@ from statistics import median
 import numpy as np
 import torch
 
+from hdnet.data.parallel import cores
 from hdnet.errors import ModelError, first_line
 from hdnet.extras import install_command
 from hdnet.models import HDNet, PersonModel
@@ -33,7 +34,7 @@ def make_runtime(name: str, model: HDNet | PersonModel, threads: int | None = No
     Args:
         name: One of ``RUNTIMES``.
         model: The networks.
-        threads: Of the processor; None keeps the runtime's own choice.
+        threads: Of the processor; None keeps the runtime's own choice, or takes a container's cores, if fewer.
         device: PyTorch device.
 
     Raises:
@@ -41,6 +42,8 @@ def make_runtime(name: str, model: HDNet | PersonModel, threads: int | None = No
     """
     if name not in RUNTIMES:
         raise ModelError(f"runtime {name!r} is not known, expected {AUTO} or one of {', '.join(RUNTIMES)}")
+    if threads is None and cores() < torch.get_num_threads():
+        threads = cores()  # more would wait for each other
     for torch_runtime in (TorchRuntime, TorchBf16Runtime):
         if name == torch_runtime.name:
             return torch_runtime(model, threads, device)

@@ -133,6 +133,20 @@ def test_threads_are_those_asked_for(model: HDNet, inputs: np.ndarray) -> None:
         torch.set_num_threads(before)
 
 
+@pytest.mark.parametrize(("cores", "expected"), [(2, 2), (8, 3)])
+def test_a_container_with_fewer_cores_gets_no_more_threads(
+    model: HDNet, inputs: np.ndarray, monkeypatch: pytest.MonkeyPatch, cores: int, expected: int
+) -> None:
+    monkeypatch.setattr("hdnet.predict.runtimes.choice.cores", lambda: cores)
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        make_runtime("torch", model)(inputs[:1])
+        assert torch.get_num_threads() == expected
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_probes_are_people_on_white() -> None:
     found = probe_inputs(3)
     again = probe_inputs(2)

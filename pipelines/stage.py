@@ -6,7 +6,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from hdnet.data.parallel import cores
 from hdnet.errors import run_command
 from hdnet.files import write_json
 from hdnet.params import Params, load_params
@@ -45,7 +44,11 @@ def mend_run_cache(folder: Path) -> None:
 
 def jobs(params: Params, samples: int = _WORTH_A_POOL) -> int:
     """Return the number of processes for so many samples: as set, or one a core; 1 where a pool would not pay."""
-    return 1 if samples < _WORTH_A_POOL else params.runtime.jobs or cores()
+    if samples < _WORTH_A_POOL:
+        return 1
+    from hdnet.data.parallel import cores  # joblib is slow to import, and every `dvc repro` starts stages without it
+
+    return params.runtime.jobs or cores()
 
 
 def raw_jobs(work: Workspace, params: Params) -> int:

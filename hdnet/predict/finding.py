@@ -19,6 +19,7 @@ from hdnet.pictures.crop import MIN_MASK_PIXELS, NETWORK_SIZE, Crop, bounds, sce
 from hdnet.pictures.people import separate_people
 from hdnet.pictures.resampling import dilated
 from hdnet.predict.prediction import Box
+from hdnet.predict.runtime_names import NOT_FINITE
 
 Look = Callable[[np.ndarray], PersonMaps]
 """The network's maps of one input (4, 256, 256), of a batch of one."""
@@ -226,7 +227,7 @@ def check_finite(maps: PersonMaps) -> None:
     """Raise a ModelError for maps with values that are not finite."""
     # A sum is as finite as what is summed, and quicker than a look at every value.
     if not all(math.isfinite(float(one.sum())) for one in maps):
-        raise ModelError("model gives values that are not finite: its weights are damaged, train it again")
+        raise ModelError(NOT_FINITE)
 
 
 def probability_of(maps: PersonMaps, within: np.ndarray) -> np.ndarray:

@@ -14,7 +14,7 @@ from hdnet.pictures.crop import NETWORK_SIZE, Crop, bounds, map_back, network_in
 from hdnet.pictures.rotation import default_camera, rotate_maps, rotation_between
 from hdnet.predict.original_outputs import OriginalMaps
 from hdnet.predict.prediction import Prediction
-from hdnet.predict.runtime_names import Outputs
+from hdnet.predict.runtime_names import NOT_FINITE, Outputs
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,5 +115,5 @@ def _maps(outputs_4hw: Outputs, inside: np.ndarray) -> tuple[np.ndarray, np.ndar
     if isinstance(outputs_4hw, tuple):
         raise TypeError("expected the (4, 256, 256) outputs of two hourglasses")
     if not np.isfinite(outputs_4hw[:, inside]).all():
-        raise ModelError("model gives values that are not finite: its weights are damaged, train it again")
+        raise ModelError(NOT_FINITE)
     return outputs_4hw[0], outputs_4hw[1:].transpose(1, 2, 0)

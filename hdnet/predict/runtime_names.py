@@ -28,6 +28,8 @@ PERSON_OUTPUT_NAMES = (
     "log_scale_b1",
 )
 
+NOT_FINITE = "model gives values that are not finite: its weights are damaged, train it again"
+"""Error of outputs that cannot be used."""
 
 # Two hourglasses give one array, the network for photographs several.
 Outputs = np.ndarray | tuple[np.ndarray, ...]

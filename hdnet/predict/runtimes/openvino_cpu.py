@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from hdnet.models import HDNet, PersonModel
 from hdnet.predict.runtime_names import Outputs
 from hdnet.predict.runtimes.openvino_graph import build_graph
-from hdnet.predict.runtimes.openvino_person import parted, person_graph, quantise, split, with_joined_maps
+from hdnet.predict.runtimes.openvino_person import parted, person_graph, quantise, split
 from hdnet.predict.runtimes.probes import person_probe_inputs, probe_inputs
 
 # Margin of the 8-bit ranges over the values that were seen: clipping costs more than coarser steps.
@@ -51,14 +51,12 @@ class OpenVinoRuntime:
     def __init__(self, name: str, model: HDNet | PersonModel, threads: int | None = None) -> None:
         self.name = name
         self._is_person = isinstance(model, PersonModel)
-        graph = graph_of(model, 1, name == "openvino-int8")
+        graph = graph_of(model, 1, name == "openvino-int8", is_joined=True)
         precision = _PRECISIONS[name]
         self._start = None
-        if self._is_person:
-            graph = with_joined_maps(graph)
-            if precision != "f32":
-                start, graph = split(graph)
-                self._start = _request(start, "f32", threads)
+        if self._is_person and precision != "f32":
+            start, graph = split(graph)
+            self._start = _request(start, "f32", threads)
         self._request = _request(graph, precision, threads)
 
     def __call__(self, inputs_bchw: np.ndarray) -> Outputs:
@@ -85,13 +83,14 @@ def _request(graph: Any, precision: str, threads: int | None) -> Any:
     return core().compile_model(graph, "CPU", settings).create_infer_request()
 
 
-def graph_of(model: HDNet | PersonModel, batch: int, is_quantised: bool = False) -> Any:
+def graph_of(model: HDNet | PersonModel, batch: int, is_quantised: bool = False, is_joined: bool = False) -> Any:
     """Build a model's graph.
 
     Args:
         model: The networks.
         batch: Pictures at once; -1 for any number. A quantised graph is for one.
         is_quantised: Compute with 8-bit integers.
+        is_joined: Of the network for photographs, as of :func:`person_graph`.
 
     Returns:
         ``openvino.Model``.
@@ -99,7 +98,7 @@ def graph_of(model: HDNet | PersonModel, batch: int, is_quantised: bool = False)
     if isinstance(model, HDNet):
         ranges = ranges_of(model, probe_inputs(_RANGE_PROBES, _RANGE_SEED)) if is_quantised else None
         return build_graph(model, batch, ranges)
-    graph = person_graph(model.eval().float().cpu(), batch)
+    graph = person_graph(model.eval().float().cpu(), batch, is_joined)
     if is_quantised:
         quantise(graph, person_probe_inputs(_RANGE_PROBES, _RANGE_SEED), MARGIN, core())
     return graph

@@ -34,12 +34,13 @@ Ranges = dict[str, tuple[float, float]]
 
 
 @torch.inference_mode()
-def person_graph(model: PersonModel, batch: int = -1) -> Any:
+def person_graph(model: PersonModel, batch: int = -1, is_joined: bool = False) -> Any:
     """Build the inference of :meth:`hdnet.models.lite.LiteEstimator.forward`.
 
     Args:
         model: The network, in evaluation mode, float32.
         batch: Pictures at once; -1 for any number.
+        is_joined: Leave the maps of one size together, for :func:`parted`: OpenVINO takes milliseconds to part them.
 
     Returns:
         ``openvino.Model`` from (batch, 4, 256, 256) to the maps of :class:`hdnet.models.lite.PersonMaps`.
@@ -51,16 +52,19 @@ def person_graph(model: PersonModel, batch: int = -1) -> Any:
     hint = op.variadic_split(inputs, op.constant(np.int64(1)), op.constant(np.array([3, 1]))).output(1)
     deepest, quarter, half = _decoded(network.decoder, features, hint)
     pixels = op.depth_to_space(_convolved(half, network.pixel_head.weight, network.pixel_head.bias), "depth_first", 2)
-    normals, log_kappa, relief, mask = _parts(pixels, PIXEL_CHANNELS)
-    parts, uv = _parts(_convolved(quarter, network.body_head.weight, network.body_head.bias), BODY_CHANNELS)
+    body = _convolved(quarter, network.body_head.weight, network.body_head.bias)
     head = network.scale_head
     log_scale = op.add(
         op.matmul(op.reduce_mean(deepest, op.constant(_SIDES), False), _constant(head.weight), False, True),
         _constant(head.bias + math.log(NETWORK_SIZE)),
-    ).output(0)
-    outputs = [normals, log_kappa, relief, mask, parts, op.clamp(uv, 0.0, 1.0).output(0), log_scale]
-    for output, name in zip(outputs, PERSON_OUTPUT_NAMES, strict=True):
-        output.set_names({name})
+    )
+    if is_joined:
+        outputs = [node.output(0) for node in (pixels, body, log_scale)]
+    else:
+        parts, uv = _parts(body, BODY_CHANNELS)
+        outputs = [*_parts(pixels, PIXEL_CHANNELS), parts, op.clamp(uv, 0.0, 1.0).output(0), log_scale.output(0)]
+        for output, name in zip(outputs, PERSON_OUTPUT_NAMES, strict=True):
+            output.set_names({name})
     return ov.Model([op.result(output) for output in outputs], [inputs], "hdnet")
 
 
@@ -192,30 +196,8 @@ def _leaving(graph: Any) -> list[tuple[Any, list[Any]]]:
     return found
 
 
-def with_joined_maps(graph: Any) -> Any:
-    """Copy the graph with the maps of one size as one output: OpenVINO takes milliseconds to part them.
-
-    Args:
-        graph: What :func:`person_graph` made.
-
-    Returns:
-        ``openvino.Model``, whose outputs :func:`parted` takes.
-    """
-    graph = graph.clone()
-    sources: dict[str, Any] = {}
-    for result in graph.get_results():
-        source = result.input_value(0)
-        before = source.get_node()
-        if before.get_type_name() == "Clamp":  # of U and V
-            before = before.input_value(0).get_node()
-        if before.get_type_name() == "VariadicSplit":
-            source = before.input_value(0)
-        sources[source.get_node().get_friendly_name()] = source
-    return ov.Model([op.result(source) for source in sources.values()], graph.get_parameters(), "maps")
-
-
 def parted(pixels: np.ndarray, body: np.ndarray, log_scale: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Return the outputs of :func:`with_joined_maps` as the arrays of :class:`hdnet.models.lite.PersonMaps`, views."""
+    """Return the outputs of a joined graph as the arrays of :class:`hdnet.models.lite.PersonMaps`, views."""
     parts, uv = np.split(body, [BODY_CHANNELS[0]], axis=1)
     return *np.split(pixels, np.cumsum(PIXEL_CHANNELS[:-1]), axis=1), parts, uv.clip(0, 1), log_scale
 

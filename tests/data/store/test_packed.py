@@ -1,4 +1,4 @@
-"""What packed folders hold, and what is refused."""
+"""Contents of packed folders, and folders that are refused."""
 
 import json
 import pickle

@@ -64,11 +64,11 @@ def test_a_runtime_gives_the_same_maps(outputs_of, probes, reference, name, limi
 
 def test_the_exact_start_and_the_rest_are_the_whole_graph(model, probes, reference):
     from hdnet.predict.runtimes.openvino_cpu import core, graph_of
-    from hdnet.predict.runtimes.openvino_person import parted, split, with_joined_maps
+    from hdnet.predict.runtimes.openvino_person import parted, split
 
     start, rest = (
         core().compile_model(one, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-        for one in split(with_joined_maps(graph_of(model, 1)))
+        for one in split(graph_of(model, 1, is_joined=True))
     )
     picture = probes.inputs_bchw[:1]
     left = start([picture]).to_tuple()

@@ -9,14 +9,14 @@ from pathlib import Path
 from hdnet.data.importing.report import ImportReport
 from hdnet.data.importing.taken_parts import PARTS_TAKEN, copy_parts, import_parts
 from hdnet.data.layout.folders import TANG
-from hdnet.data.parallel import using_backend
+from hdnet.data.parallel import processes, using_backend
 from hdnet.errors import DataError
 from hdnet.files import atomic_folder, write_json
 from hdnet.params import DataParams, Params
 from hdnet.synthetic.raw import save_contact_sheets, synthesize_parts
 from hdnet.tracking.tracker import OpenRun, opened
 from hdnet.workspace import Workspace
-from pipelines.stage import jobs, main
+from pipelines.stage import main
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ def acquire(work: Workspace, params: Params, open_run: OpenRun | None = None) ->
     data, folder = params.data, work.report("acquire")
     values = {"seed": params.seed, "data": data.model_dump(mode="json")}
     with opened(open_run, "acquire", values) as tracker, using_backend(params.runtime.parallel_backend):
-        imported = gather(work.raw, work.root / data.folder, data, params.seed, jobs(params))
+        imported = gather(work.raw, work.root / data.folder, data, params.seed, processes(params.runtime.jobs))
         files, report = save_contact_sheets(work.raw, folder), folder / "import.json"
         report.unlink(missing_ok=True)
         if imported:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from hdnet.data.correspondence.frames import correspond as correspond_frames
 from hdnet.data.layout.folders import TikTokFolder
-from hdnet.data.parallel import using_backend
+from hdnet.data.parallel import processes, using_backend
 from hdnet.params import Params
 from hdnet.tracking.tracker import OpenRun, opened
 from hdnet.workspace import Workspace
-from pipelines.stage import jobs, main, write_metrics
+from pipelines.stage import main, write_metrics
 
 
 def correspond(work: Workspace, params: Params, open_run: OpenRun | None = None) -> None:
@@ -22,8 +22,8 @@ def correspond(work: Workspace, params: Params, open_run: OpenRun | None = None)
         opened(open_run, "correspond", {"correspond": rule.model_dump(mode="json")}) as tracker,
         using_backend(params.runtime.parallel_backend),
     ):
-        processes = jobs(params, len(frames.names()))
-        counts = correspond_frames(frames, work.correspondences, rule, processes, progress=True, root=work.root)
+        jobs = processes(params.runtime.jobs, len(frames.names()))
+        counts = correspond_frames(frames, work.correspondences, rule, jobs, progress=True, root=work.root)
         metrics = {name: float(count) for name, count in counts.items()}
         write_metrics(work.report("correspond"), metrics, tracker)
 

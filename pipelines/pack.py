@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hdnet.data.parallel import using_backend
+from hdnet.data.parallel import processes, using_backend
 from hdnet.data.store.packed import pack_together
 from hdnet.data.store.records import FrameRecords, LabelledRecords, Source
 from hdnet.data.store.shards import INDEX_FILE
 from hdnet.params import Params
 from hdnet.tracking.tracker import OpenRun, opened
 from hdnet.workspace import Workspace
-from pipelines.stage import main, raw_jobs
+from pipelines.stage import main, raw_samples
 
 
 def pack(work: Workspace, params: Params, open_run: OpenRun | None = None) -> None:
@@ -28,7 +28,7 @@ def pack(work: Workspace, params: Params, open_run: OpenRun | None = None) -> No
     }
     sources[work.frames.name] = FrameRecords(work.raw_frames)
     with opened(open_run, "pack"), using_backend(params.runtime.parallel_backend):
-        pack_together(sources, work.packed, progress=True, jobs=raw_jobs(work, params))
+        pack_together(sources, work.packed, progress=True, jobs=processes(params.runtime.jobs, raw_samples(work)))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Start, processes and metrics file that all stages share."""
+"""Start, number of raw pictures and metrics file that stages share."""
 
 from __future__ import annotations
 
@@ -8,11 +8,9 @@ from pathlib import Path
 
 from hdnet.errors import run_command
 from hdnet.files import write_json
-from hdnet.params import Params, load_params
+from hdnet.params import load_params
 from hdnet.tracking.tracker import METRICS_FILE, Tracker
 from hdnet.workspace import Workspace
-
-_WORTH_A_POOL = 1000  # samples; for fewer, processes that each import torch cost more than they save
 
 
 def main(stage: Callable[..., object], *, tracked: bool = True) -> None:
@@ -42,18 +40,9 @@ def mend_run_cache(folder: Path) -> None:
             place.rmdir()
 
 
-def jobs(params: Params, samples: int = _WORTH_A_POOL) -> int:
-    """Return the number of processes for so many samples: as set, or one a core; 1 where a pool would not pay."""
-    if samples < _WORTH_A_POOL:
-        return 1
-    from hdnet.data.parallel import cores  # joblib is slow to import, and every `dvc repro` starts stages without it
-
-    return params.runtime.jobs or cores()
-
-
-def raw_jobs(work: Workspace, params: Params) -> int:
-    """Return the number of processes for the pictures of the raw data."""
-    return jobs(params, sum(1 for _ in work.raw.glob("**/color_WO_bg/*.png")))
+def raw_samples(work: Workspace) -> int:
+    """Count the pictures of the raw data."""
+    return sum(1 for _ in work.raw.glob("**/color_WO_bg/*.png"))
 
 
 def write_metrics(folder: Path, metrics: dict[str, float], tracker: Tracker) -> None:

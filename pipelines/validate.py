@@ -6,11 +6,11 @@ import logging
 
 from hdnet.data.checks.report import summary, write_report
 from hdnet.data.checks.validate import raise_if_errors, validate_raw
-from hdnet.data.parallel import using_backend
+from hdnet.data.parallel import processes, using_backend
 from hdnet.params import Params
 from hdnet.tracking.tracker import OpenRun, opened
 from hdnet.workspace import Workspace
-from pipelines.stage import main, raw_jobs, write_metrics
+from pipelines.stage import main, raw_samples, write_metrics
 
 logger = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ def validate(work: Workspace, params: Params, open_run: OpenRun | None = None) -
     folder = work.report("validate")
     folder.mkdir(parents=True, exist_ok=True)
     with opened(open_run, "validate") as tracker, using_backend(params.runtime.parallel_backend):
-        reports = validate_raw(work.raw, raw_jobs(work, params), progress=True)
+        reports = validate_raw(work.raw, processes(params.runtime.jobs, raw_samples(work)), progress=True)
         findings, text, pictures = write_report(folder, reports)
         for report in reports.values():
             for severity, line in summary(report):

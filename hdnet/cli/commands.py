@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from hdnet.data.parallel import cores, using_backend
+from hdnet.data.parallel import processes, using_backend
 from hdnet.errors import ParamsError
 from hdnet.params import Params, RuntimeParams, Section, load_params
 from hdnet.params.base import meaning
@@ -83,7 +83,7 @@ def with_jobs(verb: Parser, command: Command, jobs: int = 1) -> Command:
     def run_there(arguments: Arguments) -> None:
         if arguments.jobs < 0:
             raise ParamsError(f"--jobs {arguments.jobs}: expected a number of processes, or 0 for one a core")
-        arguments.jobs = arguments.jobs or cores()
+        arguments.jobs = processes(arguments.jobs)
         with using_backend(arguments.parallel_backend):
             command(arguments)
 

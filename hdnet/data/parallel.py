@@ -34,6 +34,9 @@ BACKENDS: tuple[Backend, ...] = get_args(Backend)
 # what can pile up in memory, and are enough that waiting for the last of them costs next to nothing.
 _WINDOW = 128
 
+# Samples; for fewer, processes that each import torch cost more than they save.
+_WORTH_A_POOL = 1000
+
 # Seconds until a worker of a killed process ends; loky's own limit is minutes, with all their memory.
 _WATCH_S = 0.5
 
@@ -46,6 +49,11 @@ def cores() -> int:
     """Return the number of cores that this process may use; the limits of a container and of ``taskset`` count."""
     found: int = joblib.cpu_count()
     return found
+
+
+def processes(jobs: int, samples: int = _WORTH_A_POOL) -> int:
+    """Return the number of processes for so many samples: as set, or for 0 one a core; 1 where a pool would not pay."""
+    return 1 if samples < _WORTH_A_POOL else jobs or cores()
 
 
 @contextmanager

@@ -64,7 +64,7 @@ def test_processes_are_one_a_core_unless_told(monkeypatch, tmp_path, options, pr
         return SynthesisCounts(0, 0, 0)
 
     monkeypatch.setattr("hdnet.synthetic.synthesize", synthesize)
-    monkeypatch.setattr("hdnet.cli.commands.cores", lambda: 3)
+    monkeypatch.setattr("hdnet.data.parallel.cores", lambda: 3)
     main(["data", "synthesize", "--out", str(tmp_path / "out"), *options.split()])
     assert found == [processes]
 

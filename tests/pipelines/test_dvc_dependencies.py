@@ -24,7 +24,7 @@ WITHOUT_EFFECT = {
     "hdnet/tracking": "what MLflow is told",
     "hdnet/workspace.py": "paths; dvc.yaml names the same, and a stage that wrote elsewhere would fail",
     "pipelines/__init__.py": "a docstring",
-    "pipelines/stage.py": "start of a stage, size of the raw data for the number of processes; metrics pass through unchanged",
+    "pipelines/stage.py": "start of a stage, count of pictures for its processes; metrics pass through unchanged",
 }
 # Exceptions: there it has an effect.
 WITH_EFFECT = {

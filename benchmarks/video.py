@@ -225,7 +225,7 @@ def speed(arguments: argparse.Namespace) -> None:
         survey = survey_video(arguments.video, Path(folder) / "survey", Selection())
         count = min(arguments.frames, survey.count)
         clock = _Clock()
-        for image in read_part(arguments.video, survey, range(min(count, 16))):
+        for image in read_part(arguments.video, Path(folder) / "survey", survey, range(min(count, 16))):
             predictor.infer(image)
         rows.append(("frame by frame, no files", *clock.rates(min(count, 16))))
         clock = _Clock()

@@ -9,6 +9,7 @@ from hdnet.cli.commands import Arguments, Command, Parser, say, with_jobs
 from hdnet.data.importing.video import Selection
 from hdnet.predict.runtime_names import AUTO, RUNTIMES
 from hdnet.video.clip import Options
+from hdnet.video.survey import PICTURE_SIDE_PX
 from hdnet.video.writing import ADAPTED_FILE, CLIP_FILE, PAGE_FILE, save_video
 from hdnet.workspace import SHIPPED_SOURCE
 
@@ -19,7 +20,10 @@ def video(verb: Parser) -> Command:
     verb.add_argument("--out", type=Path, required=True, help="folder for the results; started again, a run goes on")
     verb.add_argument("--model", default=SHIPPED_SOURCE, help="a model for photographs (default: that of the package)")
     verb.add_argument(
-        "--runtime", choices=(AUTO, *RUNTIMES), default="", help="default: openvino where it is installed, else torch"
+        "--runtime",
+        choices=(AUTO, *RUNTIMES),
+        default="",
+        help="default: openvino-bf16 where processor and model bear it, else openvino; torch where that is missing",
     )
     verb.add_argument(
         "--person",
@@ -34,7 +38,9 @@ def video(verb: Parser) -> Command:
     lens.add_argument("--fx", type=float, help="focal length in pixels of the upright picture (default: a phone's)")
     lens.add_argument("--fov-deg", type=float, help="vertical field of view instead")
     verb.add_argument("--height-m", type=float, help="the person's height, which then gives the distance")
-    verb.add_argument("--size", type=int, default=960, help="longest side of depth and normals in pixels, at most")
+    verb.add_argument(
+        "--size", type=int, default=PICTURE_SIDE_PX, help="longest side of depth and normals in pixels, at most"
+    )
     verb.add_argument("--meshes", action="store_true", help="a GLB file a frame")
     verb.add_argument("--page", action="store_true", help="meshes.html, which plays the meshes in a browser")
     verb.add_argument(

@@ -13,7 +13,7 @@ import time
 import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from contextvars import ContextVar
 from functools import cache, partial
 from typing import Any, TypeVar, get_args
@@ -117,6 +117,31 @@ def ordered_map(
         for result in _results(function, items, jobs, inner_threads):
             yield result
             bar.update()
+
+
+@contextmanager
+def workers_started(function: Callable[[int], None], jobs: int) -> Iterator[None]:
+    """Start the processes of the next :func:`ordered_map` while the block runs.
+
+    Args:
+        function: Called once a process, with its number: what takes long the first time. Its errors are left to those
+            who meet them again.
+        jobs: Processes; for 1 there is nothing to start.
+    """
+    if jobs <= 1 or _backend.get() != "loky":
+        yield
+        return
+
+    def start() -> None:
+        with suppress(Exception):
+            list(ordered_map(function, range(jobs), jobs, False, "", 1))
+
+    thread = threading.Thread(target=start, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()
 
 
 def _results(

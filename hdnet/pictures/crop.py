@@ -84,6 +84,15 @@ class Crop:
         # The outer edges stay.
         return Crop(self.left + (zoom - self.zoom) / 2, self.top + (zoom - self.zoom) / 2, zoom, size)
 
+    def shrunk(self, factor: float) -> Crop:
+        """The same square of the picture after that was shrunk."""
+        return replace(
+            self,
+            left=(self.left + 0.5) / factor - 0.5,
+            top=(self.top + 0.5) / factor - 0.5,
+            zoom=self.zoom / factor,
+        )
+
     def places(self, columns: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Crop coordinates (x, y) of picture columns and rows."""
         return (columns - self.left) / self.zoom, (rows - self.top) / self.zoom

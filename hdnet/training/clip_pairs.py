@@ -106,7 +106,7 @@ def read_windows(video: Path, found: Followed, metric: bool, progress: bool = Fa
     scenes: dict[int, np.ndarray] = {}
     for window in tqdm(chosen, desc="frames to learn from", unit="window", disable=not progress):
         part = range(window[0], window[-1] + 1)
-        for position, picture in zip(part, read_part(video, found.survey, part), strict=True):
+        for position, picture in zip(part, read_part(video, found.folder, found.survey, part), strict=True):
             box = found.track.boxes[position]
             if position not in window or box is None:
                 continue

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +13,15 @@ import numpy as np
 
 from hdnet import __version__
 from hdnet.data.importing.video import Selection
-from hdnet.data.parallel import ordered_map
+from hdnet.data.parallel import ordered_map, workers_started
 from hdnet.errors import InputError, ModelError
 from hdnet.files import Finished, fingerprint, sha256_of
 from hdnet.geometry import MEDIAN_DEPTH_M, Camera
-from hdnet.models import ModelIdentity
+from hdnet.models import ModelIdentity, PersonModel
 from hdnet.models.lite import PersonMaps
 from hdnet.pictures.cameras import caller_camera, camera_of_focal_35mm, shrunk_camera
-from hdnet.pictures.crop import Crop
 from hdnet.predict.finding import Look, box_of
-from hdnet.predict.inference import Predictor, model_file
+from hdnet.predict.inference import Predictor, load_source, model_file
 from hdnet.predict.person import (
     ADULT_M,
     ADULT_WEIGHT,
@@ -33,9 +32,10 @@ from hdnet.predict.person import (
     person_maps,
 )
 from hdnet.predict.prediction import PersonLook, Prediction, ScaleSource
+from hdnet.predict.runtimes.choice import settled_runtime
 from hdnet.predict.surface import agreed_normals
 from hdnet.video.distance import depth_limits, log_distances
-from hdnet.video.looks import PackedLook, look_at, read_looks, write_looks
+from hdnet.video.looks import PackedLook, look_at, read_looks, shrink_for, write_looks
 from hdnet.video.stability import Surface
 from hdnet.video.survey import Survey, read_part, survey_video
 from hdnet.video.tracking import Track, track_person
@@ -56,7 +56,7 @@ class Options:
 
     Attributes:
         model: Source of a model for photographs, as of :meth:`hdnet.predict.inference.Predictor.load`.
-        runtime: Runtime of the network; "" for OpenVINO where it is installed, else PyTorch.
+        runtime: Runtime of the network; "" for that of :func:`hdnet.predict.runtimes.choice.settled_runtime`.
         person: Whom to follow, counted from 1, most likely subject of the first frames first.
         selection: Frames to take.
         fx: Focal length in pixels of the upright picture; None if not known.
@@ -124,6 +124,7 @@ class Followed:
     """A video in which the person was followed.
 
     Attributes:
+        folder: Where its survey is kept.
         survey: Times, cuts.
         track: Smoothed boxes.
         camera: Of the upright pictures.
@@ -131,6 +132,7 @@ class Followed:
         look: The network.
     """
 
+    folder: Path
     survey: Survey
     track: Track
     camera: Camera
@@ -147,7 +149,8 @@ def follow(video: Path, folder: Path, options: Options, progress: bool = False) 
     survey = survey_video(video, folder, options.selection, progress)
     camera, camera_source = _camera(survey, options)
     look = partial(_look, options)
-    return Followed(survey, track_person(survey, folder, look, options.person, progress), camera, camera_source, look)
+    track = track_person(survey, folder, look, options.person, progress)
+    return Followed(folder, survey, track, camera, camera_source, look)
 
 
 def weights_of(model: str) -> str:
@@ -173,7 +176,14 @@ def open_clip(video: Path, folder: Path, options: Options, progress: bool = Fals
     Raises:
         HDNetError: As :func:`hdnet.video.frames.predict_video`.
     """
-    found = follow(video, folder, options, progress)
+    with ThreadPoolExecutor(1) as beside:
+        runtime = beside.submit(_settled, options.model) if not options.runtime else None
+        count = len(chunks(survey_video(video, folder, options.selection, progress)))
+    if runtime is not None:
+        options = replace(options, runtime=runtime.result())
+    # The processes load the network meanwhile.
+    with workers_started(partial(_load, options), min(options.jobs, count)):
+        found = follow(video, folder, options, progress)
     file, identity = model_file(options.model)
     survey, camera, weights = found.survey, found.camera, sha256_of(file)
     work = partial(_look_at_chunk, video, folder, options, fingerprint([__version__, weights]))
@@ -244,7 +254,7 @@ def finished_prediction(clip: Clip, surface: Surface, values: np.ndarray, image:
         InputError: Too little of a person is seen.
     """
     shrink, square = clip.survey.width / image.shape[1], surface.look.crop
-    small = Crop((square.left + 0.5) / shrink - 0.5, (square.top + 0.5) / shrink - 0.5, square.zoom / shrink)
+    small = square.shrunk(shrink)
     look = PersonLook(surface.maps(values), surface.look.inside, small)
     mask = mask_of_picture(surface.look.probability_map(), look, image.shape[:2])
     depth_m, in_square = np.exp(values[..., 0]), clip.camera.crop(square.left, square.top, square.zoom)
@@ -270,14 +280,27 @@ def _camera(survey: Survey, options: Options) -> tuple[Camera, str]:
     return camera_of_focal_35mm(_ASSUMED_FOCAL_MM, survey.width, survey.height), "assumed"
 
 
+def _network(model: str) -> tuple[PersonModel, ModelIdentity | None]:
+    network, identity = load_source(model)
+    if not isinstance(network, PersonModel):
+        raise ModelError(f"{model}: is a model of two hourglasses; videos need a model for photographs, as shipped")
+    return network, identity
+
+
+@lru_cache(maxsize=1)
+def _settled(model: str) -> str:
+    """The runtime for a model where none is wanted."""
+    return settled_runtime(_network(model)[0], threads=1)
+
+
 @lru_cache(maxsize=1)
 def _predictor(model: str, runtime: str) -> Predictor:
     """The model, read once a process."""
-    chosen = runtime or ("openvino" if find_spec("openvino") else "torch")
-    predictor = Predictor.load(model, runtime=chosen, threads=1)
-    if not predictor.finds_people:
-        raise ModelError(f"{model}: is a model of two hourglasses; videos need a model for photographs, as shipped")
-    return predictor
+    return Predictor(*_network(model), runtime=runtime or _settled(model), threads=1)
+
+
+def _load(options: Options, _: int) -> None:
+    _predictor(options.model, options.runtime)
 
 
 def is_metric(options: Options) -> bool:
@@ -305,9 +328,10 @@ def _look_at_chunk(video: Path, folder: Path, options: Options, made_from: str, 
     survey, track, look = found.survey, found.track, found.look
     looks: dict[int, PackedLook] = {}
     frames: dict[str, Any] = {}
-    for position, picture in zip(chunk, read_part(video, survey, chunk), strict=True):
+    shrink = shrink_for(survey, [box for box in track.boxes[chunk.start : chunk.stop] if box is not None])
+    for position, picture in zip(chunk, read_part(video, folder, survey, chunk, shrink), strict=True):
         box = track.boxes[position]
-        seen = track.reasons[position] if box is None else look_at(picture, box, look)
+        seen = track.reasons[position] if box is None else look_at(picture, box, look, shrink)
         if isinstance(seen, str):
             frames[str(position)] = {"skipped": seen}
             continue

@@ -47,6 +47,15 @@ class Film:
         self._container.mux(self._stream.encode(frame))
 
 
+def resized(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Return a picture (H, W, 3) uint8 RGB at a size (height, width), every pixel counted by its area."""
+    import av  # optional package
+
+    frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
+    small: np.ndarray = frame.to_ndarray(format="rgb24", width=size[1], height=size[0], interpolation="AREA")
+    return small
+
+
 @contextmanager
 def film_piece(file: Path, size: tuple[int, int], rate: float) -> Iterator[Film]:
     """Write a piece of a film; it appears when it is complete.

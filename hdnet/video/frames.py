@@ -67,7 +67,8 @@ def predict_video(
     Args:
         video: A file that FFmpeg reads.
         model: Source of a model for photographs, as of :meth:`hdnet.predict.inference.Predictor.load`.
-        runtime: Runtime of the network; "" for OpenVINO where it is installed, else PyTorch.
+        runtime: Runtime of the network; "" for OpenVINO where it is installed, in bfloat16 where the processor
+            computes that and the model bears it; else PyTorch.
         person: Whom to follow, counted from 1: the people of the first frames, the most likely subject first.
         every: Take every n-th frame.
         start_s: Seconds from the first frame.
@@ -90,20 +91,20 @@ def predict_video(
             yield from stable_frames(clip, part)
 
 
-def stable_frames(clip: Clip, part: range, size: tuple[int, int] | None = None) -> Iterator[VideoFrame]:
+def stable_frames(clip: Clip, part: range, shrink: int = 1) -> Iterator[VideoFrame]:
     """Yield the frames of a part of the clip.
 
     Args:
         clip: The clip.
         part: Positions.
-        size: Height and width to resize the pictures to; None keeps the video's. The camera follows.
+        shrink: Whole number by which to shrink the pictures. The camera follows.
     """
     shots = clip.survey.shots
     surfaces: dict[int, Surface] = {}
     motions: dict[int, np.ndarray] = {}
     waiting = surfaces_in(clip, range(max(part.start - REACH, 0), min(part.stop + REACH, clip.survey.count)))
     upcoming = next(waiting, None)
-    for position, image in zip(part, read_part(clip.video, clip.survey, part, size), strict=True):
+    for position, image in zip(part, read_part(clip.video, clip.folder, clip.survey, part, shrink), strict=True):
         shot = next(k for k, one in enumerate(shots) if position in one)
         while upcoming is not None and upcoming[0] <= position + REACH:
             surfaces[upcoming[0]] = upcoming[1]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,16 +18,21 @@ from hdnet.pictures.resampling import dilated
 from hdnet.predict.finding import MIN_SQUARE_SHARE, Look, box_of, in_box, looks_like_a_person, see
 from hdnet.predict.prediction import Box
 from hdnet.predict.surface import unit
+from hdnet.video.survey import Survey
 from hdnet.video.tracking import NOBODY, is_near, seen_in
 
 # Free space about the smoothed box, as a share of its longer side.
 _MARGIN = 0.12
+# Pixels of a shrunk picture per pixel of the network, at least.
+_LEAST_ZOOM = 1.25
 # Pixels of a piece along an inner edge of the square from which on the square was too small.
 _CUT_PX = 6
 _BAND_PX = 2
 # Side of the brightness picture that the motion is measured in.
 MOTION_SIZE = NETWORK_SIZE // 2
 _NO_LOGIT, _PARTS = 12.0, 25
+# Fields of a look that are masks, and those with a value for each pixel of the support.
+_MASKS, _BY_PIXEL = ("inside", "support"), ("probability", "relief", "normals", "log_kappa")
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,20 +113,30 @@ class PackedLook:
         return picture
 
 
-def look_at(picture: np.ndarray, box: Box, look: Look) -> PackedLook | str:
+def shrink_for(survey: Survey, boxes: Sequence[Box]) -> int:
+    """Return by how much pictures may be shrunk before the squares about some boxes are cut out of them.
+
+    The pictures that the survey kept are taken where they still have more pixels than the network.
+    """
+    least = min((Crop.about(box, _MARGIN).zoom for box in boxes), default=1.0)
+    return survey.shrink if least >= _LEAST_ZOOM * survey.shrink else 1
+
+
+def look_at(picture: np.ndarray, box: Box, look: Look, shrink: int = 1) -> PackedLook | str:
     """Run the network on the square about a box.
 
     Args:
         picture: (H, W, 3) uint8 RGB.
-        box: Where the person is, about.
+        box: Where the person is, about, in the video's pixels.
         look: The network.
+        shrink: Pixels of the video per pixel of ``picture``.
 
     Returns:
         The packed maps, or why there are none.
     """
     square = Crop.about(box, _MARGIN)
     for attempt in range(2):
-        inputs_4hw, maps, probability, within = see(picture, square, look)
+        inputs_4hw, maps, probability, within = see(picture, square.shrunk(shrink), look)
         inside = seen_in(maps, probability, in_box(square, box))
         if inside.mean() < MIN_SQUARE_SHARE or not looks_like_a_person(maps, probability, inside):
             return NOBODY
@@ -163,23 +178,28 @@ def _packed(
 
 
 def write_looks(file: Path, looks: dict[int, PackedLook]) -> None:
-    """Write the looks of a chunk, by position."""
-    arrays: dict[str, Any] = {}
-    for position, one in looks.items():
-        for name, value in vars(one).items():
-            arrays[f"{position}.{name}"] = np.packbits(value) if value.dtype == bool else value
+    """Write the looks of a chunk, by position: each field of all of them in one array."""
+    arrays: dict[str, Any] = {"positions": np.array(list(looks), np.int64)}
+    for name in PackedLook.__dataclass_fields__:
+        values = [getattr(one, name) for one in looks.values()]
+        if values:
+            together = np.concatenate(values) if name in _BY_PIXEL else np.stack(values)
+            arrays[name] = np.packbits(together) if together.dtype == bool else together
     with atomic_write(file) as temporary, temporary.open("wb") as stream:
         np.savez(stream, **arrays)
 
 
 def read_looks(file: Path, part: range) -> Iterator[tuple[int, PackedLook]]:
     """Yield the looks of a chunk that lie in a part of the video."""
-    with np.load(file) as arrays:
-        positions = sorted({int(name.partition(".")[0]) for name in arrays.files})
-        for position in positions:
-            if position in part:
-                fields = {name: arrays[f"{position}.{name}"] for name in PackedLook.__dataclass_fields__}
-                for name in ("inside", "support"):
-                    bits = np.unpackbits(fields[name]).astype(bool)
-                    fields[name] = bits.reshape(NETWORK_SIZE, NETWORK_SIZE)
-                yield position, PackedLook(**fields)
+    with np.load(file) as loaded:
+        arrays = {name: loaded[name] for name in loaded.files}
+    size = (len(arrays["positions"]), NETWORK_SIZE, NETWORK_SIZE)
+    for name in _MASKS:
+        if name in arrays:
+            arrays[name] = np.unpackbits(arrays[name]).view(bool).reshape(size)
+    ends = np.cumsum(arrays["support"].sum(axis=(1, 2))) if "support" in arrays else ()
+    for number, position in enumerate(arrays.pop("positions").tolist()):
+        if position in part:
+            own = slice(ends[number - 1] if number else 0, ends[number])
+            fields = {name: values[own if name in _BY_PIXEL else number] for name, values in arrays.items()}
+            yield position, PackedLook(**fields)

@@ -1,4 +1,4 @@
-"""First pass over a video: times and cuts, and key pictures for the tracking; and reading any part of it again."""
+"""First pass over a video: times, cuts and small pictures of the frames; and reading any part of it again."""
 
 from __future__ import annotations
 
@@ -18,12 +18,14 @@ from hdnet.errors import DataError
 from hdnet.files import read_json_object, write_json
 
 _FILE = "survey.json"
-_KEYS = "keys"
+_PICTURES = "pictures"
 # Key pictures a second: between two of them a dancer stays within the square about the box.
 _KEYS_PER_S = 6.0
-_KEY_SIDE_PX = 768
+PICTURE_SIDE_PX = 960
+"""Longest side of the pictures that are kept."""
+_JPEG_QUALITY = 95
+# Cuts are found by every n-th pixel along a side, n such that at most so many pixels are left.
 _APPEARANCE_SIDE_PX = 512
-_JPEG_QUALITY = 92
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class Survey:
         times_s: Time of every frame taken, from the first one.
         stamps: Presentation time stamps in the video's unit; empty where they do not tell the frames apart.
         cuts: Positions at which a new shot begins, without 0.
-        key_step: A key picture was kept of every so many frames.
+        key_step: Every so many frames the person is looked for.
         remarks: Irregularities of the file.
     """
 
@@ -62,6 +64,11 @@ class Survey:
         return float(1 / max(float(np.median(steps)), 1e-3)) if len(steps) else 30.0
 
     @property
+    def shrink(self) -> int:
+        """Pixels of the video per pixel of the kept pictures."""
+        return -(-max(self.width, self.height) // PICTURE_SIDE_PX)
+
+    @property
     def shots(self) -> list[range]:
         """Positions of each shot."""
         ends = [0, *self.cuts, self.count]
@@ -71,9 +78,12 @@ class Survey:
 def survey_video(video: Path, folder: Path, selection: Selection, progress: bool = False) -> Survey:
     """Read a video once.
 
+    Of a video that is larger than :data:`PICTURE_SIDE_PX` every frame is kept, shrunk: reading that again takes a
+    third of decoding it once more. Of other videos key pictures are kept.
+
     Args:
         video: The file.
-        folder: Where the result and the key pictures are kept; a result that is there is returned.
+        folder: Where the result and the pictures are kept; a result that is there is returned.
         selection: Frames to take.
         progress: Show a progress bar on stderr.
 
@@ -82,12 +92,12 @@ def survey_video(video: Path, folder: Path, selection: Selection, progress: bool
     """
     if (folder / _FILE).exists():
         return Survey(**read_json_object(folder / _FILE))
-    (folder / _KEYS).mkdir(parents=True, exist_ok=True)
+    (folder / _PICTURES).mkdir(parents=True, exist_ok=True)
     reader, appearances = VideoReader(video, selection), []
     numbers: list[int] = []
     times: list[float] = []
     stamps: list[int] = []
-    key_step, size = 1, (0, 0)
+    key_step, size, shrink = 1, (0, 0), 1
     with opened(video) as container:
         stream = container.streams.video[0]
         announced, rate = stream.frames or 0, float(stream.average_rate or 30) / selection.every
@@ -96,10 +106,13 @@ def survey_video(video: Path, folder: Path, selection: Selection, progress: bool
             for number, frame in reader.frames(container):
                 bar.update(number + 1 - bar.n)
                 size = _upright_size(frame)
-                small = upright(frame, "rgb24", _within(size, _APPEARANCE_SIDE_PX))
-                appearances.append(appearance_of(small, _middle(small.shape[:2])))
-                if len(numbers) % key_step == 0:
-                    _write_key(folder, len(numbers), upright(frame, "rgb24", _within(size, _KEY_SIDE_PX)))
+                shrink = -(-max(size) // PICTURE_SIDE_PX)
+                picture = upright(frame, "rgb24", None if shrink == 1 else (size[0] // shrink, size[1] // shrink))
+                every = -(-max(size) // (shrink * _APPEARANCE_SIDE_PX))
+                few = picture[::every, ::every]
+                appearances.append(appearance_of(few, _middle(few.shape[:2])))
+                if shrink > 1 or len(numbers) % key_step == 0:
+                    _write_picture(folder, len(numbers), picture)
                 times.append(float(frame.time) if frame.time is not None else number / max(rate, 1e-3))
                 stamps.append(frame.pts)
                 numbers.append(number)
@@ -120,24 +133,29 @@ def survey_video(video: Path, folder: Path, selection: Selection, progress: bool
     return found
 
 
-def key_picture(folder: Path, position: int) -> np.ndarray:
-    """Return the key picture (h, w, 3) uint8 of a position that is a multiple of ``key_step``."""
-    with Image.open(folder / _KEYS / f"{position:06d}.jpg") as picture:
+def kept_picture(folder: Path, position: int) -> np.ndarray:
+    """Return the picture (h, w, 3) uint8 that was kept of a position: of small videos one in ``key_step``."""
+    with Image.open(folder / _PICTURES / f"{position:06d}.jpg") as picture:
         return np.asarray(picture)
 
 
-def read_part(video: Path, survey: Survey, part: range, size: tuple[int, int] | None = None) -> Iterator[np.ndarray]:
+def read_part(video: Path, folder: Path, survey: Survey, part: range, shrink: int = 1) -> Iterator[np.ndarray]:
     """Yield the upright RGB pictures of some positions in a row.
 
     Args:
         video: The file of the survey.
+        folder: That of the survey.
         survey: Its survey.
         part: Positions.
-        size: Height and width to resize to; None keeps the video's.
+        shrink: Whole number by which to shrink them; those that were kept are read where they were shrunk as much.
 
     Raises:
         DataError: The video has changed, or a frame cannot be read again.
     """
+    if shrink == survey.shrink > 1:
+        yield from (kept_picture(folder, position) for position in part)
+        return
+    size = None if shrink == 1 else (survey.height // shrink, survey.width // shrink)
     done = 0
     for picture in _decoded(video, survey, part, size):
         yield picture
@@ -187,12 +205,6 @@ def _upright_size(frame: Any) -> tuple[int, int]:
     return (frame.width, frame.height) if turned else (frame.height, frame.width)
 
 
-def _within(size: tuple[int, int], side_px: int) -> tuple[int, int] | None:
-    """Size with a longer side of at most so many pixels; None where it has that already."""
-    factor = side_px / max(size)
-    return None if factor >= 1 else (max(1, round(size[0] * factor)), max(1, round(size[1] * factor)))
-
-
 def _middle(size: tuple[int, int]) -> np.ndarray:
     """The middle third of a picture as the person's mask: who is in it is not known yet."""
     mask = np.zeros(size, bool)
@@ -200,5 +212,5 @@ def _middle(size: tuple[int, int]) -> np.ndarray:
     return mask
 
 
-def _write_key(folder: Path, position: int, picture: np.ndarray) -> None:
-    Image.fromarray(picture).save(folder / _KEYS / f"{position:06d}.jpg", quality=_JPEG_QUALITY)
+def _write_picture(folder: Path, position: int, picture: np.ndarray) -> None:
+    Image.fromarray(picture).save(folder / _PICTURES / f"{position:06d}.jpg", quality=_JPEG_QUALITY)

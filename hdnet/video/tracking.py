@@ -16,7 +16,7 @@ from hdnet.models.lite import PersonMaps
 from hdnet.pictures.crop import Crop
 from hdnet.predict.finding import Look, box_of, find_people, in_box, person_in, see
 from hdnet.predict.prediction import Box
-from hdnet.video.survey import Survey, key_picture
+from hdnet.video.survey import Survey, kept_picture
 
 _FILE = "track.json"
 # Free space about the last box in which the person is looked for, as a share of its longer side.
@@ -74,7 +74,7 @@ def track_person(survey: Survey, folder: Path, look: Look, person: int = 1, prog
         for shot in survey.shots:
             follower.begin_shot()
             for position in _keys(shot, survey.key_step):
-                picture = key_picture(folder, position)
+                picture = kept_picture(folder, position)
                 box = follower.follow(picture)
                 scale = survey.width / picture.shape[1]
                 seen[position] = None if box is None else tuple(scale * (edge + 0.5) - 0.5 for edge in box)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -23,8 +24,9 @@ from hdnet.predict.surface import largest_step_m
 from hdnet.video import player
 from hdnet.video.adapted import Adapted, Adapter
 from hdnet.video.clip import CHUNK_FRAMES, Clip, Options, chunks, open_clip, weights_of
-from hdnet.video.films import PIECE_SUFFIX, Film, film_piece, join_pieces
+from hdnet.video.films import PIECE_SUFFIX, film_piece, join_pieces, resized
 from hdnet.video.frames import VideoFrame, stable_frames
+from hdnet.video.survey import PICTURE_SIDE_PX
 from hdnet.video.turntable import Turntable
 
 CLIP_FILE, ADAPTED_FILE, PAGE_FILE = "clip.json", "adapted.safetensors", "meshes.html"
@@ -37,7 +39,7 @@ def save_video(
     video: Path,
     out: Path,
     options: Options,
-    size: int = 960,
+    size: int = PICTURE_SIDE_PX,
     meshes: bool = False,
     progress: bool = False,
     adapter: Adapter | None = None,
@@ -136,16 +138,17 @@ def _write_chunk(
         (notes / sub).mkdir(exist_ok=True)
     height, width = clip.survey.height // step, clip.survey.width // step
     panel = min(1.0, _PANEL_SIDE_PX / max(height, width))
-    sizes = {"panels": (round(panel * height), 4 * round(panel * width)), "turntable": (480, 960)}
-    frames: dict[str, Any] = {}
     table = _turntable(clip)
+    sizes = {"panels": (_even(panel * height), 4 * _even(panel * width)), "turntable": (table.size, 2 * table.size)}
+    frames: dict[str, Any] = {}
     with ExitStack() as stack:
         films = {
             film: stack.enter_context(film_piece(_piece(notes, film, part), size, clip.survey.rate))
             for film, size in sizes.items()
         }
-        for frame in stable_frames(clip, part, (height, width)):
-            _add_to_films(films, clip, frame, table)
+        for frame in stable_frames(clip, part, step):
+            films["panels"].add(_panels(clip, frame, sizes["panels"]), frame.time_s)
+            films["turntable"].add(_view(clip, frame, table), frame.time_s)
             if frame.prediction is not None:
                 _write_maps(frame.prediction, folder, f"{frame.number:06d}", meshes)
             if page and player.is_shown(clip, frame.position):
@@ -153,6 +156,10 @@ def _write_chunk(
             frames[str(frame.position)] = _frame_content(clip, frame)
     finished.put(name, made_from, frames)
     return frames
+
+
+def _even(side_px: float) -> int:
+    return max(2, round(side_px / 2) * 2)
 
 
 def _write_maps(prediction: Prediction, folder: Path, name: str, meshes: bool) -> None:
@@ -177,30 +184,39 @@ def normal_levels(normals: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return levels
 
 
-def _add_to_films(films: dict[str, Film], clip: Clip, frame: VideoFrame, table: Turntable) -> None:
-    prediction, time_s = frame.prediction, frame.time_s
+def _panels(clip: Clip, frame: VideoFrame, size: tuple[int, int]) -> np.ndarray:
+    """Picture, depth, normals and confidence of a frame side by side, (*size, 3) uint8; white where nobody is."""
+    picture = np.full((*size, 3), visualize.WHITE, np.uint8)
+    panel_px, width = size[1] // 4, frame.image.shape[1]
+    prediction = frame.prediction
     if prediction is None:
-        empty = np.full_like(frame.image, visualize.WHITE)
-        films["panels"].add(np.concatenate([frame.image, empty, empty, empty], axis=1), time_s)
-        films["turntable"].add(np.full((table.size, 2 * table.size, 3), visualize.WHITE, np.uint8), time_s)
-        return
-    mask = prediction.mask
-    confidence = np.full_like(frame.image, visualize.WHITE)
-    confidence[mask] = confidence_levels(prediction)[mask][:, None]
-    pictures = [
+        picture[:, :panel_px] = resized(frame.image, (size[0], panel_px))
+        return picture
+    # Only the columns of the person, from one that is an edge of pixels in the film, too.
+    whole = width // math.gcd(width, panel_px)
+    _, (left, right) = bounds(prediction.mask)
+    left, right = left // whole * whole, -(-right // whole) * whole
+    columns = np.s_[:, left:right]
+    mask = prediction.mask[columns]
+    sure = np.where(mask, confidence_levels(prediction)[columns], np.uint8(visualize.WHITE))
+    shown = [
         frame.image,
-        visualize.depth_picture(prediction.depth_m, mask, clip.limits_m),
-        visualize.normal_picture(prediction.normals, mask),
-        confidence,
+        visualize.depth_picture(prediction.depth_m[columns], mask, clip.limits_m),
+        visualize.normal_picture(prediction.normals[columns], mask),
+        np.broadcast_to(sure[..., None], (*mask.shape, 3)),
     ]
-    films["panels"].add(np.concatenate(pictures, axis=1), time_s)
-    assert frame.surface is not None
-    films["turntable"].add(_view(clip, frame, table), time_s)
+    first, last = left * panel_px // width, right * panel_px // width
+    strip = resized(np.concatenate(shown, axis=1), (size[0], panel_px + 3 * (last - first)))
+    picture[:, :panel_px] = strip[:, :panel_px]
+    for number, part in enumerate(np.split(strip[:, panel_px:], 3, axis=1), start=1):
+        picture[:, number * panel_px + first : number * panel_px + last] = part
+    return picture
 
 
 def _view(clip: Clip, frame: VideoFrame, table: Turntable) -> np.ndarray:
     """The turning view of a frame, about the middle of the smoothed box."""
-    assert frame.surface is not None
+    if frame.surface is None:
+        return np.full((table.size, 2 * table.size, 3), visualize.WHITE, np.uint8)
     surface, values = frame.surface
     square = surface.look.crop
     x, y = square.pixels()

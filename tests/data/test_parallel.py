@@ -4,11 +4,12 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 
 import pytest
 
 from hdnet.data import parallel
-from hdnet.data.parallel import ordered_map, using_backend
+from hdnet.data.parallel import ordered_map, using_backend, workers_started
 from hdnet.data.store.packed import pack_tiktok
 from hdnet.errors import DataError, HDNetError, ParamsError
 
@@ -16,6 +17,10 @@ from hdnet.errors import DataError, HDNetError, ParamsError
 def process(_):
     time.sleep(0.01)
     return os.getpid()
+
+
+def note(folder, _):
+    (folder / str(os.getpid())).touch()
 
 
 def refuse(item):
@@ -42,6 +47,23 @@ def test_results_come_in_the_order_of_the_items(jobs):
 def test_several_processes_work():
     assert len(set(map_all(process, range(40), 2))) == 2
     assert set(map_all(process, range(3), 1)) == {os.getpid()}
+
+
+def test_workers_are_started_while_something_else_is_done(tmp_path):
+    with workers_started(partial(note, tmp_path), 2):
+        pass
+    started = {file.name for file in tmp_path.iterdir()}
+    assert started
+    assert os.getpid() not in map(int, started)
+    assert {str(one) for one in map_all(process, range(40), 2)} >= started
+    with workers_started(refuse, 9), pytest.raises(DataError, match="mine"):
+        raise DataError("mine")
+
+
+def test_one_process_needs_no_worker(tmp_path):
+    with workers_started(partial(note, tmp_path), 1):
+        pass
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("jobs", [1, 2])

@@ -16,5 +16,6 @@ def predictor(monkeypatch: pytest.MonkeyPatch) -> Predictor:
     network = RedPerson()
     found = Predictor(PersonModel(network, Camera.centred()))
     found.network = network
+    monkeypatch.setattr("hdnet.video.clip._settled", lambda _: "torch")
     monkeypatch.setattr("hdnet.video.clip._predictor", lambda *_: found)
     return found

@@ -14,7 +14,6 @@ import hdnet
 from hdnet.errors import DataError, InputError, ModelError
 from hdnet.geometry import Camera
 from hdnet.pictures.crop import NETWORK_SIZE
-from hdnet.predict.inference import Predictor
 from hdnet.video import clip as clip_module
 from hdnet.video.clip import Options, open_clip
 from hdnet.video.frames import stable_frames
@@ -88,7 +87,7 @@ def test_nothing_is_carried_across_a_cut(tmp_path: Path) -> None:
 def test_frames_of_another_size_keep_the_geometry(tmp_path: Path) -> None:
     video = write_video(tmp_path / "a.mp4", [paint(Figure(80))] * 4)
     clip = open_clip(video, tmp_path / "work", Options(fx=200.0))
-    (large, *_), (small, *_) = stable_frames(clip, range(4)), stable_frames(clip, range(4), (48, 80))
+    (large, *_), (small, *_) = stable_frames(clip, range(4)), stable_frames(clip, range(4), 2)
     assert small.image.shape == (48, 80, 3)
     assert small.prediction.camera.pixel_intrinsics() == pytest.approx((100, 100, 39.5, 23.5))
     assert small.prediction.scale.distance_m == pytest.approx(large.prediction.scale.distance_m, rel=0.01)
@@ -145,9 +144,8 @@ def test_a_model_of_two_hourglasses_is_refused(tmp_path: Path, monkeypatch) -> N
         camera = Camera.centred()
 
     monkeypatch.undo()
-    monkeypatch.setattr(Predictor, "load", lambda *_, **__: Predictor(Hourglasses()))
-    clip_module._predictor.cache_clear()
+    monkeypatch.setattr(clip_module, "load_source", lambda _: (Hourglasses(), None))
+    clip_module._settled.cache_clear()
     video = write_video(tmp_path / "a.mp4", dance(3))
     with pytest.raises(ModelError, match="videos need a model for photographs"):
         next(iter(hdnet.predict_video(video)))
-    clip_module._predictor.cache_clear()

@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from statistics import median
 
 import numpy as np
@@ -117,6 +118,28 @@ def choose_runtime(
         logger.info("runtime not used: %s", line)
     logger.info("runtime %s: %s", best, ", ".join(f"{name} {1000 * s:.0f} ms" for name, s in seconds.items()))
     return Choice(best, seconds, differences, refused, runtimes[best])
+
+
+def settled_runtime(model: HDNet | PersonModel, threads: int | None = None) -> str:
+    """Return the name of the quickest runtime of a processor that can be told without measuring time.
+
+    bfloat16 where the processor computes it and the outputs are close enough to float32, else float32; in PyTorch
+    where OpenVINO is not installed.
+
+    Args:
+        model: The networks.
+        threads: Of the processor; None keeps the runtimes' own choice.
+    """
+    if find_spec("openvino") is None:
+        return _PLAIN
+    from hdnet.predict.runtimes.openvino_cpu import computes_bfloat16  # an optional package
+
+    exact, quick = "openvino", "openvino-bf16"
+    if not computes_bfloat16():
+        return exact
+    inputs, mask = probes_for(model, _PROBES, _PROBE_SEED)
+    found, wanted = (make_runtime(name, model, threads)(inputs) for name in (quick, exact))
+    return quick if difference(found, wanted, mask).is_small else exact
 
 
 def _is_cpu(device: str) -> bool:

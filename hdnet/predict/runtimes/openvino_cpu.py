@@ -34,6 +34,11 @@ def core() -> ov.Core:
     return ov.Core()
 
 
+def computes_bfloat16() -> bool:
+    """Return whether the processor computes with bfloat16 numbers itself."""
+    return "BF16" in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
 class OpenVinoRuntime:
     """Runs the model's graph (:mod:`hdnet.predict.runtimes.openvino_graph`), one picture after the other.
 

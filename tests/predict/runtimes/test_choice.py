@@ -77,3 +77,22 @@ def test_all_runtimes_of_a_processor_are_looked_at(model: HDNet) -> None:
     assert found.difference_by_name.keys() | found.refused.keys() == set(RUNTIMES)
     assert found.name in found.seconds_by_name
     assert found.difference_by_name[found.name].is_small
+
+
+@pytest.mark.parametrize(
+    ("has_openvino", "has_bfloat16", "off_m", "name"),
+    [
+        (True, True, 0.001, "openvino-bf16"),
+        (True, True, 0.003, "openvino"),
+        (True, False, 0.0, "openvino"),
+        (False, True, 0.0, "torch"),
+    ],
+)
+def test_bfloat16_is_settled_on_where_processor_and_model_bear_it(
+    fakes: Fakes, model: HDNet, monkeypatch, has_openvino: bool, has_bfloat16: bool, off_m: float, name: str
+) -> None:
+    pytest.importorskip("openvino")
+    fakes(FakeRuntime("openvino", 0.0), FakeRuntime("openvino-bf16", 0.0, off_m))
+    monkeypatch.setattr("hdnet.predict.runtimes.openvino_cpu.computes_bfloat16", lambda: has_bfloat16)
+    monkeypatch.setattr(choice, "find_spec", lambda _: object() if has_openvino else None)
+    assert choice.settled_runtime(model) == name

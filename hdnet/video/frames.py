@@ -62,7 +62,8 @@ def predict_video(
     """Follow one person through a video and yield every frame, in order, stable over time.
 
     The video is read and looked at once as a whole before the first frame comes: the distance and the neighbours of a
-    frame count. Memory does not grow with the video; the network's maps wait in a temporary folder, 0.3 MB a frame.
+    frame count. Memory does not grow with the video; the network's maps, and small pictures of large frames, wait in a
+    temporary folder, 0.35 MB a frame.
 
     Args:
         video: A file that FFmpeg reads.

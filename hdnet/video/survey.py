@@ -134,9 +134,17 @@ def survey_video(video: Path, folder: Path, selection: Selection, progress: bool
 
 
 def kept_picture(folder: Path, position: int) -> np.ndarray:
-    """Return the picture (h, w, 3) uint8 that was kept of a position: of small videos one in ``key_step``."""
-    with Image.open(folder / _PICTURES / f"{position:06d}.jpg") as picture:
-        return np.asarray(picture)
+    """Return the picture (h, w, 3) uint8 that was kept of a position: of small videos one in ``key_step``.
+
+    Raises:
+        DataError: It is missing or damaged.
+    """
+    file = folder / _PICTURES / f"{position:06d}.jpg"
+    try:
+        with Image.open(file) as picture:
+            return np.asarray(picture)
+    except OSError as error:
+        raise DataError(f"{file}: cannot be read ({error}); delete {folder} and run again") from error
 
 
 def read_part(video: Path, folder: Path, survey: Survey, part: range, shrink: int = 1) -> Iterator[np.ndarray]:

@@ -79,6 +79,10 @@ def test_of_a_large_video_every_frame_is_kept_shrunk_and_not_decoded_again(tmp_p
     assert [one.shape for one in kept] == [(480, 640, 3)] * 3
     means = decoded.reshape(480, 2, 640, 2, 3).mean(axis=(1, 3))
     assert np.abs(kept[1] - means).mean() < 4
+    damaged = next((tmp_path / "work").rglob("000001.jpg"))
+    damaged.write_bytes(damaged.read_bytes()[:900])
+    with pytest.raises(DataError, match=r"000001\.jpg: cannot be read .* delete .*work and run again"):
+        list(read_part(video, tmp_path / "work", survey, range(3), 2))
 
 
 def test_a_video_that_was_shortened_meanwhile_is_one_line(tmp_path: Path) -> None:

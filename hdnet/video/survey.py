@@ -66,7 +66,7 @@ class Survey:
     @property
     def shrink(self) -> int:
         """Pixels of the video per pixel of the kept pictures."""
-        return -(-max(self.width, self.height) // PICTURE_SIDE_PX)
+        return _shrink_of((self.height, self.width))
 
     @property
     def shots(self) -> list[range]:
@@ -97,7 +97,7 @@ def survey_video(video: Path, folder: Path, selection: Selection, progress: bool
     numbers: list[int] = []
     times: list[float] = []
     stamps: list[int] = []
-    key_step, size, shrink = 1, (0, 0), 1
+    key_step, size = 1, (0, 0)
     with opened(video) as container:
         stream = container.streams.video[0]
         announced, rate = stream.frames or 0, float(stream.average_rate or 30) / selection.every
@@ -106,9 +106,9 @@ def survey_video(video: Path, folder: Path, selection: Selection, progress: bool
             for number, frame in reader.frames(container):
                 bar.update(number + 1 - bar.n)
                 size = _upright_size(frame)
-                shrink = -(-max(size) // PICTURE_SIDE_PX)
+                shrink = _shrink_of(size)
                 picture = upright(frame, "rgb24", None if shrink == 1 else (size[0] // shrink, size[1] // shrink))
-                every = -(-max(size) // (shrink * _APPEARANCE_SIDE_PX))
+                every = -(-max(picture.shape) // _APPEARANCE_SIDE_PX)
                 few = picture[::every, ::every]
                 appearances.append(appearance_of(few, _middle(few.shape[:2])))
                 if shrink > 1 or len(numbers) % key_step == 0:
@@ -206,6 +206,10 @@ def _from_the_start(video: Path, survey: Survey, part: range, size: tuple[int, i
     """Like :func:`_decoded` for a file in which seeking fails: all frames before are decoded, too."""
     fields: dict[str, Any] = asdict(survey) | {"stamps": []}
     yield from _decoded(video, Survey(**fields), part, size)
+
+
+def _shrink_of(size: tuple[int, int]) -> int:
+    return -(-max(size) // PICTURE_SIDE_PX)
 
 
 def _upright_size(frame: Any) -> tuple[int, int]:

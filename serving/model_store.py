@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
+from importlib import import_module
 
 import numpy as np
 
@@ -127,6 +128,8 @@ class ModelStore:
         if not self._answered and not first.done():
             await asyncio.to_thread(self._take_other)
         await first
+        # What writes meshes takes a second or more to import, which the first request for one would wait for.
+        await loop.run_in_executor(self._loader, import_module, "trimesh")
         while True:
             await asyncio.sleep(self.interval_s)
             await loop.run_in_executor(self._loader, self.refresh)

@@ -17,6 +17,7 @@ from serving_fakes import FakePredictor, FakeRegistry, good_upload, wait_until
 from hdnet.errors import InputError, ModelError
 from hdnet.models.identity import ModelIdentity
 from hdnet.pictures import faults
+from serving import model_store
 from serving.metrics import Metrics
 from serving.model_source import NoRegistryError, prepare_mlflow
 from serving.model_store import ModelStore, Refresh, self_check
@@ -380,6 +381,21 @@ def test_silent_registry_does_not_hold_up_the_start(registry: FakeRegistry) -> N
 
     asyncio.run(start())
     store.close()
+
+
+def test_the_first_mesh_does_not_wait_for_its_writer(registry: FakeRegistry, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = ModelStore(registry, 30.0, Metrics())
+    imported: list[tuple[str, bool]] = []
+    monkeypatch.setattr(model_store, "import_module", lambda name: imported.append((name, store.current is not None)))
+
+    async def start() -> None:
+        watching = asyncio.create_task(store.watch())
+        await asyncio.to_thread(wait_until, lambda: bool(imported))
+        watching.cancel()
+
+    asyncio.run(start())
+    store.close()
+    assert imported == [("trimesh", True)]
 
 
 def test_cache_that_cannot_be_written_does_not_keep_a_model_from_serving(

@@ -101,7 +101,7 @@ class _Layers:
 
     def _rounded(self, x: Any, index: int) -> Any:
         """``x`` on the 8-bit steps of block ``index``, if there are any."""
-        return x if self._ranges is None else _rounded(x, np.zeros(()), self._ranges[index], ACTIVATION_LEVELS)
+        return x if self._ranges is None else rounded(x, np.zeros(()), self._ranges[index], ACTIVATION_LEVELS)
 
     def _weights(self, weights: np.ndarray, is_first: bool) -> Any:
         # The first layer reads the picture, where a step of rounding shows.
@@ -109,10 +109,11 @@ class _Layers:
             return _array(weights)
         largest = np.abs(weights).max(axis=(1, 2, 3), keepdims=True)
         largest[largest == 0] = 1  # an empty range is not allowed
-        return _rounded(_array(weights), -largest, largest, WEIGHT_LEVELS)
+        return rounded(_array(weights), -largest, largest, WEIGHT_LEVELS)
 
 
-def _rounded(x: Any, low: Any, high: Any, levels: int) -> Any:
+def rounded(x: Any, low: Any, high: Any, levels: int) -> Any:
+    """``x`` on so many steps between two values, or between those of each channel: computed with 8-bit integers."""
     ends = [op.constant(np.asarray(end, np.float32)) for end in (low, high)]
     return op.fake_quantize(x, *ends, *ends, levels)
 

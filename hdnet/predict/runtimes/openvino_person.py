@@ -21,7 +21,7 @@ from hdnet.models.efficientnet import EXACT_BLOCKS, Block, ConvNorm, EfficientNe
 from hdnet.models.lite import BODY_CHANNELS, PIXEL_CHANNELS, Decoder, Level
 from hdnet.pictures.crop import NETWORK_SIZE
 from hdnet.predict.runtime_names import PERSON_INPUT_NAME, PERSON_OUTPUT_NAMES
-from hdnet.predict.runtimes.openvino_graph import ACTIVATION_LEVELS, WEIGHT_LEVELS
+from hdnet.predict.runtimes.openvino_graph import ACTIVATION_LEVELS, WEIGHT_LEVELS, rounded
 
 _CONVOLUTIONS = ("Convolution", "GroupConvolution")
 _LARGEST_QUANTISED = NETWORK_SIZE // 16
@@ -215,20 +215,20 @@ def quantise(graph: Any, inputs_b4hw: np.ndarray, margin: float, core: ov.Core) 
         core: Measures them.
     """
     ranges = _ranges(graph, inputs_b4hw, margin, core)
-    rounded: dict[tuple[str, int], Any] = {}
+    steps: dict[tuple[str, int], Any] = {}
     for node in _quantised(graph):
         source = node.input_value(0)
         key = source.get_node().get_friendly_name(), source.get_index()
-        if key not in rounded:
+        if key not in steps:
             low, high = ranges[node.get_friendly_name()]
-            rounded[key] = _fake(source, np.float32(low), np.float32(high), ACTIVATION_LEVELS)
-        node.input(0).replace_source_output(rounded[key])
+            steps[key] = rounded(source, low, high, ACTIVATION_LEVELS).output(0)
+        node.input(0).replace_source_output(steps[key])
         weights = node.input_value(1)
         values = weights.get_node().get_data()
         channels = 2 if node.get_type_name() == "GroupConvolution" else 1
         largest = np.abs(values).max(axis=tuple(range(channels, values.ndim)), keepdims=True).astype(np.float32)
         largest[largest == 0] = 1  # an empty range is not allowed
-        node.input(1).replace_source_output(_fake(weights, -largest, largest, WEIGHT_LEVELS))
+        node.input(1).replace_source_output(rounded(weights, -largest, largest, WEIGHT_LEVELS).output(0))
     graph.validate_nodes_and_infer_types()
 
 
@@ -250,8 +250,3 @@ def _ranges(graph: Any, inputs_b4hw: np.ndarray, margin: float, core: ov.Core) -
     high = np.where(high > low, high, low + 1)  # an empty range is not allowed
     names = [node.get_friendly_name() for node in nodes]
     return {name: (margin * float(a), margin * float(b)) for name, a, b in zip(names, low, high, strict=True)}
-
-
-def _fake(source: Any, low: Any, high: Any, levels: int) -> Any:
-    ends = [op.constant(np.asarray(end, np.float32)) for end in (low, high)]
-    return op.fake_quantize(source, *ends, *ends, levels).output(0)

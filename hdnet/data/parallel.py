@@ -12,8 +12,9 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from contextvars import ContextVar
 from functools import cache, partial
 from typing import Any, TypeVar, get_args
@@ -131,17 +132,9 @@ def workers_started(function: Callable[[int], None], jobs: int) -> Iterator[None
     if jobs <= 1 or _backend.get() != "loky":
         yield
         return
-
-    def start() -> None:
-        with suppress(Exception):
-            list(ordered_map(function, range(jobs), jobs, False, "", 1))
-
-    thread = threading.Thread(target=start, daemon=True)
-    thread.start()
-    try:
+    with ThreadPoolExecutor(1) as beside:
+        beside.submit(lambda: list(ordered_map(function, range(jobs), jobs, False, "", 1)))
         yield
-    finally:
-        thread.join()
 
 
 def _results(

@@ -178,17 +178,18 @@ def open_clip(video: Path, folder: Path, options: Options, progress: bool = Fals
     """
     with ThreadPoolExecutor(1) as beside:
         runtime = beside.submit(_settled, options.model) if not options.runtime else None
-        count = len(chunks(survey_video(video, folder, options.selection, progress)))
+        parts = chunks(survey_video(video, folder, options.selection, progress))
     if runtime is not None:
         options = replace(options, runtime=runtime.result())
-    # The processes load the network meanwhile.
-    with workers_started(partial(_load, options), min(options.jobs, count)):
+    # The processes load the network meanwhile, if it has frames to look at.
+    waiting = sum(not _looks_file(folder, part).exists() for part in parts)
+    with workers_started(partial(_load, options), min(options.jobs, waiting)):
         found = follow(video, folder, options, progress)
     file, identity = model_file(options.model)
     survey, camera, weights = found.survey, found.camera, sha256_of(file)
     work = partial(_look_at_chunk, video, folder, options, fingerprint([__version__, weights]))
     frames: dict[int, dict[str, Any]] = {}
-    for made in ordered_map(work, chunks(survey), options.jobs, progress, f"network ({CHUNK_FRAMES} frames)", 1):
+    for made in ordered_map(work, parts, options.jobs, progress, f"network ({CHUNK_FRAMES} frames)", 1):
         frames.update({int(position): one for position, one in made.items()})
     skipped = {position: one["skipped"] for position, one in frames.items() if "skipped" in one}
     seen = {position: one for position, one in frames.items() if "skipped" not in one}

@@ -32,6 +32,11 @@ class Film:
     def __init__(self, container: Any, stream: Any) -> None:
         self._container, self._stream = container, stream
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width, both even."""
+        return self._stream.height, self._stream.width
+
     def add(self, picture: np.ndarray, time_s: float) -> None:
         """Add a frame.
 

@@ -66,7 +66,11 @@ class Survey:
     @property
     def shrink(self) -> int:
         """Pixels of the video per pixel of the kept pictures."""
-        return _shrink_of((self.height, self.width))
+        return self.shrink_to(PICTURE_SIDE_PX)
+
+    def shrink_to(self, side_px: int) -> int:
+        """Whole number to divide the pictures' size by, so that the longer side has at most so many pixels."""
+        return _shrink_to((self.height, self.width), side_px)
 
     @property
     def shots(self) -> list[range]:
@@ -106,9 +110,9 @@ def survey_video(video: Path, folder: Path, selection: Selection, progress: bool
             for number, frame in reader.frames(container):
                 bar.update(number + 1 - bar.n)
                 size = _upright_size(frame)
-                shrink = _shrink_of(size)
+                shrink = _shrink_to(size, PICTURE_SIDE_PX)
                 picture = upright(frame, "rgb24", None if shrink == 1 else (size[0] // shrink, size[1] // shrink))
-                every = -(-max(picture.shape) // _APPEARANCE_SIDE_PX)
+                every = _shrink_to(picture.shape[:2], _APPEARANCE_SIDE_PX)
                 few = picture[::every, ::every]
                 appearances.append(appearance_of(few, _middle(few.shape[:2])))
                 if shrink > 1 or len(numbers) % key_step == 0:
@@ -208,8 +212,8 @@ def _from_the_start(video: Path, survey: Survey, part: range, size: tuple[int, i
     yield from _decoded(video, Survey(**fields), part, size)
 
 
-def _shrink_of(size: tuple[int, int]) -> int:
-    return -(-max(size) // PICTURE_SIDE_PX)
+def _shrink_to(size: tuple[int, ...], side_px: int) -> int:
+    return -(-max(size) // side_px)
 
 
 def _upright_size(frame: Any) -> tuple[int, int]:

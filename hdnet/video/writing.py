@@ -88,7 +88,7 @@ def save_video(
                 shutil.rmtree(notes)
                 notes.mkdir()
             raise
-        step = -(-max(clip.survey.width, clip.survey.height) // size)
+        step = clip.survey.shrink_to(size)
         work = partial(_write_chunk, clip, folder, notes, step, meshes, page)
         parts, written = chunks(clip.survey), {}
         for one in ordered_map(work, parts, options.jobs, progress, f"films and maps ({CHUNK_FRAMES} frames)", 1):
@@ -139,7 +139,7 @@ def _write_chunk(
     height, width = clip.survey.height // step, clip.survey.width // step
     panel = min(1.0, _PANEL_SIDE_PX / max(height, width))
     table = _turntable(clip)
-    sizes = {"panels": (_even(panel * height), 4 * _even(panel * width)), "turntable": (table.size, 2 * table.size)}
+    sizes = {"panels": (round(panel * height), 4 * round(panel * width)), "turntable": (table.size, 2 * table.size)}
     frames: dict[str, Any] = {}
     with ExitStack() as stack:
         films = {
@@ -147,7 +147,7 @@ def _write_chunk(
             for film, size in sizes.items()
         }
         for frame in stable_frames(clip, part, step):
-            films["panels"].add(_panels(clip, frame, sizes["panels"]), frame.time_s)
+            films["panels"].add(_panels(clip, frame, films["panels"].size), frame.time_s)
             films["turntable"].add(_view(clip, frame, table), frame.time_s)
             if frame.prediction is not None:
                 _write_maps(frame.prediction, folder, f"{frame.number:06d}", meshes)
@@ -156,10 +156,6 @@ def _write_chunk(
             frames[str(frame.position)] = _frame_content(clip, frame)
     finished.put(name, made_from, frames)
     return frames
-
-
-def _even(side_px: float) -> int:
-    return max(2, round(side_px / 2) * 2)
 
 
 def _write_maps(prediction: Prediction, folder: Path, name: str, meshes: bool) -> None:

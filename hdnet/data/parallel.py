@@ -122,7 +122,7 @@ def ordered_map(
 
 @contextmanager
 def workers_started(function: Callable[[int], None], jobs: int) -> Iterator[None]:
-    """Start the processes of the next :func:`ordered_map` while the block runs.
+    """Start the processes of the next :func:`ordered_map` of one inner thread while the block runs.
 
     Args:
         function: Called once a process, with its number: what takes long the first time. Its errors are left to those

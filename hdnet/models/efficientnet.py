@@ -133,7 +133,8 @@ class ConvNorm(nn.Module):
         else:
             gain_c, offset_c = norm.as_affine()
             y_bchw = self.conv.convolve(x_bchw, self.conv.weight * gain_c[:, None, None, None], offset_c)
-        return y_bchw if self.is_linear else F.relu6(y_bchw, inplace=True)
+        # In place, autograd would copy what it needs before.
+        return y_bchw if self.is_linear else F.relu6(y_bchw, inplace=not y_bchw.requires_grad)
 
 
 class Block(nn.Module):

@@ -22,6 +22,7 @@ from hdnet.errors import ModelError
 from hdnet.geometry import Camera
 from hdnet.models.batch_norm import BatchNorm
 from hdnet.models.efficientnet import NORM_EPS, NORM_MOMENTUM, STRIDES, VARIANTS, EfficientNetLite
+from hdnet.models.fast_paths import PreciseConv2d
 from hdnet.params import ModelParams
 
 STRIDE = STRIDES[-1]
@@ -102,7 +103,7 @@ class LiteEstimator(nn.Module):
         self.decoder = Decoder(self.encoder.channels, config.decoder)
         self.scale_head = nn.Linear(config.decoder[0], 1)
         self.body_head = nn.Conv2d(config.decoder[3], sum(BODY_CHANNELS), 1)
-        self.pixel_head = nn.Conv2d(config.decoder[4], 4 * sum(PIXEL_CHANNELS), 3, padding=1)
+        self.pixel_head = PreciseConv2d(config.decoder[4], 4 * sum(PIXEL_CHANNELS), 3, padding=1)
         gain, offset = torch.tensor([1 / 128] * 3 + [1.0]), torch.tensor([-127 / 128] * 3 + [0.0])
         self.register_buffer("input_gain", gain[:, None, None], persistent=False)
         self.register_buffer("input_offset", offset[:, None, None], persistent=False)
@@ -148,9 +149,9 @@ class LiteEstimator(nn.Module):
         features = self.encoder(inputs_b4hw * self.input_gain + self.input_offset)
         deepest, quarter, half = self.decoder(features, inputs_b4hw[:, 3:])
         # In float32 also under autocast: bfloat16 has 8 bits, too few for a relief of millimetres.
+        pixels = F.pixel_shuffle(self.pixel_head(half), 2)
         with torch.autocast(inputs_b4hw.device.type, enabled=False):
-            deepest, quarter, half = (x.to(self.pixel_head.weight.dtype) for x in (deepest, quarter, half))
-            pixels = F.pixel_shuffle(self.pixel_head(half), 2)
+            deepest, quarter = (x.to(self.body_head.weight.dtype) for x in (deepest, quarter))
             normals, log_kappa, relief, mask = torch.split(pixels, [*PIXEL_CHANNELS], dim=1)
             parts, uv = torch.split(self.body_head(quarter), [*BODY_CHANNELS], dim=1)
             height, width = inputs_b4hw.shape[-2:]  # the scale is learned relative to them, for training at many sizes

@@ -22,7 +22,7 @@ from hdnet.errors import ModelError
 from hdnet.geometry import Camera
 from hdnet.models.batch_norm import BatchNorm
 from hdnet.models.efficientnet import NORM_EPS, NORM_MOMENTUM, STRIDES, VARIANTS, EfficientNetLite
-from hdnet.models.fast_paths import PreciseConv2d
+from hdnet.models.fast_paths import PreciseConv2d, mean_pool
 from hdnet.params import ModelParams
 
 STRIDE = STRIDES[-1]
@@ -206,7 +206,7 @@ class Decoder(nn.Module):
         """Decode the encoder's features, strides 2 to 32; gives those of the decoder at strides 32, 4 and 2."""
         hints = []
         for _ in self.levels:
-            hint_b1hw = F.avg_pool2d(hint_b1hw, 2)
+            hint_b1hw = mean_pool(hint_b1hw)
             hints.append(hint_b1hw)
         x = self.top(features[-1])
         decoded = [x]

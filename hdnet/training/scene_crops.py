@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from hdnet.data.store.batches import is_sized
 from hdnet.geometry.relief import View, masked_median, relief_from_depth, turn_normals, view_of
+from hdnet.models.fast_paths import mean_pool
 from hdnet.params import PhotoParams
 from hdnet.training.augment_geometry import MAX_RELATIVE_STEP, mirrored_vui, unit
 
@@ -183,7 +184,9 @@ def _may_ask(device: torch.device) -> bool:
 
 def _of_level(maps_bchw: Tensor, window_b23: Tensor, size: tuple[int, int], level: int, padding: str) -> Tensor:
     if level:
-        maps_bchw, shrink = F.avg_pool2d(maps_bchw, 2**level), 0.5**level
+        shrink = 0.5**level
+        for _ in range(level):
+            maps_bchw = mean_pool(maps_bchw)
         # Pixel x of the picture is x / 2^level - (1 - 1 / 2^level) / 2 of the means.
         centre = window_b23.new_zeros(2, 3)
         centre[:, 2] = (1 - shrink) / 2

@@ -129,11 +129,18 @@ class SceneAugmenter:
         behind = self._backgrounds.of_kinds([kinds[b] for b in items], on_host, on_device, others, mask[index])
         person, edge = image[index], alpha[index]
         # A softer edge for half of them, never beyond the person.
-        soft = F.avg_pool2d(edge, 3, 1, 1, count_include_pad=False).minimum(edge)
+        soft = _mean_of_neighbours(edge).minimum(edge)
         is_soft = chance["soft_edge"][index, :, None, None] < 0.5
         share = torch.where(is_soft, (soft + edge) / 2, edge)
         composed = torch.addcmul(person * (share / edge.clamp(min=1e-3)), 1 - share, behind)
         return image.index_copy(0, index, composed)
+
+
+def _mean_of_neighbours(x_bchw: Tensor) -> Tensor:
+    """Return the means of 3 x 3 pixels, the outermost ones repeated; ``avg_pool2d`` takes four times as long."""
+    x_bchw = F.pad(x_bchw, (1, 1, 1, 1), mode="replicate")
+    rows = x_bchw[..., :-2, :] + x_bchw[..., 1:-1, :] + x_bchw[..., 2:, :]
+    return (rows[..., :-2] + rows[..., 1:-1] + rows[..., 2:]) / 9
 
 
 def _without_people(labels: Batch, empty_b: Tensor) -> Batch:

@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from hdnet.models import fast_paths
-from hdnet.models.fast_paths import PreciseConv2d, depthwise
+from hdnet.models.fast_paths import PreciseConv2d, depthwise, mean_pool
 
 CASES = pytest.mark.parametrize(
     ("kernel", "stride", "padding", "size"),
@@ -105,3 +105,9 @@ def test_a_precise_convolution_gives_float32_and_gradients_in_bfloat16():
     plain = x.detach().float().requires_grad_()
     (convolution(plain) * direction).sum().backward()
     torch.testing.assert_close(plain.grad.double(), exact_x.grad, rtol=1e-4, atol=1e-4)
+
+
+def test_mean_pool_gives_means_of_2_by_2_pixels():
+    for size in ((8, 6), (9, 7)):
+        picture = torch.randn(2, 3, *size)
+        torch.testing.assert_close(mean_pool(picture), F.avg_pool2d(picture, 2))
